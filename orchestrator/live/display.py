@@ -1,0 +1,139 @@
+"""What a running study tells its user, and the part that every display shares."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from threading import RLock
+from typing import Any, Protocol
+
+from orchestrator.live.progress import RunningTrial, StudyProgress
+from orchestrator.messages import Direction, Event, Objective, Outcome, Stop, Validated
+from orchestrator.record import State
+
+
+class Display(Protocol):
+    """Told by the runner what happens; shows it. Never fails for want of a reader."""
+
+    def study_opened(
+        self,
+        name: str,
+        total: int,
+        finished: int,
+        direction: Direction,
+        metric: str,
+        *,
+        best: tuple[int, float] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """The study is open: `finished` of `total` trials are done, `best` is (trial, value).
+
+        `timeout` is what this run may still take in seconds.
+        """
+
+    def trial_started(
+        self, number: int, params: Mapping[str, Any], attempt: int, devices: Sequence[str]
+    ) -> None:
+        """An attempt was launched; above 0 the trial goes on from its checkpoint."""
+
+    def event(self, number: int, event: Event) -> None:
+        """The trial says something; events of earlier attempts may come again."""
+
+    def trial_stopping(self, number: int, reason: Stop) -> None:
+        """The trial was asked to stop at its next step."""
+
+    def trial_ended(self, number: int, outcome: Outcome, state: State) -> None:
+        """The attempt ended; the state "running" means that the trial goes on another time."""
+
+    def notice(self, sentence: str) -> None:
+        """Something the user should know."""
+
+    def close(self) -> None:
+        """Nothing more follows. May be called twice."""
+
+
+class ProgressDisplay(ABC):
+    """Keeps the study's progress; a display shows it in its own way in the hooks below."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # Held only while the progress changes, never while something is shown: a display's own
+        # refreshing thread takes its lock first and this one second.
+        self._lock = RLock()
+        self._progress: StudyProgress | None = None
+
+    def study_opened(
+        self,
+        name: str,
+        total: int,
+        finished: int,
+        direction: Direction,
+        metric: str,
+        *,
+        best: tuple[int, float] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        progress = StudyProgress(
+            name=name,
+            total=total,
+            finished=finished,
+            objective=Objective(metric=metric, direction=direction),
+            since=self._clock(),
+            timeout=timeout,
+        )
+        if best is not None:
+            progress.best_trial, progress.best = best
+        with self._lock:
+            self._progress = progress
+        self._opened(progress)
+
+    def trial_started(
+        self, number: int, params: Mapping[str, Any], attempt: int, devices: Sequence[str]
+    ) -> None:
+        trial = RunningTrial(number, params, attempt, devices, since=self._clock())
+        with self._lock:
+            self._study.start(trial)
+        self._started(trial)
+
+    def event(self, number: int, event: Event) -> None:
+        with self._lock:
+            trial = self._study.running.get(number)
+            if trial is not None:
+                trial.apply(event, self._study.objective, self._clock())
+        if trial is not None and isinstance(event, Validated) and event.attempt >= trial.attempt:
+            self._validated(trial)
+
+    def trial_stopping(self, number: int, reason: Stop) -> None:
+        with self._lock:
+            trial = self._study.running.get(number)
+            if trial is not None:
+                trial.stop_asked(reason)
+
+    def trial_ended(self, number: int, outcome: Outcome, state: State) -> None:
+        with self._lock:
+            self._study.end(number, outcome, state, self._clock())
+        self._ended(number, outcome, state)
+
+    @property
+    def _study(self) -> StudyProgress:
+        assert self._progress is not None, "study_opened comes first"
+        return self._progress
+
+    @abstractmethod
+    def notice(self, sentence: str) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    @abstractmethod
+    def _opened(self, study: StudyProgress) -> None: ...
+
+    @abstractmethod
+    def _started(self, trial: RunningTrial) -> None: ...
+
+    @abstractmethod
+    def _validated(self, trial: RunningTrial) -> None: ...
+
+    @abstractmethod
+    def _ended(self, number: int, outcome: Outcome, state: State) -> None: ...

@@ -1,0 +1,47 @@
+"""Numbers, times and parameters as people read them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+def number(value: float | None) -> str:
+    """`value` with five significant digits at most; a dash when there is none."""
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return str(value)
+    return re.sub(r"e(-?)\+?0*", r"e\1", f"{value:.5g}")
+
+
+def setting(value: Any) -> str:
+    """A parameter's value, short."""
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def settings(params: Mapping[str, Any]) -> str:
+    """Parameters on one line: `learning_rate=0.0012 window=full`."""
+    return " ".join(f"{name}={setting(value)}" for name, value in params.items())
+
+
+def duration(seconds: float) -> str:
+    """The two leading units of a time: `12 s`, `3 min 20 s`, `1 h 02 min`, `2 d 03 h`."""
+    whole = max(0, round(seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02} h"
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    if minutes:
+        return f"{minutes} min {rest:02} s"
+    return f"{rest} s"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
