@@ -3,6 +3,8 @@
     {observation,ground_truth}_{train,validation,test}_{000, 001, …}.hdf5    dataset `data`
     patient_ids_rand_{train,validation,test}.csv                             one line an image
 
+Data sets made here also say in `made_from.json` what they were made from.
+
 Source: Leuschner et al., "LoDoPaB-CT, a benchmark dataset for low-dose computed tomography
 reconstruction", Sci. Data 8 (2021), doi 10.1038/s41597-021-00893-z.
 """
@@ -26,6 +28,7 @@ Kind = Literal["observation", "ground_truth"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 IMAGES_PER_FILE = 128
 DATASET = "data"
+PROVENANCE = "made_from.json"
 
 Shape = tuple[int, ...]
 

@@ -12,10 +12,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from data.atomic_folder import build_folder, is_filled
-from data.lodopab_layout import SPLITS, Split
+from data.lodopab_layout import PROVENANCE, SPLITS, Split
 from orchestrator.errors import DataError
 
-PROVENANCE = "generated_from.json"
 SLICES_PER_PATIENT = 4
 
 Progress = Callable[[int, int], None]  # called with (images done, images in all)
@@ -30,7 +29,9 @@ class PhantomSettings(BaseModel):
 
     image_size: Annotated[int, Field(ge=16)] = Field(128, description="rows and columns")
     angles: PositiveInt = Field(256, description="projections over 180°")
-    detectors: PositiveInt = Field(183, description="detector cells")
+    detectors: PositiveInt | None = Field(
+        None, description="detector cells; as fine as the image if not given: 183 for 128"
+    )
     train: PositiveInt = Field(256, description="training images")
     validation: PositiveInt = Field(32, description="validation images")
     test: PositiveInt = Field(32, description="test images")
@@ -98,10 +99,12 @@ def _write_split(
     from data.anatomy import draw_slice
     from data.geometry import ParallelGeometry
     from data.lodopab_writer import LodopabWriter
-    from data.simulate import LANES, simulate, simulation_size
+    from data.simulate import LANES, detectors_for, simulate, simulation_size
 
     geometry = ParallelGeometry.lodopab(
-        angles=settings.angles, detectors=settings.detectors, image_size=settings.image_size
+        angles=settings.angles,
+        detectors=settings.detectors or detectors_for(settings.image_size),
+        image_size=settings.image_size,
     )
     fine_size = simulation_size(settings.image_size)
     count = settings.count(split)
@@ -135,13 +138,15 @@ def _check_provenance(root: Path, settings: PhantomSettings) -> None:
     path = root / PROVENANCE
     try:
         recorded: Any = json.loads(path.read_text(encoding="utf-8"))
-        found = dict(recorded["phantoms"])
     except FileNotFoundError:
         return
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise DataError(
-            f"{path} does not say how these phantoms were made; delete {root} to make them anew"
+            f"{path} is damaged, so what was made here is not known; delete {root} to make it anew"
         ) from error
+    found = recorded.get("phantoms") if isinstance(recorded, dict) else None
+    if not isinstance(found, dict):
+        return
     asked = settings.model_dump()
     differing = sorted(key for key in found.keys() | asked if found.get(key) != asked.get(key))
     if differing:

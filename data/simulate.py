@@ -34,6 +34,11 @@ def simulation_size(image_size: int) -> int:
     return OVERSAMPLING * image_size
 
 
+def detectors_for(image_size: int) -> int:
+    """Detector cells that sample an image's diagonal as finely as its pixels: 513 for 362."""
+    return 2 * math.ceil(image_size / math.sqrt(2)) + 1
+
+
 def simulate(
     fine: Images,
     geometry: ParallelGeometry,

@@ -1,0 +1,66 @@
+"""What a preparation shows: a bar on a terminal, a line now and then anywhere else."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Display:
+    """Says lines and shows how far the work is; use it as a context."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, markup=False)
+
+    def step(self, done: int, total: int) -> None:
+        """Show that `done` of `total` images are there."""
+        if self._console.is_terminal:
+            self._move_bar(done, total)
+        elif time.monotonic() >= self._next_line or done == total:
+            self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+            self.say(f"{done} of {total} images")
+
+    def _move_bar(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("simulating"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._bar.start()
+            self._bar.add_task("images", total=total)
+        self._bar.update(self._bar.task_ids[0], completed=done)

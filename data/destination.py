@@ -1,0 +1,54 @@
+"""May a data set be written here, and does it fit?"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from data.atomic_folder import is_filled
+from data.geometry import ParallelGeometry
+from data.lodopab_layout import PROVENANCE
+from orchestrator.errors import DataError
+
+_OURS = re.compile(
+    r"(observation|ground_truth)_(train|validation|test)_\d{3,}\.hdf5"
+    r"|patient_ids_rand_(train|validation|test)\.csv|" + re.escape(PROVENANCE)
+)
+
+
+def check_destination(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that is taken; with `overwrite`, one that holds more than a data set.
+
+    Raises:
+        DataError: it is taken.
+    """
+    if not is_filled(out):
+        return
+    if not overwrite:
+        raise DataError(f"{out} exists already; give --overwrite to replace it, or another --out")
+    if not out.is_dir():
+        raise DataError(f"{out} is a file, expected a folder; give another --out")
+    for path in out.iterdir():
+        if not _OURS.fullmatch(path.name):
+            raise DataError(
+                f"{out} holds {path.name}, which is no part of such a data set, and would be "
+                "deleted with the rest; move it away, or give another --out"
+            )
+
+
+def check_room(out: Path, geometry: ParallelGeometry, images: int) -> None:
+    """Refuse to start what would fill the disk.
+
+    Raises:
+        DataError: there is not room for so many images.
+    """
+    values = geometry.angles * geometry.detectors + geometry.image_size**2
+    needed = 4 * values * images
+    place = next(folder for folder in out.absolute().parents if folder.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise DataError(
+            f"{out} needs {needed / 1e9:.1f} GB, but {place} has {free / 1e9:.1f} GB free; free "
+            "some, lower --image_size, --angles or --detectors, or give another --out"
+        )

@@ -1,0 +1,61 @@
+"""CT volumes from NIfTI files."""
+
+from __future__ import annotations
+
+import zlib
+from functools import partial
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+
+from data.volume import Scan, Volume, axial
+from orchestrator.errors import DataError
+
+SUFFIXES = (".nii", ".nii.gz")
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether the name says so."""
+    return path.name.endswith(SUFFIXES)
+
+
+def nifti_scan(path: Path) -> Scan:
+    """One file, one scan, one patient."""
+    return Scan(name=path.name, patient=str(path), read=partial(_read, path))
+
+
+def _read(path: Path) -> Volume:
+    try:
+        image = nibabel.loadsave.load(path)
+        if not isinstance(image, nibabel.nifti1.Nifti1Pair):
+            raise DataError(f"{path} is {type(image).__name__}, expected NIfTI; convert it")
+        shape = _three_axes(path, image.shape)
+        if image.get_data_dtype().kind not in "iuf" or image.affine is None:
+            raise DataError(f"{path} holds {image.get_data_dtype()} voxels, expected CT's numbers")
+        values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+        affine = np.asarray(image.affine, dtype=np.float64)
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}; check --source") from error
+    except ImageFileError as error:
+        raise DataError(
+            f"{path} is not a NIfTI file, though its name says so; copy or export it again"
+        ) from error
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise DataError(
+            f"{path} is truncated or damaged ({error}); copy or download it again"
+        ) from error
+    if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
+        raise DataError(f"{path}: the voxel size in its header is not usable; export it again")
+    return axial(values, affine)
+
+
+def _three_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3 or min(shape) < 1:
+        raise DataError(
+            f"{path} has {len(shape)} axes {shape}, expected one volume of three; split it first"
+        )
+    return shape[0], shape[1], shape[2]
