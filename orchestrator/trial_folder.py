@@ -30,6 +30,11 @@ class StudyFolder:
         return self.path / "lock"
 
     @property
+    def clock(self) -> Path:
+        """Seconds searched so far, over all the study's runs."""
+        return self.path / "clock.json"
+
+    @property
     def log(self) -> Path:
         """What the orchestrator did, and the traceback of a defect."""
         return self.path / "orchestrator.log"

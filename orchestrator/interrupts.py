@@ -1,0 +1,50 @@
+"""^C and SIGTERM: counted, not thrown, so that no line of the runner is cut in two."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType, TracebackType
+from typing import Self
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupts:
+    """How often the user or the system asked to stop; once is politely, twice is at once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+
+    def fileno(self) -> int:
+        """Readable when a signal has come since `drain`."""
+        return self._read
+
+    def drain(self) -> None:
+        try:
+            os.read(self._read, 4096)
+        except BlockingIOError:
+            return
+
+    def __enter__(self) -> Self:
+        self._earlier = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)
+        os.close(self._read)
+        os.close(self._write)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1

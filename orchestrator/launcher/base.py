@@ -1,0 +1,69 @@
+"""What the runner asks of a launcher: start an attempt, say how it went, end it.
+
+A launcher knows nothing of studies, samplers or settings; it gets a trial's folder with its plan
+in it, and everything else about the attempt travels through that folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from orchestrator.messages import Plan
+from orchestrator.trial_folder import TrialFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """How an attempt's processes went away."""
+
+    codes: dict[int, int] = field(default_factory=dict)  # by rank; negative: that signal ended it
+    first: int | None = None  # the rank that went first with anything but 0
+    hung: int | None = None  # the rank that made no progress within its time-out
+    vanished: bool = False  # the group went without a report
+
+
+class Attempt(Protocol):
+    """One launched group of ranks."""
+
+    def fileno(self) -> int:
+        """Readable when `poll` may have news."""
+        ...
+
+    def poll(self) -> Exit | None:
+        """How the group went away, or None while it is there; never blocks."""
+        ...
+
+    def kill(self) -> None:
+        """End every process of the group at once; `poll` says when they are gone."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts attempts. One instance a study; not thread-safe."""
+
+    def launch(self, folder: TrialFolder, plan: Plan) -> Attempt:
+        """Start the ranks of the plan that lies in `folder`."""
+        ...
+
+    def call(
+        self, function: str, arguments: dict[str, Any], waiting: Callable[[], None]
+    ) -> dict[str, Any]:
+        """Run `module:function` where the training half's libraries are; blocks.
+
+        `waiting` is called several times a second and may raise to give up.
+
+        Raises:
+            UserError: the function raised one.
+            RuntimeError: it failed otherwise; the message holds its traceback.
+        """
+        ...
+
+    def sweep(self, folder: TrialFolder) -> int:
+        """End what an earlier attempt in `folder` left running; how many processes that were."""
+        ...
+
+    def close(self) -> None:
+        """End everything this launcher started."""
+        ...

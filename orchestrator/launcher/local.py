@@ -1,0 +1,199 @@
+"""Attempts on this machine, forked from a server that has torch imported already.
+
+Starting a trial costs a fork instead of an import of torch; see benchmarks/launch.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import UserError
+from orchestrator.launcher.base import Exit
+from orchestrator.launcher.processes import sweep
+from orchestrator.messages import Plan
+from orchestrator.trial_folder import TrialFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+PRELOADED = ("orchestrator.worker.rank", "orchestrator.worker.check")
+
+
+class LocalLauncher:
+    """Launches every attempt through one fork server, which is started anew when it has died."""
+
+    def __init__(self, *, log: Path, preload: tuple[str, ...] = ()) -> None:
+        self._log = log
+        self._preload = (*PRELOADED, *preload)
+        self._server: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+
+    def start(self) -> None:
+        """Start the server; it imports while the caller goes on."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = dict(os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join(
+            part for part in (str(ROOT), environment.get("PYTHONPATH")) if part
+        )
+        with theirs, self._log.open("ab") as log:
+            self._server = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "orchestrator.worker.forkserver",
+                    str(theirs.fileno()),
+                    *self._preload,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                start_new_session=True,  # a ^C in the terminal is the orchestrator's business
+            )
+        self._requests = ours
+
+    @property
+    def server_pid(self) -> int | None:
+        return self._server.pid if self._server else None
+
+    def launch(self, folder: TrialFolder, plan: Plan) -> LocalAttempt:
+        attempt = LocalAttempt()
+        request = {
+            "kind": "attempt",
+            "folder": str(folder.path),
+            "attempt": plan.attempt,
+            "ranks": plan.ranks,
+            "hang_seconds": plan.hang_seconds,
+        }
+        self._send(request, attempt)
+        return attempt
+
+    def call(
+        self,
+        function: str,
+        arguments: dict[str, Any],
+        waiting: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
+        pending = LocalAttempt()
+        request = {
+            "kind": "call",
+            "function": function,
+            "arguments": arguments,
+            "log": str(self._log),
+        }
+        self._send(request, pending)
+        try:
+            while not pending.ended():
+                select.select([pending], [], [], 0.2)
+                waiting()
+        finally:
+            pending.kill()
+        return _result(pending.reports, function, self._log)
+
+    def sweep(self, folder: TrialFolder) -> int:
+        return sweep(folder)
+
+    def close(self) -> None:
+        if self._requests is not None:
+            self._requests.close()
+        if self._server is not None:
+            try:
+                self._server.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
+                self._server.wait()
+        self._server = self._requests = None
+
+    def _send(self, request: dict[str, Any], attempt: LocalAttempt) -> None:
+        packet = json.dumps(request).encode()
+        if self._server is None or self._server.poll() is not None:
+            self.close()
+            self.start()
+        try:
+            assert self._requests is not None
+            socket.send_fds(self._requests, [packet], attempt.server_ends)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close()
+            self.start()
+            assert self._requests is not None
+            socket.send_fds(self._requests, [packet], attempt.server_ends)
+        attempt.close_server_ends()
+
+
+def _result(reports: list[dict[str, Any]], function: str, log: Path) -> dict[str, Any]:
+    answer: dict[str, Any] = reports[-1] if reports else {}
+    if "user_error" in answer:
+        raise UserError(answer["user_error"])
+    if "error" in answer:
+        raise RuntimeError(f"{function} failed:\n{answer['error']}")
+    if "result" not in answer:
+        raise RuntimeError(f"{function} ended without an answer; see {log}")
+    result: dict[str, Any] = answer["result"]
+    return result
+
+
+class LocalAttempt:
+    """The orchestrator's ends of one attempt's lifeline and status pipe."""
+
+    def __init__(self) -> None:
+        lifeline_read, self._lifeline = os.pipe()
+        self._status, status_write = os.pipe()
+        os.set_blocking(self._status, False)
+        self.server_ends = [lifeline_read, status_write]
+        self.reports: list[dict[str, Any]] = []
+        self._rest = b""
+        self._ended = False
+
+    def fileno(self) -> int:
+        return self._status
+
+    @property
+    def pid(self) -> int | None:
+        """The leader's process id, once it has reported it."""
+        return next((report["pid"] for report in self.reports if "pid" in report), None)
+
+    def close_server_ends(self) -> None:
+        for descriptor in self.server_ends:
+            os.close(descriptor)
+        self.server_ends = []
+
+    def ended(self) -> bool:
+        """Read what has been reported; True once the other end is closed."""
+        while not self._ended:
+            try:
+                data = os.read(self._status, 65536)
+            except BlockingIOError:
+                break
+            self._ended = not data
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            self.reports.extend(json.loads(line) for line in lines)
+        return self._ended
+
+    def poll(self) -> Exit | None:
+        if not self.ended():
+            return None
+        self.kill()
+        report = next((report for report in self.reports if "codes" in report), None)
+        if report is None:
+            return Exit(vanished=True)
+        codes = {int(rank): code for rank, code in report["codes"].items()}
+        return Exit(codes=codes, first=report["first"], hung=report["hung"])
+
+    def kill(self) -> None:
+        """Close the lifeline: its end of file ends the leader and every rank."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):
+            self.kill()
+            os.close(self._status)

@@ -1,0 +1,90 @@
+"""One trial that holds a slot: its attempt, its events, and what the study has heard of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from orchestrator.devices import Slot
+from orchestrator.files import LineTail, write_text
+from orchestrator.launcher.base import Attempt, Launcher
+from orchestrator.messages import (
+    Event,
+    Objective,
+    Plan,
+    Stop,
+    Validated,
+    load_plan,
+    parse_event,
+    save_message,
+)
+from orchestrator.trial_folder import TrialFolder
+
+
+@dataclass(kw_only=True)
+class RunningTrial:
+    """A trial of the study between its ask and its tell."""
+
+    trial: optuna.Trial
+    folder: TrialFolder
+    objective: Objective
+    recipe: dict[str, Any]
+    events: list[Event] = field(default_factory=list)  # of all attempts, in order
+    stop: Stop | None = None  # what was asked of the present attempt
+    attempt: Attempt | None = None
+    number_of_attempt: int = -1
+    slot: Slot | None = None
+    _tail: LineTail = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tail = LineTail(self.folder.events)
+        self.stop = self._recorded_prune()
+        if self.folder.plan.exists():
+            self.number_of_attempt = load_plan(self.folder.plan).attempt
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+    def launch(self, launcher: Launcher, slot: Slot, plan: Plan) -> None:
+        """Write the plan, then start its attempt."""
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        launcher.sweep(self.folder)
+        self.folder.stop.unlink(missing_ok=True)
+        save_message(self.folder.plan, plan)
+        self.stop, self.slot, self.number_of_attempt = None, slot, plan.attempt
+        self.attempt = launcher.launch(self.folder, plan)
+
+    def new_events(self) -> list[Event]:
+        """What the ranks appended since the last look."""
+        events = [e for line in self._tail.new_lines() if (e := parse_event(line)) is not None]
+        self.events.extend(events)
+        return events
+
+    def attempt_events(self) -> list[Event]:
+        """The events of the latest attempt."""
+        return [event for event in self.events if event.attempt == self.number_of_attempt]
+
+    def request_stop(self, reason: Stop) -> None:
+        """Ask the ranks to stop at their next step; a pruner's decision is never taken back."""
+        if self.stop is not Stop.PRUNED:
+            write_text(self.folder.stop, reason.value)
+            self.stop = reason
+
+    def report(self, event: Validated) -> bool:
+        """Tell the study of a validated epoch, once; whether it was news."""
+        value = event.metrics[self.objective.metric]
+        known = self.trial.storage.get_trial(self.trial._trial_id).intermediate_values
+        if event.epoch in known:
+            return False
+        self.trial.report(value, event.epoch)
+        return True
+
+    def _recorded_prune(self) -> Stop | None:
+        try:
+            recorded = self.folder.stop.read_text().strip()
+        except FileNotFoundError:
+            return None
+        return Stop.PRUNED if recorded == Stop.PRUNED else None

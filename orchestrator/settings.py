@@ -1,0 +1,227 @@
+"""The settings of a study, validated: every key, its type, its range and what it means."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from orchestrator.messages import Objective
+from orchestrator.tracking_settings import TrackingSettings
+
+
+class Section(BaseModel):
+    """Frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Scalar = bool | int | float | str | None
+When = dict[str, Scalar | list[Scalar]]
+
+
+class Range(Section):
+    """A searched number between `low` and `high`, both included."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: int | float | None = Field(None, gt=0)
+    when: When = Field({}, description="searched only while these other keys have these values")
+
+    @property
+    def integer(self) -> bool:
+        """Whole numbers in the file mean a whole-number search."""
+        return all(isinstance(value, int) for value in (self.low, self.high, self.step or 1))
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low}) is above high ({self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic range needs low above 0, found {self.low}")
+        if self.log and self.step is not None:
+            raise ValueError("log and step exclude each other")
+        return self
+
+
+class Choices(Section):
+    """A searched value out of a list."""
+
+    choices: list[Scalar] = Field(min_length=1)
+    when: When = {}
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({(type(value), value) for value in self.choices}) < len(self.choices):
+            raise ValueError("a choice stands twice")
+        return self
+
+
+def _kind_of_search(value: Any) -> str:
+    listed = "choices" in value if isinstance(value, dict) else isinstance(value, Choices)
+    return "choices" if listed else "range"
+
+
+Searched = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")],
+    Discriminator(_kind_of_search),
+]
+
+
+class SamplerSettings(Section):
+    """Which sampler proposes, and its options; an option must belong to the sampler."""
+
+    kind: Literal["tpe", "random", "cmaes", "gp", "grid", "qmc"] = "tpe"
+    n_startup_trials: int | None = Field(None, ge=0, description="tpe, cmaes, gp")
+    n_ei_candidates: int | None = Field(None, ge=1, description="tpe")
+    multivariate: bool | None = Field(None, description="tpe")
+    group: bool | None = Field(None, description="tpe; on by itself when a key has `when`")
+    constant_liar: bool | None = Field(None, description="tpe")
+    sigma0: float | None = Field(None, gt=0, description="cmaes")
+    popsize: int | None = Field(None, ge=2, description="cmaes")
+    deterministic_objective: bool | None = Field(None, description="gp")
+    qmc_type: Literal["sobol", "halton"] | None = Field(None, description="qmc")
+    scramble: bool | None = Field(None, description="qmc")
+
+    @model_validator(mode="after")
+    def _own_options(self) -> Self:
+        _refuse_foreign_options(self)
+        return self
+
+
+class PrunerSettings(Section):
+    """Which pruner stops hopeless trials; steps are epochs."""
+
+    kind: Literal["median", "percentile", "asha", "hyperband", "threshold", "patient", "none"] = (
+        "median"
+    )
+    n_startup_trials: int | None = Field(None, ge=0, description="median, percentile")
+    n_warmup_steps: int | None = Field(None, ge=0, description="median, percentile, threshold")
+    interval_steps: int | None = Field(None, ge=1, description="median, percentile, threshold")
+    n_min_trials: int | None = Field(None, ge=1, description="median, percentile")
+    percentile: float | None = Field(None, ge=0, le=100, description="percentile")
+    min_resource: int | None = Field(None, ge=1, description="asha, hyperband")
+    max_resource: int | None = Field(None, ge=1, description="hyperband")
+    reduction_factor: int | None = Field(None, ge=2, description="asha, hyperband")
+    min_early_stopping_rate: int | None = Field(None, ge=0, description="asha")
+    lower: float | None = Field(None, description="threshold")
+    upper: float | None = Field(None, description="threshold")
+    patience: int | None = Field(None, ge=0, description="patient")
+    min_delta: float | None = Field(None, ge=0, description="patient")
+
+    @model_validator(mode="after")
+    def _own_options(self) -> Self:
+        _refuse_foreign_options(self)
+        if self.kind == "threshold" and self.lower is None and self.upper is None:
+            raise ValueError("the threshold pruner needs `lower` or `upper`")
+        return self
+
+
+def _refuse_foreign_options(section: SamplerSettings | PrunerSettings) -> None:
+    for key in section.model_fields_set - {"kind"}:
+        users = (type(section).model_fields[key].description or "").split(";")[0].split(", ")
+        if getattr(section, key) is not None and section.kind not in users:
+            raise ValueError(
+                f"`{key}` is an option of {' and '.join(users)}, not of {section.kind}"
+            )
+
+
+def options_of(section: SamplerSettings | PrunerSettings) -> dict[str, Any]:
+    """The options that were set, as keyword arguments."""
+    return section.model_dump(exclude={"kind"}, exclude_none=True)
+
+
+class Parallel(Section):
+    """How the processes of one trial share its work."""
+
+    kind: Literal["ddp"] = "ddp"
+    ranks: int = Field(1, ge=1, description="worker processes, one device each")
+
+
+class StorageSettings(Section):
+    """Where the study is kept; without a URL in runs/<study>/study.db."""
+
+    url: str | None = Field(None, description="another database, as SQLAlchemy spells it")
+
+    @field_validator("url")
+    @classmethod
+    def _no_password(cls, url: str | None) -> str | None:
+        if url and re.search(r"://[^/@:]+:(?!\$\{)[^@]+@", url):
+            raise ValueError(
+                "the URL holds a password; put it into an environment variable and write "
+                "${VARIABLE} in its place"
+            )
+        return url
+
+
+class Keep(Section):
+    """Which checkpoints stay on the disk."""
+
+    best_trials: int | None = Field(
+        None, ge=1, description="only the best k trials keep checkpoints; null keeps all"
+    )
+    every_epochs: int | None = Field(None, ge=1, description="also keep every k-th epoch's")
+
+
+class Limits(Section):
+    """When to give up waiting, and how often to try again."""
+
+    hang_seconds: float = Field(1800.0, gt=0, description="without progress before a rank is hung")
+    relaunches: int = Field(
+        3, ge=0, description="times a trial whose processes were killed or hung is resumed"
+    )
+    checkpoint_seconds: float = Field(300.0, gt=0, description="between checkpoints in an epoch")
+
+
+class Settings(Section):
+    """Everything a study is asked to do."""
+
+    preset: str
+    family: str = Field(description="a name in models/, or path/to/file.py:ClassName")
+    objective: Objective
+    data: dict[str, Any]
+    recipe: dict[str, Any] = {}
+    search: dict[str, Searched] = {}
+    enqueue: list[dict[str, Scalar]] = Field([], description="points to try first")
+    n_trials: int = Field(20, ge=1, description="trials of the whole study, over all its runs")
+    timeout: float | None = Field(
+        None, gt=0, description="seconds of searching in the whole study, over all its runs"
+    )
+    seed: int = Field(0, ge=0)
+    sampler: SamplerSettings = SamplerSettings()
+    pruner: PrunerSettings = PrunerSettings()
+    devices: Literal["auto", "cpu"] | list[str] = "auto"
+    parallel: Parallel = Parallel()
+    parallel_trials: Literal["auto"] | int = "auto"
+    storage: StorageSettings = StorageSettings()
+    keep: Keep = Keep()
+    limits: Limits = Limits()
+    pictures: int = Field(4, ge=0, description="validation samples drawn at a trial's end")
+    tracking: TrackingSettings = TrackingSettings()
+
+    @field_validator("devices")
+    @classmethod
+    def _known_devices(cls, devices: str | list[str]) -> str | list[str]:
+        for device in devices if isinstance(devices, list) else []:
+            if not re.fullmatch(r"cpu|cuda:\d+", device):
+                raise ValueError(f"{device!r} is no device; write cpu or cuda:0, cuda:1, …")
+        if isinstance(devices, list) and (not devices or len(set(devices)) < len(devices)):
+            raise ValueError("expected one or more devices, each once")
+        return devices
+
+    @field_validator("parallel_trials")
+    @classmethod
+    def _at_least_one(cls, value: str | int) -> str | int:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("expected auto or a number from 1")
+        return value

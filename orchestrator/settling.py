@@ -1,0 +1,196 @@
+"""Ending a trial for good: the outcome on disk, then its note and pictures, then the tell.
+
+Every step can be repeated after a kill: the outcome file decides, the rest is idempotent.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from orchestrator import notes
+from orchestrator.messages import (
+    Ending,
+    Event,
+    Failed,
+    Finished,
+    NonFinite,
+    Objective,
+    Outcome,
+    Validated,
+    save_message,
+)
+from orchestrator.running import RunningTrial
+from orchestrator.trial_folder import StudyFolder
+from orchestrator.verdict import Verdict
+
+log = logging.getLogger(__name__)
+
+STATES = {
+    Ending.COMPLETED: TrialState.COMPLETE,
+    Ending.PRUNED: TrialState.PRUNED,
+    Ending.NONFINITE: TrialState.PRUNED,
+    Ending.FAILED: TrialState.FAIL,
+    Ending.LOST: TrialState.FAIL,  # once it has been resumed often enough
+    Ending.HUNG: TrialState.FAIL,
+}
+
+
+def make_outcome(running: RunningTrial, verdict: Verdict) -> Outcome:
+    """The outcome of a trial that ends by `verdict`."""
+    validated = unique_epochs(running.events)
+    best = best_epoch(validated, running.objective)
+    decided = verdict.event
+    return Outcome(
+        ending=verdict.ending,
+        reason=verdict.reason,
+        attempts=running.number_of_attempt + 1,
+        value=best.metrics[running.objective.metric] if best else None,
+        epoch=validated[-1].epoch if validated else 0,
+        best_epoch=best.epoch if best else 0,
+        step=decided.step if isinstance(decided, NonFinite | Finished) else _last_step(validated),
+        metrics=best.metrics if best else {},
+        traceback=decided.traceback if isinstance(decided, Failed) else "",
+        detail=_divergence(running, decided) if isinstance(decided, NonFinite) else {},
+    )
+
+
+def settle(
+    study: optuna.Study, folder: StudyFolder, running: RunningTrial, outcome: Outcome
+) -> None:
+    """Write the outcome, annotate the trial, and tell the study."""
+    save_message(running.folder.outcome, outcome)
+    trial = running.trial
+    attributes = {
+        "ending": outcome.ending.value,
+        "reason": outcome.reason,
+        "epoch": outcome.epoch,
+        "best_epoch": outcome.best_epoch,
+        "attempts": outcome.attempts,
+        "metrics": outcome.metrics,
+    }
+    for key, value in attributes.items():
+        trial.set_user_attr(key, value)
+    if outcome.ending is Ending.NONFINITE:
+        _mark_infeasible(study, running, outcome)
+    _annotate(folder, running, outcome)
+    state = STATES[outcome.ending]
+    study.tell(trial, outcome.value if state is TrialState.COMPLETE else None, state=state)
+
+
+def _mark_infeasible(study: optuna.Study, running: RunningTrial, outcome: Outcome) -> None:
+    """Make sure that the sampler takes a divergence for worse than anything else.
+
+    TPE ranks pruned trials by their last step first, so one that diverges late would count as
+    promising; a violated constraint ranks it behind all others. The worst value seen stands at
+    the step of the divergence for whoever looks at the curve.
+    """
+    if "finite" not in running.trial.storage.get_trial(running.trial._trial_id).constraints:
+        running.trial.set_constraint("finite", 1.0)
+    worst = _worst_value(study.get_trials(deepcopy=False), running.objective)
+    step = int(outcome.detail["epoch"])
+    known = running.trial.storage.get_trial(running.trial._trial_id).intermediate_values
+    if worst is not None and step not in known:
+        running.trial.report(worst, step)
+
+
+def _worst_value(trials: Iterable[FrozenTrial], objective: Objective) -> float | None:
+    values = [
+        value
+        for trial in trials
+        for value in trial.intermediate_values.values()
+        if math.isfinite(value)
+    ]
+    if not values:
+        return None
+    return max(values) if objective.direction == "minimize" else min(values)
+
+
+def _annotate(folder: StudyFolder, running: RunningTrial, outcome: Outcome) -> None:
+    try:
+        notes.annotate_trial(running.trial, folder, running.folder, outcome)
+    except Exception:
+        # A note is for convenience; the trial's result must not hang on it.
+        log.exception("trial %d could not be annotated for the dashboard", running.number)
+
+
+def _divergence(running: RunningTrial, event: NonFinite) -> dict[str, object]:
+    return {
+        "where": event.where,
+        "epoch": event.epoch,
+        "step": event.step,
+        "ranks": event.ranks,
+        "losses": {name: str(value) for name, value in event.losses.items()},
+        "tensors": event.tensors,
+        "parameters": running.trial.params,
+    }
+
+
+def unique_epochs(events: Iterable[Event]) -> list[Validated]:
+    """The validated epochs in order; of an epoch told twice, the first."""
+    epochs: dict[int, Validated] = {}
+    for event in events:
+        if isinstance(event, Validated):
+            epochs.setdefault(event.epoch, event)
+    return [epochs[epoch] for epoch in sorted(epochs)]
+
+
+def best_epoch(validated: Iterable[Validated], objective: Objective) -> Validated | None:
+    """The epoch with the best objective; the earliest of equals."""
+    best: Validated | None = None
+    for event in validated:
+        than = best.metrics[objective.metric] if best else None
+        if objective.better(event.metrics[objective.metric], than):
+            best = event
+    return best
+
+
+def _last_step(validated: list[Validated]) -> int:
+    return validated[-1].step if validated else 0
+
+
+def point_to_best(folder: StudyFolder, study: optuna.Study) -> None:
+    """Let runs/<study>/best lead to the best trial's folder."""
+    best = best_trial(study)
+    if best is None:
+        return
+    target = Path(f"trial_{best.number}")
+    if folder.best.is_symlink() and folder.best.readlink() == target:
+        return
+    temporary = folder.path / f".best.{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(folder.best)
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """The best complete trial."""
+    ranked = rank_trials(study)
+    return ranked[0] if ranked else None
+
+
+def rank_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The complete trials, the best first; the earlier of equals first."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = 1.0 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1.0
+    return sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+
+def keep_best(folder: StudyFolder, study: optuna.Study, best_trials: int | None) -> None:
+    """Remove the checkpoints of ended trials that are not among the best `best_trials`.
+
+    Until that many trials are complete, nothing that could still be useful goes.
+    """
+    if best_trials is None:
+        return
+    kept = {trial.number for trial in rank_trials(study)[:best_trials]}
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.is_finished() and trial.number not in kept:
+            for checkpoint in folder.trial(trial.number).path.glob("*.pth"):
+                checkpoint.unlink(missing_ok=True)

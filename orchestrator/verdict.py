@@ -1,0 +1,112 @@
+"""How an attempt ended, and what follows: the one table.
+
+ending        because of                              told to the study    then
+COMPLETED     all epochs, or early stopping           COMPLETE, the best   —
+PRUNED        the pruner's decision                   PRUNED               —
+NONFINITE     NaN or infinity on any rank             PRUNED, infeasible   —
+FAILED        an exception in the trial's code        FAIL                 not retried
+LOST, HUNG    a process killed or stuck from outside  nothing yet          resumed, boundedly
+INTERRUPTED   ^C, SIGTERM, a full disk                nothing yet          resumed by the user
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.launcher.base import Exit
+from orchestrator.messages import (
+    Ending,
+    Event,
+    Failed,
+    Finished,
+    NonFinite,
+    Stop,
+    Stopped,
+)
+
+_PEER_ERRORS = ("DistBackendError", "DistNetworkError", "DistStoreError")
+_PEER_WORDS = ("connection closed by peer", "connection reset by peer", "gloo", "broken pipe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """An attempt's ending and the sentence that says why."""
+
+    ending: Ending
+    reason: str
+    event: Event | None = None  # the one that decided, where one did
+
+
+def judge(events: Sequence[Event], exit: Exit | None, stop: Stop | None) -> Verdict | None:
+    """The verdict on one attempt, from its events, its exit and the stop that was asked for.
+
+    Without an exit (nobody was there to see it) the events alone must tell; None if they do not.
+    """
+    if stop is Stop.PRUNED:
+        return Verdict(ending=Ending.PRUNED, reason="the pruner expected no improvement")
+    return _by_event(events) or _by_failure(events, exit) or _by_exit(exit, stop)
+
+
+def _by_event(events: Sequence[Event]) -> Verdict | None:
+    for event in reversed(events):
+        match event:
+            case Finished():
+                how = "early stopping" if event.early else "all epochs trained"
+                return Verdict(ending=Ending.COMPLETED, reason=how, event=event)
+            case NonFinite():
+                return Verdict(
+                    ending=Ending.NONFINITE, reason=_divergence_sentence(event), event=event
+                )
+            case Stopped():
+                ending = Ending.PRUNED if event.reason is Stop.PRUNED else Ending.INTERRUPTED
+                return Verdict(ending=ending, reason=f"stopped at step {event.step}", event=event)
+    return None
+
+
+def _by_failure(events: Sequence[Event], exit: Exit | None) -> Verdict | None:
+    if exit is not None and exit.first is not None and exit.codes[exit.first] < 0:
+        return None  # a signal came first; what the peers then saw is not the cause
+    for event in events:
+        if isinstance(event, Failed) and event.user_error:
+            return Verdict(ending=Ending.INTERRUPTED, reason=event.message, event=event)
+        if isinstance(event, Failed) and not saw_a_peer_die(event):
+            return Verdict(
+                ending=Ending.FAILED,
+                reason=f"{event.error} on rank {event.rank}: {event.message}",
+                event=event,
+            )
+    return None
+
+
+def _by_exit(exit: Exit | None, stop: Stop | None) -> Verdict | None:
+    if exit is None:
+        return None
+    if stop is Stop.INTERRUPT:
+        return Verdict(ending=Ending.INTERRUPTED, reason="ended at once")
+    if exit.hung is not None:
+        return Verdict(
+            ending=Ending.HUNG, reason=f"rank {exit.hung} made no progress within its time-out"
+        )
+    if exit.vanished or exit.first is None:
+        return Verdict(ending=Ending.LOST, reason="the processes went away without a word")
+    code = exit.codes[exit.first]
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with code {code}"
+    return Verdict(ending=Ending.LOST, reason=f"rank {exit.first} {how}")
+
+
+def saw_a_peer_die(event: Failed) -> bool:
+    """Whether this rank only noticed another's end, and is not itself the cause."""
+    message = event.message.lower()
+    return event.error in _PEER_ERRORS or any(word in message for word in _PEER_WORDS)
+
+
+def _divergence_sentence(event: NonFinite) -> str:
+    ranks = ", ".join(map(str, event.ranks))
+    terms = ", ".join(f"{name} = {value}" for name, value in event.losses.items())
+    plural = "s" if len(event.ranks) > 1 else ""
+    return (
+        f"non-finite {event.where} at step {event.step} (epoch {event.epoch}) on rank{plural} "
+        f"{ranks}" + (f": {terms}" if terms else "")
+    )

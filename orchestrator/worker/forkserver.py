@@ -1,0 +1,67 @@
+"""A process with torch already imported, from which every attempt is forked.
+
+Started as `python -m orchestrator.worker.forkserver SOCKET MODULE...`. It must neither touch CUDA
+nor start a thread, because both do not survive a fork. Each request is one JSON packet with two
+descriptors: the lifeline, whose end of file means that the orchestrator is gone, and the status
+pipe, on which the forked leader reports. A kill of this server leaves running attempts alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from typing import Any, NoReturn
+
+from orchestrator.worker import leader
+
+LARGEST_REQUEST = 1 << 20
+
+
+def serve(requests: socket.socket) -> None:
+    """Fork a leader for every request until the orchestrator closes its end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the leaders
+    while True:
+        packet, descriptors, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, 2)
+        if not packet:
+            return
+        if os.fork() == 0:
+            requests.close()
+            _become_leader(json.loads(packet), *descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _become_leader(request: dict[str, Any], lifeline: int, status: int) -> NoReturn:
+    try:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        kind = request.pop("kind")
+        {"attempt": leader.lead_attempt, "call": leader.answer_call}[kind](
+            lifeline=lifeline, status=status, **request
+        )
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.killpg(0, signal.SIGKILL)  # whatever the group still holds goes with its leader
+        os._exit(1)
+
+
+def preload(modules: list[str]) -> None:
+    """Import what the workers will need; a module that fails fails again where it is used."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception:
+            traceback.print_exc()
+
+
+if __name__ == "__main__":
+    preload(sys.argv[2:])
+    serve(socket.socket(fileno=int(sys.argv[1])))
