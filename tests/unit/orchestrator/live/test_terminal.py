@@ -10,15 +10,18 @@ import sys
 import termios
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import orchestrator
 from orchestrator.live.progress import RunningTrial, StudyProgress
 from orchestrator.live.terminal import live_area
 from orchestrator.messages import Objective, Started, Validated
 
 OBJECTIVE = Objective(metric="psnr", direction="maximize")
+ROOT = Path(orchestrator.__file__).parents[1]
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 
 
@@ -76,9 +79,9 @@ class Screen:
     def __init__(self, program, columns=100):
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
-            os.environ["TERM"] = "xterm-256color"
-            os.environ.pop("COLUMNS", None)
-            os.execv(sys.executable, [sys.executable, "-c", program])
+            # A new environment: readline puts COLUMNS into this process's behind Python's back.
+            environment = {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
+            os.execve(sys.executable, [sys.executable, "-c", program], environment)
         self.resize(columns)
         self.seen = b""
 
