@@ -1,0 +1,125 @@
+"""One attempt's ranks: how they meet, and what they tell each other.
+
+With a single rank there is no process group, and everything here is local.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+class PeerLost(Exception):
+    """Another rank went away or stood still: this rank is a bystander, not the cause."""
+
+
+class Group:
+    """This process's place among the ranks of its attempt."""
+
+    def __init__(self, *, rank: int, ranks: int, device: torch.device) -> None:
+        self.rank = rank
+        self.ranks = ranks
+        self.device = device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that writes checkpoints and tells events."""
+        return self.rank == 0
+
+    def gather(self, value: T) -> list[T]:
+        """Every rank's picklable `value`, by rank, on every rank."""
+        if self.ranks == 1:
+            return [value]
+        gathered: list[T | None] = [None] * self.ranks
+        dist.all_gather_object(gathered, value)
+        return cast(list[T], gathered)
+
+    def from_first(self, value: T) -> T:
+        """Rank 0's picklable `value`, on every rank."""
+        if self.ranks == 1:
+            return value
+        box: list[T] = [value]
+        dist.broadcast_object_list(box, src=0, device=self._message_device())
+        return box[0]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The ranks' `values` added up in rank order, so that all get the very same bits."""
+        if self.ranks == 1:
+            return values
+        gathered = [torch.empty_like(values) for _ in range(self.ranks)]
+        dist.all_gather(gathered, values)
+        return torch.stack(gathered).sum(dim=0)
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is true on one rank at least."""
+        if self.ranks == 1:
+            return flag
+        count = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(count)
+        return count.item() > 0
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every rank rank 0's persistent buffers, such as running means."""
+        if self.ranks == 1:
+            return
+        kept = model.state_dict(keep_vars=True)
+        for name, buffer in model.named_buffers():
+            if name in kept:
+                dist.broadcast(buffer, src=0)
+
+    def leave(self) -> None:
+        """Part in good order; not after an error, where it could wait for a dead peer."""
+        if self.ranks > 1:
+            dist.destroy_process_group()
+
+    def _message_device(self) -> torch.device:
+        return self.device if dist.get_backend() == "nccl" else torch.device("cpu")
+
+
+def join(*, devices: list[str], rank: int, rendezvous: Path, patience: float) -> Group:
+    """Meet the other ranks through the file `rendezvous`.
+
+    Args:
+        devices: one a rank, such as "cpu" or "cuda:0".
+        patience: seconds after which a silent peer counts as lost.
+    """
+    device = torch.device(devices[rank])
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if len(devices) > 1:
+        _prefer_loopback()
+        dist.init_process_group(
+            backend=_backend(devices),
+            init_method=f"file://{rendezvous.absolute()}",
+            rank=rank,
+            world_size=len(devices),
+            timeout=timedelta(seconds=patience),
+        )
+    return Group(rank=rank, ranks=len(devices), device=device)
+
+
+def peer_loss(error: BaseException) -> PeerLost | None:
+    """`error` as the loss of a peer, where it is the communication layer's complaint of one."""
+    if isinstance(error, dist.DistError) or "gloo/transport" in str(error):
+        return PeerLost(f"another rank was lost: {error}")
+    return None
+
+
+def _backend(devices: list[str]) -> str:
+    """NCCL refuses two ranks on one GPU; gloo moves their tensors through the host."""
+    on_gpus = all(device.startswith("cuda") for device in devices)
+    return "nccl" if on_gpus and len(set(devices)) == len(devices) else "gloo"
+
+
+def _prefer_loopback() -> None:
+    """All ranks are on this machine, whose own name need not lead to an interface."""
+    if Path("/sys/class/net/lo").exists():
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")

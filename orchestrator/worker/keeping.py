@@ -1,0 +1,92 @@
+"""What a trial's checkpoints hold, and going on from them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from orchestrator.errors import CheckpointError
+from orchestrator.trial_folder import TrialFolder
+from orchestrator.worker.checkpoint import load_checkpoint, save_checkpoint, save_last
+from orchestrator.worker.learner import Learner
+from orchestrator.worker.trial import Trial
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Writes rank 0's checkpoints; the other ranks hold the same state."""
+
+    def __init__(self, trial: Trial, learner: Learner) -> None:
+        self._trial = trial
+        self._learner = learner
+        self._saved_at = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether rank 0 wants a checkpoint within the epoch."""
+        waited = time.monotonic() - self._saved_at
+        return self._trial.group.first and waited >= self._trial.plan.checkpoint_seconds
+
+    def keep_last(self) -> None:
+        """Write `last.pth`; to be called by all ranks, who hand over their loss sums."""
+        losses = self._learner.losses.gathered(self._trial.group)
+        if self._trial.group.first:
+            content = self._portrait({}) | {"training": self._learner.state(losses)}
+            save_last(self._trial.folder, content)
+            self._saved_at = time.monotonic()
+        self._trial.tick()
+
+    def keep_validated(self, metrics: dict[str, float], best: bool) -> None:
+        """Write `best.pth` if the weights just validated are the best, and each k-th epoch's."""
+        every, epoch = self._trial.plan.checkpoint_epochs, self._learner.progress.epoch
+        if self._trial.group.first and best:
+            save_checkpoint(self._trial.folder.best, self._portrait(metrics))
+        if self._trial.group.first and every and epoch % every == 0:
+            save_checkpoint(self._trial.folder.epoch(epoch), self._portrait(metrics))
+        self._trial.tick()
+
+    def _portrait(self, metrics: dict[str, float]) -> dict[str, Any]:
+        """The weights in use, and all that is needed to build their model again."""
+        plan = self._trial.plan
+        return {
+            "model": self._learner.judged_model.state_dict(),
+            "epoch": self._learner.progress.epoch,
+            "metrics": metrics,
+            "study": plan.study,
+            "trial": plan.trial,
+            "seed": plan.seed,
+            "family": plan.family,
+            "recipe": plan.recipe,
+            "data": plan.data,
+            "objective": plan.objective.model_dump(),
+        }
+
+
+def resume(trial: Trial, learner: Learner) -> None:
+    """Go on from the newest whole checkpoint of this trial, where there is one.
+
+    Raises:
+        CheckpointError: there are checkpoints, but none is whole.
+    """
+    newest = _newest(trial.folder) if trial.group.first else None
+    path = trial.group.from_first(newest[0] if newest else None)
+    if path is None:
+        return
+    content = newest[1] if newest else load_checkpoint(path)
+    learner.restore(content["model"], content["training"], trial)
+    log.info("going on from %s at step %d", path.name, learner.progress.step)
+
+
+def _newest(folder: TrialFolder) -> tuple[Any, dict[str, Any]] | None:
+    present = [path for path in (folder.last, folder.previous) if path.exists()]
+    for path in present:
+        try:
+            return path, load_checkpoint(path)
+        except CheckpointError as error:
+            log.warning("%s", error)
+    if present:
+        names = " and ".join(str(path) for path in present)
+        raise CheckpointError(f"{names} damaged; without them the trial would start anew")
+    return None

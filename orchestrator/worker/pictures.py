@@ -1,0 +1,108 @@
+"""Drawing a family's pictures as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import nn
+from torch.utils.data import default_collate
+
+from models.family import Family, MapDataset, Panel, Picture
+from orchestrator.files import replacing
+from orchestrator.worker.checkpoint import load_checkpoint
+from orchestrator.worker.loading import SeededDataset, to_device
+from orchestrator.worker.seeding import mix, reseed
+from orchestrator.worker.teller import Teller
+from orchestrator.worker.trial import Trial
+
+PANEL_INCHES = 3.2
+DPI = 120
+
+
+def draw_best(trial: Trial, teller: Teller) -> None:
+    """Draw some validation samples with the best weights; rank 0 alone does."""
+    if not trial.group.first or trial.plan.pictures == 0:
+        return
+    model = trial.family.build_model()
+    model.load_state_dict(load_checkpoint(trial.folder.best)["model"])
+    model.to(trial.group.device)
+    dataset = trial.dataset("validation")
+    trial.folder.pictures.mkdir(exist_ok=True)
+    for index in evenly_spread(trial.plan.pictures, len(dataset)):
+        for stem, picture in sample_pictures(
+            trial.family, model, dataset, index, split="validation", seed=trial.plan.seed
+        ):
+            path = trial.folder.pictures / f"{stem}.png"
+            draw(picture, path)
+            teller.pictured(str(path.relative_to(trial.folder.path)))
+        trial.tick()
+
+
+def evenly_spread(count: int, total: int) -> list[int]:
+    """At most `count` different indices below `total`, from the first to the last."""
+    return sorted({round(index) for index in np.linspace(0, total - 1, min(count, total))})
+
+
+@torch.no_grad()
+def sample_pictures(
+    family: Family[Any, Any],
+    model: nn.Module,
+    dataset: MapDataset,
+    index: int,
+    *,
+    split: str,
+    seed: int,
+) -> list[tuple[str, Picture]]:
+    """The family's pictures of one sample, each with a file stem of its own.
+
+    One sample at a time, as a whole batch of volumes would not fit everywhere.
+    """
+    model.eval()
+    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    batch = to_device(default_collate([SeededDataset(dataset, seed)[0, index]]), device)
+    reseed(mix(seed, "pictures", index))
+    pictures = family.pictures(model, batch)
+    stem = f"{split}_{index:04d}"
+    if len(pictures) == 1:
+        return [(stem, pictures[0])]
+    return [(f"{stem}_{picture.name}", picture) for picture in pictures]
+
+
+def draw(picture: Picture, path: Path) -> None:
+    """Write a picture as a PNG: its panels side by side in its one window.
+
+    Difference panels have a window of their own, symmetric about zero, and a colour bar.
+    """
+    count = len(picture.panels)
+    rows, columns = picture.panels[0].image.shape
+    height = PANEL_INCHES * rows / columns + 1.0
+    # A Figure without pyplot keeps no global state and needs no display.
+    figure = Figure(figsize=(PANEL_INCHES * count + 0.4, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(picture.title, fontsize=10)
+    for axes, panel in zip(
+        figure.subplots(1, count, squeeze=False)[0], picture.panels, strict=True
+    ):
+        _draw_panel(figure, axes, panel, picture.window)
+    with replacing(path) as stream:
+        figure.savefig(stream, format="png")
+
+
+def _draw_panel(figure: Figure, axes: Any, panel: Panel, window: Sequence[float]) -> None:
+    axes.set_title(panel.title, fontsize=9)
+    axes.set_axis_off()
+    if not panel.difference:
+        axes.imshow(panel.image, cmap="gray", vmin=window[0], vmax=window[1])
+        return
+    finite = np.abs(panel.image[np.isfinite(panel.image)])
+    # A few outliers must not wash out the rest; an all-zero difference still needs a range.
+    limit = float(np.percentile(finite, 99.5)) if finite.size else 0.0
+    limit = limit or 1e-6
+    shown = axes.imshow(panel.image, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    figure.colorbar(shown, ax=axes, shrink=0.8, extend="both").ax.tick_params(labelsize=7)

@@ -1,0 +1,86 @@
+"""One rank of one attempt: meets the others, trains, and tells how it ended."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+
+import torch
+
+from orchestrator.errors import UserError
+from orchestrator.messages import Failed, Plan, append_event, load_plan
+from orchestrator.trial_folder import TrialFolder
+from orchestrator.worker.divergence import Divergence
+from orchestrator.worker.group import join, peer_loss
+from orchestrator.worker.stopping import StopAgreed
+from orchestrator.worker.train import Training
+from orchestrator.worker.trial import open_trial
+
+log = logging.getLogger(__name__)
+
+
+def run_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
+    """Follow the folder's plan as its rank `rank`.
+
+    Args:
+        tick: called at every sign of progress.
+
+    Returns:
+        0 for an ending that is told by another event; 1 after a Failed event.
+    """
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", force=True
+    )
+    plan = load_plan(folder.plan)
+    try:
+        _train(folder, plan, rank, tick)
+    except Exception as error:
+        traceback.print_exc()
+        append_event(folder.events, _failure(plan, rank, error))
+        return 1
+    return 0
+
+
+def _train(folder: TrialFolder, plan: Plan, rank: int, tick: Callable[[], None]) -> None:
+    torch.set_num_threads(plan.threads)
+    group = join(
+        devices=plan.devices,
+        rank=rank,
+        rendezvous=folder.rendezvous(plan.attempt),
+        patience=plan.hang_seconds,
+    )
+    tick()
+    try:
+        Training(open_trial(folder, plan, group, tick)).run()
+    except (Divergence, StopAgreed) as ending:
+        log.info("%s: %s", type(ending).__name__, ending)
+    group.leave()
+
+
+def _failure(plan: Plan, rank: int, error: Exception) -> Failed:
+    """The event of this rank's end, with its cause called by the name that counts."""
+    kind = type(error).__name__
+    cause = peer_loss(error)
+    if cause is not None:
+        kind = type(cause).__name__
+    elif _out_of_memory(error):
+        kind = torch.OutOfMemoryError.__name__
+    mendable = isinstance(error, UserError)
+    return Failed(
+        attempt=plan.attempt,
+        rank=rank,
+        error=kind,
+        message=str(cause or error),
+        traceback="" if mendable else "".join(traceback.format_exception(error)),
+        user_error=mendable,
+    )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of whatever device and in whichever library's words."""
+    words = ("DefaultCPUAllocator: can't allocate memory", "ALLOC_FAILED", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        word in str(error) for word in words if isinstance(error, RuntimeError)
+    )

@@ -1,0 +1,100 @@
+"""One optimiser step, taken by all ranks or by none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from models.family import Batch
+from orchestrator.worker.batches import Step
+from orchestrator.worker.divergence import Divergence, nonfinite_gradients
+from orchestrator.worker.guard import Verdict, Wishes
+from orchestrator.worker.learner import Learner
+from orchestrator.worker.seeding import mix, reseed
+from orchestrator.worker.trial import Trial
+
+SKIPPED_IN_A_ROW = 8  # steps without a usable fp16 gradient that make a divergence
+
+Terms = dict[str, Tensor]
+
+
+def take_step(
+    trial: Trial, learner: Learner, step: Step, batches: Iterator[Batch], wishes: Wishes
+) -> tuple[Verdict, Terms]:
+    """Train on one global batch; the verdict and the last micro-batch's loss terms.
+
+    Raises:
+        Divergence: a loss or the gradient is not finite; nothing has changed.
+    """
+    history = accumulate(trial, learner, step, batches, wishes)
+    learner.scaler.unscale_(learner.optimizer)
+    gradients = [item.grad for item in learner.parameters() if item.grad is not None]
+    norm = get_total_norm(gradients)
+    verdict = Verdict.read(norm.to(trial.group.device), learner.guard.signal)
+    _guard(trial, learner, verdict, history)
+    _update(trial, learner, norm)
+    learner.progress.seen += step.samples
+    learner.progress.step += 1
+    return verdict, history[-1]
+
+
+def accumulate(
+    trial: Trial, learner: Learner, step: Step, batches: Iterator[Batch], wishes: Wishes
+) -> list[Terms]:
+    """Add up the global batch's gradients; the loss terms of this rank's micro-batches."""
+    learner.guard.forget_gradients()
+    history: list[Terms] = []
+    for number, micro in enumerate(step.micro_batches, start=1):
+        batch = next(batches)
+        place = (trial.group.rank, learner.progress.epoch, step.seen, number)
+        reseed(mix(trial.plan.seed, "step", *place))
+        with learner.guard.accumulating(more=number < len(step.micro_batches)):
+            loss, word, terms = learner.guard(batch, micro.weight, wishes)
+            (learner.scaler.scale(loss) + word).backward()
+        learner.losses.add(terms, micro.samples)
+        history.append(terms)
+        trial.tick()
+    return history
+
+
+def _guard(trial: Trial, learner: Learner, verdict: Verdict, history: list[Terms]) -> None:
+    """Raise on all ranks alike, since all have read the same verdict."""
+    progress = learner.progress
+    if verdict.nonfinite_ranks:
+        raise _divergence(trial, learner, verdict, history)
+    if math.isfinite(verdict.norm):
+        progress.skipped = 0
+        return
+    progress.skipped += 1
+    if not learner.scaler.is_enabled() or progress.skipped >= SKIPPED_IN_A_ROW:
+        raise _divergence(trial, learner, verdict, history)
+
+
+def _update(trial: Trial, learner: Learner, norm: Tensor) -> None:
+    progress, recipe = learner.progress, trial.recipe
+    if recipe.clip_norm is not None:
+        clip_grads_with_norm_(learner.parameters(), recipe.clip_norm, norm)
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    if learner.average and not progress.skipped:
+        learner.average.update(learner.model)
+
+
+def _divergence(
+    trial: Trial, learner: Learner, verdict: Verdict, history: list[Terms]
+) -> Divergence:
+    own = [{name: term.item() for name, term in terms.items()} for terms in history]
+    worst = next((terms for terms in own if not math.isfinite(sum(terms.values()))), own[-1])
+    # All ranks come here together, so each may hand over its terms.
+    losses = trial.group.gather(worst)
+    ranks = verdict.nonfinite_ranks or list(range(trial.group.ranks))
+    return Divergence(
+        "loss" if verdict.nonfinite_ranks else "gradient",
+        step=learner.progress.step + 1,
+        ranks=ranks,
+        losses=losses[ranks[0]],
+        tensors=nonfinite_gradients(learner.model),
+    )

@@ -1,0 +1,114 @@
+"""Telling the orchestrator what happens: rank 0's events, each told once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from orchestrator.messages import (
+    Event,
+    Finished,
+    NonFinite,
+    Pictured,
+    Progress,
+    Started,
+    Stop,
+    Stopped,
+    Validated,
+    append_event,
+    read_events,
+)
+from orchestrator.worker.divergence import Divergence
+from orchestrator.worker.progress import Progress as TrialProgress
+from orchestrator.worker.trial import Trial
+
+LOOK_SECONDS = 5.0  # between two looks at training
+
+
+class Teller:
+    """Appends rank 0's events; on other ranks it is silent."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+        self._attempt = trial.plan.attempt
+        self._next_look = 0.0
+        told = read_events(trial.folder.events) if trial.group.first else []
+        self._epochs = {event.epoch for event in told if isinstance(event, Validated)}
+        self._pictures = {event.path for event in told if isinstance(event, Pictured)}
+
+    def started(self, *, steps_per_epoch: int, parameters: int, resumed_step: int) -> None:
+        self._tell(
+            Started(
+                attempt=self._attempt,
+                ranks=self._trial.group.ranks,
+                epochs=self._trial.recipe.epochs,
+                steps_per_epoch=steps_per_epoch,
+                parameters=parameters,
+                resumed_step=resumed_step,
+            )
+        )
+
+    def looked(
+        self, progress: TrialProgress, losses: Mapping[str, Tensor], rate: float, norm: float
+    ) -> None:
+        """A look at the step just taken, if the last one is long enough ago."""
+        if not self._trial.group.first or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        self._tell(
+            Progress(
+                attempt=self._attempt,
+                epoch=progress.epoch,
+                step=progress.step,
+                losses={name: term.item() for name, term in losses.items()},
+                learning_rate=rate,
+                gradient_norm=norm,
+            )
+        )
+
+    def validated(self, event: Validated) -> None:
+        """An epoch's result, unless an earlier attempt came to tell it before it was killed."""
+        if event.epoch not in self._epochs:
+            self._epochs.add(event.epoch)
+            self._tell(event)
+
+    def pictured(self, path: str) -> None:
+        if path not in self._pictures:
+            self._pictures.add(path)
+            self._tell(Pictured(attempt=self._attempt, path=path))
+
+    def diverged(self, error: Divergence, epoch: int) -> None:
+        self._tell(
+            NonFinite(
+                attempt=self._attempt,
+                epoch=epoch,
+                step=error.step,
+                where=error.where,
+                ranks=error.ranks,
+                losses=error.losses,
+                tensors=error.tensors,
+            )
+        )
+
+    def stopped(self, reason: Stop, progress: TrialProgress) -> None:
+        self._tell(
+            Stopped(attempt=self._attempt, reason=reason, epoch=progress.epoch, step=progress.step)
+        )
+
+    def finished(self, progress: TrialProgress) -> None:
+        self._tell(
+            Finished(
+                attempt=self._attempt,
+                epoch=progress.epoch - 1,
+                step=progress.step,
+                early=progress.epoch <= self._trial.recipe.epochs,
+                best_epoch=progress.best_epoch,
+                metrics=progress.best_metrics,
+            )
+        )
+
+    def _tell(self, event: Event) -> None:
+        if self._trial.group.first:
+            append_event(self._trial.folder.events, event)

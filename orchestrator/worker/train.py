@@ -1,0 +1,142 @@
+"""How a trial trains, from its first step to its last picture."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from orchestrator.messages import Validated
+from orchestrator.worker.batches import epoch_order, epoch_steps, steps_per_epoch
+from orchestrator.worker.divergence import Divergence
+from orchestrator.worker.guard import Wishes
+from orchestrator.worker.keeping import Keeper, resume
+from orchestrator.worker.learner import Learner
+from orchestrator.worker.loading import BatchLoader
+from orchestrator.worker.pictures import draw_best
+from orchestrator.worker.step import take_step
+from orchestrator.worker.stopping import StopAgreed, StopRequest
+from orchestrator.worker.teller import Teller
+from orchestrator.worker.trial import Trial
+from orchestrator.worker.validate import Validator
+
+
+class Training:
+    """One rank's training of one trial."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self.learner = Learner(trial)
+        self.dataset = trial.dataset("train")
+        self.loader = BatchLoader(
+            self.dataset,
+            seed=trial.plan.seed,
+            workers=trial.recipe.loader_workers,
+            device=trial.group.device,
+        )
+        self.validator = Validator.of_trial(trial)
+        self.keeper = Keeper(trial, self.learner)
+        self.stop = StopRequest(trial.folder.stop, looks=trial.group.first)
+        self.teller = Teller(trial)
+
+    def run(self) -> None:
+        """Train, validate, draw.
+
+        Raises:
+            Divergence: a number was not finite, on all ranks alike, and has been told.
+            StopAgreed: the orchestrator asked for it; `last.pth` holds the state, it has been told.
+        """
+        try:
+            self._begin()
+            while not self.learner.progress.ended(self.trial.recipe):
+                started = time.monotonic()
+                self._train_epoch()
+                self._validate_epoch(started)
+            draw_best(self.trial, self.teller)
+            self.teller.finished(self.learner.progress)
+        except StopAgreed:
+            self.keeper.keep_last()
+            self.teller.stopped(self.stop.reason, self.learner.progress)
+            raise
+        except Divergence as error:
+            self.teller.diverged(error, self.learner.progress.epoch)
+            raise
+
+    def _begin(self) -> None:
+        resume(self.trial, self.learner)
+        progress = self.learner.progress
+        self.teller.started(
+            steps_per_epoch=steps_per_epoch(len(self.dataset), self.trial.sharing),
+            parameters=sum(parameter.numel() for parameter in self.learner.parameters()),
+            resumed_step=progress.step,
+        )
+        if progress.validated is not None:
+            # A kill may have fallen between the checkpoint and the event.
+            self.teller.validated(Validated.model_validate(progress.validated))
+
+    def _train_epoch(self) -> None:
+        """Take the steps that remain of this epoch."""
+        learner, trial = self.learner, self.trial
+        learner.model.train()
+        order = epoch_order(trial.plan.seed, learner.progress.epoch, len(self.dataset))
+        steps = list(epoch_steps(order, trial.sharing, learner.progress.seen))
+        batches = self.loader.batches(
+            learner.progress.epoch,
+            [micro.indices for step in steps for micro in step.micro_batches],
+        )
+        for step in steps:
+            self._set_rate()
+            wishes = Wishes(stop=self.stop.requested(), save=self.keeper.due)
+            verdict, losses = take_step(trial, learner, step, batches, wishes)
+            self.teller.looked(learner.progress, losses, learner.rate, verdict.norm)
+            if verdict.stop:
+                raise StopAgreed
+            if verdict.save:
+                self.keeper.keep_last()
+
+    def _validate_epoch(self, started: float) -> None:
+        """Judge the epoch, keep what it came to, then tell: in this order, for a kill's sake."""
+        learner, trial = self.learner, self.trial
+        metrics = self.validator.metrics(learner.judged_model, self.stop.requested, trial.tick)
+        best = self._judge(metrics)
+        learner.learning_rate.validated(metrics[trial.plan.objective.metric])
+        event = Validated(
+            attempt=trial.plan.attempt,
+            epoch=learner.progress.epoch,
+            step=learner.progress.step,
+            metrics=metrics,
+            losses=learner.losses.means(trial.group),
+            learning_rate=learner.rate,
+            seconds=time.monotonic() - started,
+            best=best,
+        )
+        self.keeper.keep_validated(metrics, best)
+        learner.progress.validated = event.model_dump()
+        learner.progress.next_epoch()
+        learner.losses.clear()
+        self.keeper.keep_last()
+        self.teller.validated(event)
+
+    def _judge(self, metrics: dict[str, float]) -> bool:
+        """Whether these metrics are the best so far, on all ranks the same."""
+        objective, progress = self.trial.plan.objective, self.learner.progress
+        value = metrics[objective.metric]
+        if not math.isfinite(value):
+            raise Divergence(
+                "validation",
+                step=progress.step,
+                ranks=list(range(self.trial.group.ranks)),
+                losses=metrics,
+                tensors=[],
+            )
+        if not objective.better(value, progress.best):
+            return False
+        progress.best = value
+        progress.best_epoch, progress.best_metrics = progress.epoch, metrics
+        return True
+
+    def _set_rate(self) -> None:
+        progress = self.learner.progress
+        epochs_done = progress.epoch - 1 + progress.seen / len(self.dataset)
+        self.learner.set_rate(
+            self.learner.learning_rate.at(step=progress.step, epochs_done=epochs_done)
+        )

@@ -1,0 +1,87 @@
+"""Runs the ranks of an attempt as real processes, forked from a server that has torch loaded."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from orchestrator.messages import Event, Objective, Plan, read_events, save_message
+from orchestrator.trial_folder import TrialFolder
+
+TOY = "tests/families/toy.py:Toy"
+PATIENCE = 60.0  # seconds for any one attempt
+
+
+def make_plan(folder: Path, *, ranks: int = 1, attempt: int = 0, **changes: Any) -> TrialFolder:
+    """A trial's folder with a plan in it; `recipe` and `data` add to the toy's defaults."""
+    trial = TrialFolder(folder / "trial_0")
+    trial.path.mkdir(parents=True, exist_ok=True)
+    recipe = {"epochs": 2, "batch_size": 4, "learning_rate": 0.01} | changes.pop("recipe", {})
+    given = {
+        "study": "test",
+        "trial": 0,
+        "seed": 3,
+        "family": TOY,
+        "data": {},
+        "objective": Objective(metric="error", direction="minimize"),
+        "devices": ["cpu"] * ranks,
+        "threads": 1,
+        "pictures": 0,
+        "hang_seconds": 30.0,
+    }
+    save_message(trial.plan, Plan(**(given | changes), recipe=recipe, attempt=attempt))
+    return trial
+
+
+def attempt(trial: TrialFolder, *, ranks: int = 1) -> list[int | None]:
+    """Run the plan's ranks to their ends; their exit codes."""
+    with started(trial, ranks=ranks) as processes:
+        deadline = time.monotonic() + PATIENCE
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+        return [process.exitcode for process in processes]
+
+
+@contextmanager
+def started(trial: TrialFolder, *, ranks: int = 1):
+    """The plan's ranks as running processes, killed at the end if need be."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["orchestrator.worker.rank", "orchestrator.worker.show"])
+    # Not daemons, which may not start loader processes.
+    processes = [context.Process(target=_rank, args=(trial, rank)) for rank in range(ranks)]
+    for process in processes:
+        process.start()
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def wait_for(condition, seconds: float = PATIENCE) -> None:
+    """Poll until `condition()` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def events(trial: TrialFolder, kind: type[Event]) -> list[Any]:
+    return [event for event in read_events(trial.events) if isinstance(event, kind)]
+
+
+def _rank(trial: TrialFolder, rank: int) -> None:
+    log = os.open(trial.rank_log(rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    from orchestrator.worker.rank import run_rank
+
+    ticks = trial.path / f"ticks{rank}"
+    with ticks.open("a") as stream:
+        sys.exit(run_rank(trial, rank, lambda: print(".", end="", file=stream)))
