@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from models.blocks import lerp_kernels
+from models.blocks.constant import constant
 from models.blocks.scan_plan import ANGLES_AT_ONCE, ScanPlan
 
 MAX_GATHERED = 1 << 25  # numbers that plain torch may hold at once: 128 MiB of float32
@@ -84,8 +86,7 @@ def _cells_and_weights(like: Tensor, plan: ScanPlan) -> Iterator[tuple[Tensor, T
     i = torch.arange(plan.half_rows, device=like.device, dtype=torch.float64)[:, None]
     j = torch.arange(size, device=like.device, dtype=torch.float64)
     origin, row_step, column_step = (
-        torch.from_numpy(values).to(like.device)[:, None, None]
-        for values in (plan.origin, plan.row_step, plan.column_step)
+        values[:, None, None] for values in _positions(plan, like.device)
     )
     for first in range(0, plan.base_angles, at_once):
         some = slice(first, min(first + at_once, plan.base_angles))
@@ -95,6 +96,15 @@ def _cells_and_weights(like: Tensor, plan: ScanPlan) -> Iterator[tuple[Tensor, T
         weight = (position - cell).to(like.dtype)
         angle = torch.arange(some.start, some.stop, device=like.device)[:, None]
         yield cell + angle * plan.table_cells, weight
+
+
+@lru_cache(maxsize=16)
+def _positions(plan: ScanPlan, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    origin, row_step, column_step = (
+        constant(values, torch.float64, device)
+        for values in (plan.origin, plan.row_step, plan.column_step)
+    )
+    return origin, row_step, column_step
 
 
 def _share_out(work: Callable[[int, int], None], total: int, multiple: int, plan: ScanPlan) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.geometry import ParallelGeometry
+from models.blocks.constant import constant
 
 
 def padded_length(detectors: int) -> int:
@@ -59,9 +60,16 @@ def filter_detector(sinogram: Tensor, geometry: ParallelGeometry, window: Tensor
         (B, 1, A, D), the line integrals' unit per metre squared.
     """
     length = padded_length(geometry.detectors)
-    response = torch.from_numpy(ramp_response(geometry.detectors, geometry.cell_width))
-    factor = window * response.to(window)
+    response = _response(geometry.detectors, geometry.cell_width, window.dtype, window.device)
+    factor = window * response
     spectrum = torch.view_as_real(torch.fft.rfft(sinogram, n=length))
     # A real factor on (real, imaginary) pairs keeps the window's gradient in real arithmetic.
     filtered = torch.view_as_complex(spectrum * factor.unsqueeze(-1))
     return torch.fft.irfft(filtered, n=length)[..., : geometry.detectors]
+
+
+@lru_cache(maxsize=16)
+def _response(
+    detectors: int, cell_width: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    return constant(ramp_response(detectors, cell_width), dtype, device)

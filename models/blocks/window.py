@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data.geometry import ParallelGeometry
+from models.blocks.constant import constant
 from models.blocks.ramp import frequency_bins
 from orchestrator.errors import SettingsError
 
@@ -85,7 +86,7 @@ class KnotWindow(FrequencyWindow):
 
     def forward(self) -> Tensor:
         """Shape (bins,) or (A, bins)."""
-        matrix = _knot_matrix(self.detectors).to(self.weight)
+        matrix = _knot_matrix(self.detectors, self.weight.dtype, self.weight.device)
         return self.weight @ matrix
 
 
@@ -109,7 +110,9 @@ class FourierWindow(FrequencyWindow):
 
     def forward(self) -> Tensor:
         """Shape (bins,)."""
-        basis = _padded_basis(self.detectors, self.harmonics).to(self.coefficients)
+        basis = _padded_basis(
+            self.detectors, self.harmonics, self.coefficients.dtype, self.coefficients.device
+        )
         return basis @ self.coefficients
 
 
@@ -147,17 +150,19 @@ def _check_harmonics(harmonics: int, detectors: int) -> None:
 
 
 @lru_cache(maxsize=16)
-def _knot_matrix(detectors: int) -> Tensor:
+def _knot_matrix(detectors: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Linear interpolation from D knots to the bins, shape (D, bins)."""
     position = padded_frequencies(detectors) * (detectors - 1)
-    knots = np.arange(detectors)[:, None]
-    return torch.from_numpy(np.maximum(0.0, 1.0 - np.abs(position - knots)))
+    distance = np.abs(position - np.arange(detectors)[:, None])
+    return constant(np.maximum(0.0, 1.0 - distance), dtype, device)
 
 
 @lru_cache(maxsize=16)
-def _padded_basis(detectors: int, harmonics: int) -> Tensor:
+def _padded_basis(
+    detectors: int, harmonics: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """The series' terms at the bins, shape (bins, 2L + 1)."""
-    return torch.from_numpy(_fourier_basis(padded_frequencies(detectors), harmonics))
+    return constant(_fourier_basis(padded_frequencies(detectors), harmonics), dtype, device)
 
 
 def _fourier_basis(frequencies: NDArray[np.float64], harmonics: int) -> NDArray[np.float64]:
