@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Sets tomostudy up with its development tools on first use, then runs every check.
+# Usage: ./run_tests.sh [PYTEST ARGUMENTS], paths as seen from the project's root
+# Examples: ./run_tests.sh tests/unit -x;  ./run_tests.sh -n 2;  ./run_tests.sh -m "not slow"
+set -euo pipefail
+
+script=${BASH_SOURCE[0]}
+while [[ -L $script ]]; do
+    target=$(readlink "$script")
+    if [[ $target != /* ]]; then target=$(dirname "$script")/$target; fi
+    script=$target
+done
+root=$(CDPATH="" cd -- "$(dirname "$script")" && pwd -P)
+
+source "$root/scripts/setup.sh"
+set_up dev
+
+cd -- "$root"
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+failed=()
+
+# Runs one check under its name; a failure is kept for the end, so that one run shows all.
+check() {
+    local name=$1
+    shift
+    printf '\n== %s\n' "$name"
+    "$python" "$@" || failed+=("$name")
+}
+
+check "format (ruff)" -m ruff format --check
+check "lint (ruff)" -m ruff check
+check "types (mypy)" -m mypy
+check "imports (import-linter)" -c \
+    'from importlinter.cli import lint_imports_command as main; main()' --no-logo
+check "tests (pytest)" -m pytest "$@"
+
+if ((${#failed[@]})); then
+    printf '\nFailed:'
+    printf ' %s' "${failed[@]}"
+    printf '\n'
+    exit 1
+fi
+printf '\nformat, lint, types, imports and tests: all passed\n'

@@ -1,0 +1,345 @@
+"""What the two scripts promise about setting themselves up, tried on a tiny project."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.tiny_project import TinyProject
+
+
+@pytest.fixture
+def project(tmp_path):
+    return TinyProject(tmp_path / "project", tmp_path / "wheels")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """An installed project in a folder with a space in its name; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("shared")
+    project = TinyProject(folder / "my project", folder / "wheels")
+    project.first = project.run("--flag", "two words")
+    return project
+
+
+def said(finished):
+    assert finished.returncode == 0, finished.stderr
+    return json.loads(finished.stdout)
+
+
+class TestFirstStart:
+    def test_makes_the_environment_beside_the_script_and_hands_over(self, installed):
+        program = said(installed.first)
+        assert program["arguments"] == ["--flag", "two words"]
+        assert program["prefix"] == str(installed.venv)
+        assert program["tinydep"] == "1.0"
+        assert program["tinytool"] is None
+
+    def test_keeps_the_users_working_directory(self, installed):
+        assert said(installed.first)["folder"] == str(installed.root.parent)
+
+    def test_shows_its_steps_on_standard_error_alone(self, installed):
+        steps = installed.first.stderr
+        assert "making the environment" in steps
+        assert "installing the packages" in steps
+        assert "Ready after" in steps
+        assert installed.first.stdout.count("\n") == 1
+
+    def test_says_nothing_of_pips_warnings(self, installed):
+        assert "warning" not in installed.first.stderr.lower()
+
+
+class TestLaterStart:
+    def test_adds_less_than_half_a_second_and_installs_nothing(self, installed):
+        direct = [str(installed.venv / "bin" / "python"), "-P", "-m", "orchestrator"]
+        environment = installed.environment(PYTHONPATH=str(installed.root))
+        program, script = [], []
+        for _ in range(5):
+            started = time.perf_counter()
+            subprocess.run(direct, env=environment, check=True, capture_output=True)
+            program.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            finished = installed.run()
+            script.append(time.perf_counter() - started)
+            assert finished.stderr == ""
+        assert min(script) - min(program) < 0.5
+        assert installed.builds == 1
+
+    def test_works_through_a_chain_of_links_from_any_directory(self, installed, tmp_path):
+        (tmp_path / "first").symlink_to(installed.root / "run_study.sh")
+        (tmp_path / "second").symlink_to("first")
+        program = said(installed.run(script=tmp_path / "second", cwd=tmp_path))
+        assert program["prefix"] == str(installed.venv)
+        assert program["folder"] == str(tmp_path)
+
+    def test_is_not_shadowed_by_a_folder_of_the_users_with_the_same_name(self, installed, tmp_path):
+        (tmp_path / "orchestrator").mkdir()
+        (tmp_path / "orchestrator" / "__init__.py").write_text("raise SystemExit('shadowed')")
+        program = said(installed.run(cwd=tmp_path))
+        assert program["file"].startswith(str(installed.root))
+
+
+@pytest.mark.slow
+class TestInterrupted:
+    def test_an_installation_killed_half_way_is_repaired_by_the_next_start(self, project):
+        project.hold()
+        process = project.start()
+        project.wait_for_build()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        (project.venv / "leftover").touch()
+        project.release()
+
+        assert said(project.run())["tinydep"] == "1.0"
+        assert project.builds == 2
+        assert not (project.venv / "leftover").exists()
+
+    def test_a_pip_that_a_killed_start_left_behind_is_ended_by_the_next(self, project):
+        project.hold()
+        process = project.start()
+        project.wait_for_build()
+        os.kill(int((project.root / ".venv.lock").read_text()), signal.SIGKILL)
+        assert process.wait(timeout=20) != 0
+        left_behind = running_pips(project)
+        assert left_behind
+        again = project.start()
+        project.wait_for_build(2)
+        assert not left_behind & running_pips(project)
+        project.release()
+        out, err = again.communicate(timeout=60)
+        assert again.returncode == 0, err
+        assert json.loads(out)["tinydep"] == "1.0"
+
+    def test_control_c_says_so_and_leaves_nothing_running(self, project):
+        project.hold()
+        process = project.start()
+        project.wait_for_build()
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert err.endswith("Interrupted; the next start sets up again.\n")
+        assert "Traceback" not in err
+        assert not running_pips(project)
+
+    def test_an_environment_without_a_working_python_is_made_anew(self, project):
+        project.venv.mkdir()
+        (project.venv / "pyvenv.cfg").touch()
+        (project.venv / "bin").mkdir()
+        (project.venv / "bin" / "python").symlink_to("/nowhere/python3")
+        assert said(project.run())["tinydep"] == "1.0"
+
+
+@pytest.mark.slow
+def test_of_two_first_starts_at_once_one_installs_and_the_other_waits(project):
+    project.hold()
+    first = project.start()
+    project.wait_for_build()
+    second = project.start()
+    line = second.stderr.readline()
+    assert "waiting" in line
+    assert (project.root / ".venv.lock").read_text() in line
+    project.release()
+    for process in (first, second):
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert json.loads(out)["tinydep"] == "1.0"
+    assert project.builds == 1
+
+
+@pytest.fixture(scope="class")
+def changing(tmp_path_factory):
+    """An installed project that the tests of one class change one after another."""
+    folder = tmp_path_factory.mktemp("changing")
+    project = TinyProject(folder / "project", folder / "wheels")
+    said(project.run())
+    (project.venv / "made once").touch()
+    return project
+
+
+@pytest.mark.slow
+class TestChanges:
+    def test_other_pinned_versions_are_installed_by_the_next_start(self, changing):
+        for version in ("2.0", "1.0"):
+            changing.pin(version)
+            finished = changing.run()
+            assert said(finished)["tinydep"] == version
+            assert "up to date" in finished.stderr
+            assert changing.run().stderr == ""
+
+    @pytest.mark.parametrize(
+        ("version", "variables", "expected"),
+        [
+            ("9.9", {}, "not to be had for this Python and platform"),
+            (
+                "2.0",
+                {
+                    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+                    "PIP_NO_INDEX": "0",
+                    "PIP_FIND_LINKS": "",
+                    "PIP_RETRIES": "1",
+                },
+                "The package index could not be reached",
+            ),
+        ],
+    )
+    def test_a_failed_update_says_what_to_do_and_keeps_the_environment_for_a_later_one(
+        self, changing, version, variables, expected
+    ):
+        changing.pin(version)
+        finished = changing.run(**variables)
+        assert finished.returncode == 2
+        assert "tinydep" in finished.stderr
+        assert expected in finished.stderr.splitlines()[-1]
+        assert "Traceback" not in finished.stderr
+        changing.pin("1.0")
+        assert said(changing.run())["tinydep"] == "1.0"
+        assert (changing.venv / "made once").exists()
+
+    def test_the_tests_add_their_tools_and_a_later_start_of_a_study_keeps_them(self, changing):
+        shell = f'root={changing.root}; . "$root/scripts/setup.sh"; set_up dev'
+        subprocess.run(["bash", "-euc", shell], env=changing.environment(), check=True)
+        finished = changing.run()
+        assert said(finished)["tinytool"] == "1.0"
+        assert finished.stderr == ""
+
+    def test_an_environment_that_moved_with_its_project_is_made_anew(self, changing):
+        changing.root = changing.root.rename(changing.root.with_name("moved"))
+        assert said(changing.run())["prefix"] == str(changing.root.with_name("moved") / ".venv")
+        assert not (changing.venv / "made once").exists()
+
+
+@pytest.mark.slow
+def test_an_environment_that_was_made_by_hand_is_adopted_not_removed(project):
+    make_environment(project.venv)
+    (project.venv / "mine").touch()
+    assert said(project.run())["tinydep"] == "1.0"
+    assert (project.venv / "mine").exists()
+    assert project.run().stderr == ""
+
+
+class TestAnotherPlace:
+    def test_an_existing_environment_is_used_as_it_is(self, project, tmp_path):
+        make_environment(tmp_path / "mine", pip=False)
+        before = sorted((tmp_path / "mine").rglob("*"))
+        program = said(project.run(TOMOSTUDY_VENV=str(tmp_path / "mine")))
+        assert program["prefix"] == str(tmp_path / "mine")
+        assert program["file"].startswith(str(project.root))
+        assert sorted((tmp_path / "mine").rglob("*")) == before
+        assert project.builds == 0
+        assert not project.venv.exists()
+
+    @pytest.mark.slow
+    def test_a_place_that_does_not_exist_is_made(self, project, tmp_path):
+        program = said(project.run(TOMOSTUDY_VENV="new/place", cwd=tmp_path))
+        assert program["prefix"] == str(tmp_path / "new" / "place")
+        assert program["tinydep"] == "1.0"
+        assert not project.venv.exists()
+
+    def test_a_folder_that_is_no_environment_is_refused_and_left_alone(self, project, tmp_path):
+        (tmp_path / "photos").mkdir()
+        (tmp_path / "photos" / "one.png").touch()
+        finished = project.run(TOMOSTUDY_VENV=str(tmp_path / "photos"))
+        assert finished.returncode == 2
+        assert finished.stderr.count("\n") == 1
+        assert f"TOMOSTUDY_VENV names {tmp_path / 'photos'}" in finished.stderr
+        assert [file.name for file in (tmp_path / "photos").iterdir()] == ["one.png"]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("answer", "expected"),
+        [
+            ("echo 3.9 venv False", "is Python 3.9, and 3.11 is the oldest that will do"),
+            ("echo 3.12 bare True", "apt install python3.12-venv"),
+            ("exit 1", "does not run as a Python interpreter"),
+        ],
+    )
+    def test_an_interpreter_that_will_not_do_is_named_in_one_sentence(
+        self, project, tmp_path, answer, expected
+    ):
+        interpreter = write_program(tmp_path / "python", answer)
+        finished = project.run(TOMOSTUDY_PYTHON=str(interpreter))
+        assert finished.returncode == 2
+        assert finished.stderr.count("\n") == 1
+        assert str(interpreter) in finished.stderr
+        assert expected in finished.stderr
+        assert not project.venv.exists()
+
+    def test_an_interpreter_that_does_not_exist_is_named(self, project):
+        finished = project.run(TOMOSTUDY_PYTHON="python9")
+        assert finished.returncode == 2
+        assert "TOMOSTUDY_PYTHON names python9, which is not a program" in finished.stderr
+
+    def test_without_any_fit_python_it_says_what_is_needed(self, project, tmp_path):
+        write_program(tmp_path / "bin" / "python3", "echo 3.8 venv False")
+        finished = project.run(TOMOSTUDY_PYTHON="", PATH=f"{tmp_path / 'bin'}:{tools(tmp_path)}")
+        assert finished.returncode == 2
+        assert "needs Python 3.11 or newer" in finished.stderr
+        assert "is Python 3.8" in finished.stderr
+
+
+class TestRunTests:
+    def run(self, project, tmp_path, broken):
+        """run_tests.sh in an environment whose Python only notes what it is asked to run."""
+        write_program(
+            tmp_path / "fake" / "bin" / "python",
+            f'case "$*" in *environment.py*) exit 0;; esac\n'
+            f'echo "asked: $*"\ncase "$*" in *"{broken}"*) exit 1;; esac',
+        )
+        return project.run(
+            "-k", "a name", script=project.root / "run_tests.sh",
+            TOMOSTUDY_VENV=str(tmp_path / "fake"),
+        )  # fmt: skip
+
+    def test_all_checks_run_even_if_the_first_fails(self, project, tmp_path):
+        finished = self.run(project, tmp_path, broken="ruff format")
+        asked = [line for line in finished.stdout.splitlines() if line.startswith("asked")]
+        assert len(asked) == 5
+        assert finished.returncode == 1
+        assert finished.stdout.rstrip().endswith("Failed: format (ruff)")
+
+    def test_arguments_go_to_pytest_and_success_is_said(self, project, tmp_path):
+        finished = self.run(project, tmp_path, broken="nothing at all")
+        assert "asked: -m pytest -k a name" in finished.stdout
+        assert finished.returncode == 0
+
+
+def make_environment(place, pip=True):
+    options = [] if pip else ["--without-pip"]
+    subprocess.run([sys.executable, "-m", "venv", *options, place], check=True)
+
+
+def write_program(path, body):
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(f"#!/bin/bash\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def tools(tmp_path):
+    """A folder with what the scripts themselves need and no Python."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    for name in ("bash", "env", "dirname", "readlink"):
+        found = next(p for d in os.get_exec_path() if (p := Path(d, name)).exists())
+        (folder / name).symlink_to(found)
+    return folder
+
+
+def running_pips(project):
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if arguments[0] == os.fsencode(project.venv / "bin" / "python") and b"pip" in arguments:
+            found.add(process.name)
+    return found
