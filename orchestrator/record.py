@@ -71,6 +71,7 @@ class StudyRecord:
     direction: Direction
     trials: list[TrialRecord]
 
+    @property
     def counts(self) -> Counter[State]:
         """How many trials are in each state; a state without trials counts zero."""
         return Counter(trial.state for trial in self.trials)

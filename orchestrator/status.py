@@ -1,0 +1,122 @@
+"""`status`: how a study stands, for people and, as JSON, for programs. It only looks."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.find_study import read_study
+from orchestrator.holder import Holder, live_holder
+from orchestrator.messages import Validated, read_events
+from orchestrator.record import StudyRecord, TrialRecord
+from orchestrator.study_peek import peek
+from orchestrator.trial_folder import StudyFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A study as it stands."""
+
+    record: StudyRecord
+    folder: StudyFolder
+    holder: Holder | None  # who works on it now
+    metric: str | None
+    budget: int | None  # trials asked for
+    running_epochs: dict[int, int]  # the last validated epoch of each running trial
+
+    def epoch(self, trial: TrialRecord) -> int:
+        """The last epoch that the trial validated; 0 before the first."""
+        return self.running_epochs.get(trial.number, trial.epoch)
+
+    def checkpoint(self, trial: TrialRecord) -> str | None:
+        """The trial's best checkpoint, while it is there."""
+        path = self.folder.trial(trial.number).best
+        return str(path) if path.exists() else None
+
+
+def show_status(folder: StudyFolder, *, as_json: bool = False) -> None:
+    """Print how the study in `folder` stands.
+
+    Raises:
+        SettingsError: there is no such study, or its database cannot be read.
+    """
+    status = look_at(folder)
+    if as_json:
+        print(json.dumps(status_json(status), indent=2, allow_nan=False, default=str))
+        return
+    from rich.console import Console
+
+    from orchestrator.status_screen import print_status
+
+    print_status(Console(), status)
+
+
+def look_at(folder: StudyFolder) -> Status:
+    """Gather the status."""
+    record = read_study(folder)
+    known = peek(folder)
+    running = [trial.number for trial in record.trials if trial.state == "running"]
+    return Status(
+        record=record,
+        folder=folder,
+        holder=live_holder(folder.lock),
+        metric=known.metric,
+        budget=known.n_trials,
+        running_epochs={number: _last_epoch(folder, number) for number in running},
+    )
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """The status in JSON's types; a number that is not finite is null."""
+    record, holder = status.record, status.holder
+    counts = record.counts
+    return {
+        "study_name": record.name,
+        "n_trials": len(record.trials) - counts["waiting"],
+        "counts": {state: counts[state] for state in ("complete", "pruned", "failed", "running")},
+        "best": record.best and _best_json(status, record.best),
+        "waiting": counts["waiting"],
+        "budget": status.budget,
+        "objective": status.metric,
+        "direction": record.direction,
+        "orchestrator": holder and {"pid": holder.pid, "host": holder.host, "start": holder.start},
+        "trials": [_trial_json(status, trial) for trial in record.trials],
+    }
+
+
+def _best_json(status: Status, best: TrialRecord) -> dict[str, Any]:
+    return {
+        "number": best.number,
+        "value": best.value,
+        "params": best.params,
+        "checkpoint": status.checkpoint(best),
+        "metrics": _finite(best.metrics),
+    }
+
+
+def _trial_json(status: Status, trial: TrialRecord) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "value": _finite(trial.value),
+        "params": trial.params,
+        "ending": trial.ending or None,
+        "reason": trial.reason or None,
+        "epoch": status.epoch(trial),
+        "best_epoch": trial.best_epoch,
+        "attempts": trial.attempts,
+        "checkpoint": status.checkpoint(trial),
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _last_epoch(folder: StudyFolder, number: int) -> int:
+    events = read_events(folder.trial(number).events)
+    return max((event.epoch for event in events if isinstance(event, Validated)), default=0)

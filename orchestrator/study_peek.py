@@ -1,0 +1,41 @@
+"""What those who only look need of a study's settings, without validating all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from orchestrator.trial_folder import StudyFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peek:
+    """A few of the settings; None where study.yml is missing or says nothing."""
+
+    metric: str | None = None
+    n_trials: int | None = None
+    url: str | None = None  # of another database than the study's own
+
+
+def peek(folder: StudyFolder) -> Peek:
+    """Look into study.yml; one that is damaged is the `run` command's to complain about."""
+    try:
+        content = yaml.safe_load(folder.settings.read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return Peek()
+    settings = _section(content, "settings")
+    metric = _section(settings, "objective").get("metric")
+    n_trials = settings.get("n_trials")
+    url = _section(settings, "storage").get("url")
+    return Peek(
+        metric=metric if isinstance(metric, str) else None,
+        n_trials=n_trials if isinstance(n_trials, int) else None,
+        url=url if isinstance(url, str) else None,
+    )
+
+
+def _section(content: Any, name: str) -> dict[str, Any]:
+    section = content.get(name) if isinstance(content, dict) else None
+    return section if isinstance(section, dict) else {}
