@@ -11,19 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from data.destination import is_filled
 from orchestrator.errors import DataError
-
-
-def is_filled(folder: Path) -> bool:
-    """Whether something is there: a file, or a folder with anything in it.
-
-    Raises:
-        DataError: this user may not look.
-    """
-    try:
-        return folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None)
-    except OSError as error:
-        raise DataError(f"{folder} cannot be looked into ({error})") from error
 
 
 def build_folder(folder: Path, write: Callable[[Path], None], *, overwrite: bool = False) -> bool:

@@ -45,7 +45,7 @@ class IntensityScale:
                 f"{name} has {bad} NaN or infinite voxels; replace them by the value of air"
             )
         low, high = float(values.min()), float(values.max())
-        if self.range is None and (low >= 0 or high - low <= 2):
+        if self.range is None and (low >= 0 or (low >= -2 and high <= 2)):
             raise DataError(
                 f"{name} has values from {low:g} to {high:g}, so it is not in Hounsfield units "
                 "(air is −1000); give --intensity_range LO HI, of which LO becomes 0 (air) and HI "

@@ -6,7 +6,6 @@ import re
 import shutil
 from pathlib import Path
 
-from data.atomic_folder import is_filled
 from data.geometry import ParallelGeometry
 from data.lodopab_layout import PROVENANCE
 from orchestrator.errors import DataError
@@ -15,6 +14,18 @@ _OURS = re.compile(
     r"(observation|ground_truth)_(train|validation|test)_\d{3,}\.hdf5"
     r"|patient_ids_rand_(train|validation|test)\.csv|" + re.escape(PROVENANCE)
 )
+
+
+def is_filled(folder: Path) -> bool:
+    """Whether something is there: a file, or a folder with anything in it.
+
+    Raises:
+        DataError: this user may not look.
+    """
+    try:
+        return folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be looked into ({error})") from error
 
 
 def check_destination(out: Path, *, overwrite: bool) -> None:

@@ -1,4 +1,8 @@
-"""A data set of random body-like phantoms in LoDoPaB-CT's layout, for trying things out."""
+"""A data set of random body-like phantoms in LoDoPaB-CT's layout, for trying things out.
+
+Readers import this module for its settings, so what draws, simulates and locks is imported by the
+functions that do.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from data.atomic_folder import build_folder, is_filled
+from data.destination import is_filled
 from data.lodopab_layout import PROVENANCE, SPLITS, Split
 from orchestrator.errors import DataError
 
@@ -81,6 +85,7 @@ def generate_phantoms(
     Raises:
         DataError: the folder cannot be written.
     """
+    from data.atomic_folder import build_folder
 
     def write(folder: Path) -> None:
         done = 0
@@ -95,7 +100,6 @@ def generate_phantoms(
 def _write_split(
     folder: Path, split: Split, settings: PhantomSettings, done: int, progress: Progress
 ) -> int:
-    # What needs numba and scipy is imported by those who generate, not by every reader.
     from data.anatomy import draw_slice
     from data.geometry import ParallelGeometry
     from data.lodopab_writer import LodopabWriter
