@@ -23,7 +23,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -94,7 +93,7 @@ def decide(request: Request) -> Action:
 def decide_on_strange(request: Request) -> Action:
     works = python_of(request) is not None
     if request.elsewhere:
-        return Action.NOTHING if works else Action.REFUSE
+        return Action.NOTHING if works else Action.REFUSE  # never remove what is not ours
     if works:
         return Action.UPDATE
     return Action.MAKE_ANEW if (request.place / "pyvenv.cfg").exists() else Action.REFUSE
@@ -102,7 +101,7 @@ def decide_on_strange(request: Request) -> Action:
 
 def decide_on_ours(request: Request, record: dict[str, Any]) -> Action:
     if record.get("root") != str(request.root):
-        return Action.NOTHING if request.elsewhere else Action.MAKE_ANEW
+        return decide_on_strange(request) if request.elsewhere else Action.MAKE_ANEW
     if python_of(request) != record.get("python"):
         return Action.MAKE_ANEW
     if request.interpreter and not made_with_the_named(request):
@@ -122,9 +121,9 @@ def read_record(place: Path) -> dict[str, Any] | None:
     """What an earlier start wrote about the environment; None if it is none of ours."""
     try:
         found = json.loads((place / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except OSError:
         return None
-    except (OSError, ValueError):
+    except ValueError:
         found = {}
     return found if isinstance(found, dict) else {}
 
@@ -261,8 +260,12 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nInterrupted; the next start sets up again.", file=sys.stderr)
         return 130
-    except (OSError, shutil.Error) as error:
-        print(f"Setting up failed: {error}.", file=sys.stderr)
+    except OSError as error:
+        print(
+            f"Setting up failed at {error.filename or request.place}: {error.strerror or error}. "
+            "TOMOSTUDY_VENV can name another place for the environment.",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

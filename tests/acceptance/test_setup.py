@@ -251,6 +251,15 @@ class TestAnotherPlace:
         assert f"TOMOSTUDY_VENV names {tmp_path / 'photos'}" in finished.stderr
         assert [file.name for file in (tmp_path / "photos").iterdir()] == ["one.png"]
 
+    @pytest.mark.parametrize("name", ["letter.txt", "letter.txt/below"])
+    def test_a_file_in_the_way_is_named_and_left_alone(self, project, tmp_path, name):
+        (tmp_path / "letter.txt").write_text("dear")
+        finished = project.run(TOMOSTUDY_VENV=str(tmp_path / name))
+        assert finished.returncode != 0
+        assert str(tmp_path / "letter.txt") in finished.stderr
+        assert "Traceback" not in finished.stderr
+        assert (tmp_path / "letter.txt").read_text() == "dear"
+
 
 class TestErrors:
     @pytest.mark.parametrize(
