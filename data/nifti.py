@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ def nifti_scan(path: Path) -> Scan:
 
 def _read(path: Path) -> Volume:
     try:
+        _check_sum(path)
         image = nibabel.loadsave.load(path)
         if not isinstance(image, nibabel.nifti1.Nifti1Pair):
             raise DataError(f"{path} is {type(image).__name__}, expected NIfTI; convert it")
@@ -49,6 +51,17 @@ def _read(path: Path) -> Volume:
     if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
         raise DataError(f"{path}: the voxel size in its header is not usable; export it again")
     return axial(values, affine)
+
+
+def _check_sum(path: Path) -> None:
+    """Read a compressed file to its end, where its check sum is.
+
+    nibabel stops at the last voxel, and would take a flipped bit for data.
+    """
+    if path.suffix == ".gz":
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
 
 
 def _three_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -49,6 +49,18 @@ def test_a_truncated_file_is_named(tmp_path, nifti, head, name, kept):
     assert "again" in str(caught.value)
 
 
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize("damage", [b"\x00" * 20, b"\xff" * 20])
+def test_damaged_bytes_are_noticed_before_they_become_voxels(tmp_path, nifti, head, place, damage):
+    noisy = head + np.random.default_rng(0).normal(size=head.shape).astype(np.float32)
+    path = nifti(tmp_path / "scan.nii.gz", noisy)
+    with path.open("r+b") as file:
+        file.seek(int(place * path.stat().st_size))
+        file.write(damage)
+    with pytest.raises(DataError, match=r"scan.nii.gz is truncated or damaged"):
+        nifti_scan(path).read()
+
+
 @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
 def test_a_file_that_only_has_the_name_is_refused(tmp_path, name):
     (tmp_path / name).write_text("<html>" * 1000)

@@ -37,6 +37,13 @@ def test_edges_are_mixed_and_the_inside_is_full():
     assert 0 < edge.size <= 6
 
 
+@pytest.mark.parametrize("size", [41, 40])
+def test_the_very_middle_is_inside_also_where_a_pixel_lies_on_it(size):
+    image = np.zeros((size, size), np.float32)
+    paint(image, Blob(centre=(0, 0), radii=(0.5, 0.5)), 1.0)
+    assert image[size // 2 - 3 : size // 2 + 4, size // 2 - 3 : size // 2 + 4].min() == 1
+
+
 def test_waves_move_the_outline():
     waved = Blob(centre=(0, 0), radii=(0.5, 0.5), waves=((2, 0.2, 0.0),))
     image = np.zeros((100, 100), np.float32)
