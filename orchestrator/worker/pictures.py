@@ -19,7 +19,7 @@ from orchestrator.worker.checkpoint import load_checkpoint
 from orchestrator.worker.loading import SeededDataset, to_device
 from orchestrator.worker.seeding import mix, reseed
 from orchestrator.worker.teller import Teller
-from orchestrator.worker.trial import Trial
+from orchestrator.worker.trial import Trial, open_split
 
 PANEL_INCHES = 3.2
 DPI = 120
@@ -32,7 +32,7 @@ def draw_best(trial: Trial, teller: Teller) -> None:
     model = trial.family.build_model()
     model.load_state_dict(load_checkpoint(trial.folder.best)["model"])
     model.to(trial.group.device)
-    dataset = trial.dataset("validation")
+    dataset = open_split(trial.family, "validation")
     trial.folder.pictures.mkdir(exist_ok=True)
     for index in evenly_spread(trial.plan.pictures, len(dataset)):
         for stem, picture in sample_pictures(

@@ -49,7 +49,8 @@ def _train(folder: TrialFolder, plan: Plan, rank: int, tick: Callable[[], None])
         devices=plan.devices,
         rank=rank,
         rendezvous=folder.rendezvous(plan.attempt),
-        patience=plan.hang_seconds,
+        # The leader's watch over every rank's ticks comes first: it knows who stands still.
+        patience=2 * plan.hang_seconds,
     )
     tick()
     try:

@@ -16,7 +16,7 @@ from orchestrator.worker.pictures import draw_best
 from orchestrator.worker.step import take_step
 from orchestrator.worker.stopping import StopAgreed, StopRequest
 from orchestrator.worker.teller import Teller
-from orchestrator.worker.trial import Trial
+from orchestrator.worker.trial import Trial, open_split
 from orchestrator.worker.validate import Validator
 
 
@@ -26,7 +26,7 @@ class Training:
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
         self.learner = Learner(trial)
-        self.dataset = trial.dataset("train")
+        self.dataset = open_split(trial.family, "train")
         self.loader = BatchLoader(
             self.dataset,
             seed=trial.plan.seed,

@@ -39,17 +39,6 @@ class Trial:
             accumulation=self.recipe.accumulation,
         )
 
-    def dataset(self, split: Split) -> MapDataset:
-        """The split's samples.
-
-        Raises:
-            DataError: there are none, or their files are at fault.
-        """
-        dataset = self.family.dataset(split)
-        if len(dataset) == 0:
-            raise DataError(f"data: the {split} split has no samples")
-        return dataset
-
 
 def open_trial(folder: TrialFolder, plan: Plan, group: Group, tick: Callable[[], None]) -> Trial:
     """The trial of `plan`, with its settings validated.
@@ -79,6 +68,18 @@ def open_family(name: str, recipe: dict[str, Any], data: dict[str, Any]) -> Fami
     family = load_family(name)
     _, own = split_recipe(recipe)
     return family(validated(family.Settings, own, "recipe"), validated(family.Data, data, "data"))
+
+
+def open_split(family: Family[Any, Any], split: Split) -> MapDataset:
+    """The split's samples.
+
+    Raises:
+        DataError: there are none, or their files are at fault.
+    """
+    dataset = family.dataset(split)
+    if len(dataset) == 0:
+        raise DataError(f"data: the {split} split has no samples")
+    return dataset
 
 
 def limit_threads(threads: int) -> None:

@@ -14,7 +14,7 @@ from orchestrator.worker.group import Group
 from orchestrator.worker.loading import BatchLoader
 from orchestrator.worker.seeding import mix, reseed
 from orchestrator.worker.stopping import StopAgreed
-from orchestrator.worker.trial import Trial
+from orchestrator.worker.trial import Trial, open_split
 
 
 class Validator:
@@ -27,7 +27,7 @@ class Validator:
     @classmethod
     def of_trial(cls, trial: Trial) -> Validator:
         """The one that judges the trial's epochs."""
-        dataset = trial.dataset("validation")
+        dataset = open_split(trial.family, "validation")
         loader = BatchLoader(
             dataset,
             seed=trial.plan.seed,

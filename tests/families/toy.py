@@ -39,6 +39,7 @@ class ToySettings(FamilySettings):
     user_error_at_step: int | None = None  # DataError
     nan_at_step: int | None = None  # this rank's batch becomes NaN
     nan_gradient_at_step: int | None = None  # finite loss, non-finite gradient
+    always_nan_gradient: bool = False  # the same in every step
     die_at_step: int | None = None  # SIGKILL to itself
     hang_at_step: int | None = None  # sleeps for ever
     fault_rank: int = 0  # whom the faults above strike
@@ -116,7 +117,8 @@ class Toy(Family[ToySettings, ToyData]):
         if self._struck(self.settings.nan_at_step):
             source = source * float("nan")
         difference = model(source) - batch["target"]
-        if self._struck(self.settings.nan_gradient_at_step):
+        bad_gradient = self._struck(self.settings.nan_gradient_at_step)
+        if bad_gradient or self.settings.always_nan_gradient:
             # The square root's slope at zero is infinite, its value is not.
             difference = difference + torch.sqrt(torch.relu(difference * 0.0))
         squares = difference.float() ** 2

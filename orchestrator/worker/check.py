@@ -1,0 +1,149 @@
+"""Checking settings against a family and its data before a study starts: JSON in, JSON out."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from models.family import Family, load_family
+from orchestrator.errors import UserError
+from orchestrator.recipe import TrainingRecipe, split_recipe
+from orchestrator.worker.problems import problems
+from orchestrator.worker.trial import open_split
+
+Problem = dict[str, Any]  # "key", "problem", and "valid_keys" for an unknown key
+
+
+def check_settings(
+    family: str,
+    recipes: list[dict[str, Any]],
+    data: dict[str, Any],
+    objective: dict[str, Any],
+    searched: list[str],
+) -> dict[str, Any]:
+    """What is wrong with a study's settings, and what its family offers.
+
+    Args:
+        family: a name, or path/to/file.py:ClassName.
+        recipes: flat recipes that between them hold every value that may be tried.
+        data: the `data:` section.
+        objective: {"metric", "direction"}.
+        searched: the recipe keys that stand under `search:`.
+
+    Returns:
+        {"errors": [{"key", "problem", "valid_keys"?}], "metrics": {name: direction},
+        "family_keys": {key: default}, "samples": {"train": n, "validation": n}}. Where there are
+        errors the rest may be empty.
+    """
+    report: dict[str, Any] = {"errors": [], "metrics": {}, "family_keys": {}, "samples": {}}
+    try:
+        loaded = load_family(family)
+    except UserError as error:
+        report["errors"] = [{"key": "family", "problem": str(error).removeprefix("family: ")}]
+        return report
+    report["metrics"] = dict(loaded.metrics)
+    report["family_keys"] = _defaults(loaded.Settings)
+    recipe_errors = _recipe_problems(loaded, recipes, set(searched))
+    data_errors = problems(loaded.Data, data, "data")
+    report["errors"] = [*recipe_errors, *data_errors, *_objective_problems(loaded, objective)]
+    if not recipe_errors and not data_errors:
+        try:
+            report["samples"] = _samples(loaded, recipes[0] if recipes else {}, data)
+        except UserError as error:
+            report["errors"].append({"key": "data", "problem": str(error).removeprefix("data: ")})
+    return report
+
+
+def devices() -> dict[str, Any]:
+    """The machine's GPUs and the CPU cores that this process may use.
+
+    Returns:
+        {"cuda": [{"index", "name", "memory_gib"}], "cpu_cores": n}.
+    """
+    found = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        memory = round(properties.total_memory / 2**30, 1)
+        found.append({"index": index, "name": properties.name, "memory_gib": memory})
+    return {"cuda": found, "cpu_cores": cpu_cores()}
+
+
+def cpu_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Cores that this process may use: its affinity, or less where a container's quota is less."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        allowed, period = quota.read_text().split()
+        return min(cores, max(1, math.ceil(int(allowed) / int(period))))
+    except (OSError, ValueError):  # no such limit, which is written as "max"
+        return cores
+
+
+def _recipe_problems(
+    family: type[Family[Any, Any]], recipes: list[dict[str, Any]], searched: set[str]
+) -> list[Problem]:
+    """Each problem once, under the section where its key stands."""
+    found: list[Problem] = []
+    for problem in _every_problem(family, recipes, searched):
+        if problem not in found:
+            found.append(problem)
+    return found
+
+
+def _every_problem(
+    family: type[Family[Any, Any]], recipes: list[dict[str, Any]], searched: set[str]
+) -> Iterator[Problem]:
+    valid = [*TrainingRecipe.model_fields, *family.Settings.model_fields]
+    for recipe in recipes:
+        training, own = split_recipe(recipe)
+        for problem in (
+            *problems(TrainingRecipe, training, "recipe"),
+            *problems(family.Settings, own, "recipe"),
+        ):
+            key = problem["key"].removeprefix("recipe.")
+            if key.split(".")[0] in searched:
+                problem["key"] = f"search.{key}"
+            if "valid_keys" in problem:
+                problem["valid_keys"] = valid
+            yield problem
+
+
+def _objective_problems(family: type[Family[Any, Any]], objective: dict[str, Any]) -> list[Problem]:
+    metric, direction = str(objective.get("metric")), objective.get("direction")
+    if metric not in family.metrics:
+        expected = ", ".join(family.metrics)
+        problem = f"found {metric!r}, expected one of the family's metrics: {expected}"
+        return [{"key": "objective.metric", "problem": problem, "valid_keys": list(family.metrics)}]
+    right = family.metrics[metric]
+    if direction != right:
+        problem = f"found {direction!r}, expected {right!r}, which is better for {metric}"
+        return [{"key": "objective.direction", "problem": problem}]
+    return []
+
+
+def _samples(
+    family: type[Family[Any, Any]], recipe: dict[str, Any], data: dict[str, Any]
+) -> dict[str, int]:
+    _, own = split_recipe(recipe)
+    opened = family(family.Settings.model_validate(own), family.Data.model_validate(data))
+    return {
+        "train": len(open_split(opened, "train")),
+        "validation": len(open_split(opened, "validation")),
+    }
+
+
+def _defaults(settings: type[BaseModel]) -> dict[str, Any]:
+    """Every key with its default, None where there is none."""
+    return {
+        name: None
+        if field.is_required()
+        else to_jsonable_python(field.get_default(call_default_factory=True), fallback=str)
+        for name, field in settings.model_fields.items()
+    }
