@@ -99,4 +99,5 @@ def _through_optuna(url: str, name: str) -> StudyRecord:
     except KeyError:
         raise SettingsError(f"{shown} holds no study named {name!r}") from None
     except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-        raise SettingsError(f"{shown} cannot be read: {error.__cause__ or error}") from error
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise SettingsError(f"{shown} cannot be read: {reason}") from error

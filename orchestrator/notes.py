@@ -33,6 +33,9 @@ def annotate_trial(
 
 def annotate_study(study: optuna.Study, folder: StudyFolder, settings: Settings) -> None:
     """Say what the study is and which command goes on with it; safe to repeat."""
+    names = [settings.objective.metric]
+    if study.metric_names != names:
+        study.set_metric_names(names)  # or its plots say "Objective 0"
     _write(study, study_note(folder, settings, commands_on(folder).go_on()))
 
 

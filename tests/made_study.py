@@ -1,6 +1,9 @@
 """Makes a real study for tests: its database by Optuna, its folders by the messages' writers."""
 
+import functools
+import sqlite3
 import struct
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -36,13 +39,8 @@ class MadeStudy:
     def __init__(self, runs: Path, name: str = "made") -> None:
         self.folder = StudyFolder(runs / name)
         self.folder.path.mkdir(parents=True)
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.study = optuna.create_study(
-            storage=f"sqlite:///{self.folder.database}", study_name=name, direction="maximize"
-        )
-        raw = self.study._storage._backend.engine.raw_connection()
-        raw.cursor().execute("PRAGMA journal_mode=WAL")
-        raw.close()
+        self.folder.database.write_bytes(_blank_study(name))
+        self.study = optuna.load_study(study_name=name, storage=f"sqlite:///{self.folder.database}")
         self.write_settings()
 
     def write_settings(self, **settings) -> None:
@@ -156,6 +154,21 @@ class MadeStudy:
 
     def trial(self, number: int) -> TrialFolder:
         return self.folder.trial(number)
+
+
+@functools.cache
+def _blank_study(name: str) -> bytes:
+    """The database of a study without trials: making the tables anew takes most of a second."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "study.db"
+        storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+        optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        storage.engine.dispose()
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+        return path.read_bytes()
 
 
 def png(grey: int, size: int = 32) -> bytes:

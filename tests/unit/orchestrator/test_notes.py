@@ -136,6 +136,7 @@ def test_the_studys_note_says_what_it_is_and_how_to_go_on(made):
     annotate_study(made.study, made.folder, settings(n_trials=12))
     annotate_study(made.study, made.folder, settings(n_trials=30))
     note = get_note(made.study)
+    assert made.study.metric_names == ["psnr"]
     assert "`fbp_window` for the highest `psnr` in 30 trials" in note
     assert "12 trials" not in note
     assert f"--study_name made --runs_dir {made.folder.path.parent}" in note
