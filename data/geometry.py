@@ -49,7 +49,7 @@ class ParallelGeometry:
     @property
     def angle_values(self) -> NDArray[np.float64]:
         """The projection angles in radians, shape (angles,)."""
-        return self.first_angle + self.angle_step * np.arange(self.angles)
+        return self.first_angle + self.angle_step * np.arange(self.angles, dtype=np.float64)
 
     @property
     def pixel_width(self) -> float:

@@ -40,10 +40,10 @@ def _become_leader(request: dict[str, Any], lifeline: int, status: int) -> NoRet
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        kind = request.pop("kind")
-        {"attempt": leader.lead_attempt, "call": leader.answer_call}[kind](
-            lifeline=lifeline, status=status, **request
-        )
+        if request.pop("kind") == "attempt":
+            leader.lead_attempt(lifeline=lifeline, status=status, **request)
+        else:
+            leader.answer_call(lifeline=lifeline, status=status, **request)
     except BaseException:
         traceback.print_exc()
     finally:

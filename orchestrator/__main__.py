@@ -1,0 +1,202 @@
+"""The command line. Every command imports what it needs, so that --help is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.errors import StudyInUse, UserError
+
+if TYPE_CHECKING:
+    from orchestrator.trial_folder import StudyFolder
+
+ROOT = Path(__file__).resolve().parents[1]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Hyperparameter search for CT and MRI reconstruction models.\n\n"
+    "`run` is the command when none is given: ./run_study.sh --study_name demo",
+)
+
+StudyName = Annotated[str, typer.Option("--study_name", help="The study's name, its folder's too.")]
+RunsDir = Annotated[
+    Path, typer.Option("--runs_dir", help="The folder that holds the studies.", show_default="runs")
+]
+Trial = Annotated[str, typer.Option("--trial", help="`best`, or a trial's number.")]
+RUNS = ROOT / "runs"
+
+
+@app.command()
+def run(
+    study_name: StudyName,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="A name in studies/, or a .yml file.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Central settings instead of config.yml.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="dotted.key=value, over every file; may be repeated."),
+    ] = None,
+    n_trials: Annotated[
+        int | None, typer.Option("--n_trials", help="Trials of the whole study.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="Seconds of searching of the whole study.")
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Search, or go on with a study that was interrupted."""
+    from rich.console import Console
+
+    from orchestrator.config import Asked
+    from orchestrator.search_command import run_study
+
+    sets = list(set_ or [])
+    sets += [f"n_trials={n_trials}"] if n_trials is not None else []
+    sets += [f"timeout={timeout}"] if timeout is not None else []
+    asked = Asked(preset=_absolute_preset(preset), config=_absolute(config), sets=sets)
+    raise typer.Exit(run_study(study_name, runs_dir, asked, Console()))
+
+
+@app.command()
+def status(
+    study_name: StudyName,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Say how a study stands; works while it runs."""
+    from orchestrator.status import show_status
+
+    show_status(_folder(study_name, runs_dir), as_json=json)
+
+
+@app.command()
+def dashboard(
+    study_name: StudyName,
+    port: Annotated[int, typer.Option("--port")] = 8080,
+    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Serve optuna-dashboard with the study and its pictures."""
+    from orchestrator.dashboard import serve_dashboard
+
+    raise typer.Exit(serve_dashboard(_folder(study_name, runs_dir), host=host, port=port))
+
+
+@app.command()
+def visualize(
+    study_name: StudyName,
+    trial: Trial = "best",
+    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "test",
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Pictures to draw.")] = 4,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the pictures; else the trial's.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda:0, …")] = "cpu",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Draw pictures from a trial's best checkpoint, and print its metrics on the whole split."""
+    from orchestrator.visualize_command import visualize_trial
+
+    folder = _folder(study_name, runs_dir)
+    visualize_trial(folder, trial, split=split, samples=samples, out=out, device=device)
+
+
+@app.command()
+def export(
+    study_name: StudyName,
+    out: Annotated[Path, typer.Option("--out", help="The folder to make.")],
+    trial: Trial = "best",
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Copy a trial's checkpoint, settings, metrics and pictures for use elsewhere."""
+    from orchestrator.export import export_command
+
+    export_command(_folder(study_name, runs_dir), trial=trial, out=out, overwrite=overwrite)
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def prepare(context: typer.Context) -> None:
+    """Make a data set: `prepare lodopab --help`, `prepare phantoms --help`."""
+    environment = {**os.environ, "PYTHONPATH": _python_path()}
+    arguments = [sys.executable, "-P", "-m", "data", *context.args]
+    sys.stdout.flush()
+    os.execve(sys.executable, arguments, environment)
+
+
+def _folder(study_name: str, runs_dir: Path) -> StudyFolder:
+    from orchestrator.search_command import check_study_name
+    from orchestrator.trial_folder import StudyFolder
+
+    return StudyFolder(runs_dir / check_study_name(study_name))
+
+
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _absolute_preset(preset: str | None) -> str | None:
+    if preset is not None and preset.endswith((".yml", ".yaml")):
+        return str(Path(preset).absolute())
+    return preset
+
+
+def with_command(arguments: list[str]) -> list[str]:
+    """`run` put first where no command is given, and dashes in option names made underscores."""
+    commands = {command.name or "" for command in app.registered_commands} | {
+        command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    spelled = [_underscored(argument) for argument in arguments]
+    if spelled and spelled[0] not in commands and spelled[0] not in ("--help", "-h"):
+        return ["run", *spelled]
+    return spelled
+
+
+def _underscored(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument[2:].partition("=")
+    return "--" + name.replace("-", "_") + equals + value
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one sentence, a defect keeps its traceback."""
+    try:
+        app(args=with_command(sys.argv[1:]), prog_name="run_study.sh")
+    except UserError as error:
+        _say(str(error))
+        sys.exit(2)
+    except StudyInUse as error:
+        _say(str(error))
+        sys.exit(3)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _say(message: str) -> None:
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
