@@ -1,0 +1,63 @@
+"""The README.md of an exported model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator import words
+from orchestrator.messages import Plan
+
+
+def export_readme(
+    name: str, plan: Plan, result: Mapping[str, Any], *, pictures: Sequence[str]
+) -> str:
+    """What the folder `name` holds and how its model is loaded."""
+    searched = {key: plan.recipe.get(key) for key in plan.searched}
+    lines = [
+        f"# {plan.family}: trial {plan.trial} of study {plan.study}",
+        "",
+        f"Epoch {result['epoch']}, {plan.objective.metric} "
+        f"{words.number(result['objective'])} on the validation split.",
+        "",
+        *_table("metric", result["metrics"]),
+        *_table("searched setting", searched),
+        "| file | |",
+        "|---|---|",
+        "| `best.pth` | the checkpoint; its SHA-256 is in `metrics.json` |",
+        "| `settings.yml` | family, recipe, data and objective of the trial |",
+        "| `metrics.json` | the metrics in full precision |",
+    ]
+    if pictures:
+        lines.append("| `pictures/` | validation samples |")
+    return "\n".join([*lines, "", *_loading(name, plan), ""])
+
+
+def _table(title: str, rows: Mapping[str, Any]) -> list[str]:
+    if not rows:
+        return []
+    body = [f"| {key} | {words.setting(value)} |" for key, value in sorted(rows.items())]
+    return [f"| {title} | |", "|---|---|", *body, ""]
+
+
+def _loading(name: str, plan: Plan) -> list[str]:
+    family = plan.family
+    if ":" in family:
+        family_note = [f"The family comes from its own file, {family}, which must be there.", ""]
+    else:
+        family_note = []
+    return [
+        "## Loading it",
+        "",
+        "In an environment with tomostudy installed, beside this folder:",
+        "",
+        "```python",
+        "from orchestrator.worker.show import load_model",
+        "",
+        f'family, model = load_model("{name}/best.pth")',
+        "```",
+        "",
+        *family_note,
+        "`model` is a `torch.nn.Module` on the CPU in evaluation mode; `family` opens data sets,",
+        "evaluates and draws. A checkpoint that is damaged is refused.",
+    ]
