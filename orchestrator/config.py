@@ -6,21 +6,22 @@ Relative paths mean: beside the file that holds them, or in the working director
 
 from __future__ import annotations
 
-import difflib
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
+from orchestrator.complaints import Complaint, complaints, nearest
 from orchestrator.errors import SettingsError
 from orchestrator.settings import Settings
 from orchestrator.yaml_files import parse_yaml, read_mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 _PATH_KEY = re.compile(r"(root|\w+_file|\w+_folder)")
+_YAML = (".yml", ".yaml")
 _MOST_ERRORS = 8
 
 
@@ -33,13 +34,17 @@ class Asked(BaseModel):
 
     def over(self, earlier: Asked) -> Asked:
         """This request, with what it leaves open taken from an earlier one."""
-        keys = {entry.partition("=")[0] for entry in self.sets}
-        kept = [entry for entry in earlier.sets if entry.partition("=")[0] not in keys]
+        keys = {_set_key(entry) for entry in self.sets}
+        kept = [entry for entry in earlier.sets if _set_key(entry) not in keys]
         return Asked(
-            preset=self.preset or earlier.preset,
+            preset=self.preset or (None if "preset" in keys else earlier.preset),
             config=self.config or earlier.config,
             sets=kept + self.sets,
         )
+
+    def anchored(self, folder: Path) -> Asked:
+        """This request as it can be repeated in any working directory, made in `folder`."""
+        return self.model_copy(update={"sets": [_anchored(entry, folder) for entry in self.sets]})
 
 
 @dataclass
@@ -56,26 +61,22 @@ class Layers:
             self.sources[key] = source
 
     def source_of(self, key: str) -> str:
-        """The source that set `key`, or the nearest key above or below it."""
+        """The source that set `key` or the nearest key above it; the first one for a missing key."""
         while key:
             if key in self.sources:
                 return self.sources[key]
-            below = [source for other, source in self.sources.items() if other.startswith(key)]
-            if below:
-                return below[-1]
             key = key.rpartition(".")[0]
-        return next(reversed(self.sources.values()), "settings")
+        return next(iter(self.sources.values()), "settings")
 
     def _let_go_of_replaced(self, layer: dict[str, Any]) -> None:
         """Drop what `layer` replaces as a whole rather than key by key."""
-        recipe, search = layer.get("recipe"), layer.get("search")
-        searched = self.merged.get("search")
-        if isinstance(recipe, dict) and isinstance(searched, dict):
-            for key in set(recipe) - set(search or {}):
-                searched.pop(key, None)  # fixing a value ends its search
-        data = layer.get("data")
-        if isinstance(data, dict) and "root" in data and isinstance(self.merged.get("data"), dict):
-            self.merged["data"].pop("generate", None)  # never generate into someone's own folder
+        recipe, search, data = (layer.get(section) for section in ("recipe", "search", "data"))
+        ended = [key for key, value in _items(search) if value is None]
+        ended += [key for key, _ in _items(recipe) if key not in dict(_items(search))]
+        for key in ended:  # a value is fixed, or `search: {momentum: null}` takes it away
+            _pop(self.merged.get("search"), key)
+        if "root" in dict(_items(data)):
+            _pop(self.merged.get("data"), "generate")  # never generate into someone's own folder
 
 
 def load_settings(asked: Asked) -> tuple[Settings, Layers]:
@@ -86,7 +87,10 @@ def load_settings(asked: Asked) -> tuple[Settings, Layers]:
     """
     config_file = Path(asked.config) if asked.config else ROOT / "config.yml"
     config = _absolute_paths(read_mapping(config_file), config_file.parent)
-    overrides = [(_parse_set(entry), f"--set {entry}") for entry in asked.sets]
+    overrides = [
+        (_absolute_paths(_parse_set(entry), Path.cwd()), f"--set {_set_key(entry)}")
+        for entry in asked.sets
+    ]
     preset = asked.preset or _last_preset(overrides) or config.get("preset")
     if not isinstance(preset, str):
         raise SettingsError(f"{config_file}: preset: expected the name of a file in studies/")
@@ -95,15 +99,15 @@ def load_settings(asked: Asked) -> tuple[Settings, Layers]:
     layers.add(_absolute_paths(read_mapping(preset_file), preset_file.parent), str(preset_file))
     layers.add(config, str(config_file))
     for layer, source in overrides:
-        layers.add(_absolute_paths(layer, Path.cwd()), source)
+        layers.add(layer, source)
     layers.merged["preset"] = preset
     return validate(layers), layers
 
 
 def find_preset(preset: str) -> Path:
     """The file of a preset, given by its name in studies/ or as a path."""
-    if preset.endswith((".yml", ".yaml")):
-        return Path(preset).absolute()
+    if preset.endswith(_YAML):
+        return Path(preset).expanduser().absolute()
     path = ROOT / "studies" / f"{preset}.yml"
     if not re.fullmatch(r"[\w.-]+", preset) or not path.is_file():
         known = sorted(file.stem for file in (ROOT / "studies").glob("*.yml"))
@@ -123,55 +127,20 @@ def validate(layers: Layers) -> Settings:
     try:
         return Settings.model_validate(layers.merged)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        sentences = [_sentence(detail, layers) for detail in found[:_MOST_ERRORS]]
+        found = complaints(error, layers.merged)
+        sentences = [_sentence(complaint, layers) for complaint in found[:_MOST_ERRORS]]
         if len(found) > _MOST_ERRORS:
             sentences.append(f"(and {len(found) - _MOST_ERRORS} more)")
         raise SettingsError("\n".join(sentences)) from None
 
 
-def _sentence(detail: ErrorDetails, layers: Layers) -> str:
-    location = [str(part) for part in detail["loc"]]
-    if location[0] == "search":
-        del location[2:3]  # the name of the union's member, which is no key
-    key = ".".join(location)
-    source = layers.source_of(key)
-    if detail["type"] == "extra_forbidden":
-        valid = valid_keys(location[:-1])
-        return (
-            f"{source}: {key}: unknown key{nearest(location[-1], valid)}; "
-            f"expected one of {', '.join(valid)}"
-        )
-    if detail["type"] == "missing":
-        return f"{source}: {key}: this key is missing"
-    expected = detail["msg"].removeprefix("Value error, ")
-    expected = re.sub(r"^Input should be", "expected", expected)
-    return f"{source}: {key}: found {detail['input']!r}, {expected}"
-
-
-def valid_keys(location: list[str]) -> list[str]:
-    """The keys that may stand below `location`."""
-    if len(location) == 2 and location[0] == "search":
-        return ["low", "high", "log", "step", "when", "choices"]
-    model: type[BaseModel] = Settings
-    for part in location:
-        found = model.model_fields[part].annotation if part in model.model_fields else None
-        candidates = [found, *get_args(found)]
-        models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not models:
-            return []
-        model = models[0]
-    return sorted(model.model_fields)
-
-
-def nearest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+def _sentence(complaint: Complaint, layers: Layers) -> str:
+    return f"{layers.source_of(complaint.key)}: {complaint.key}: {complaint.problem}"
 
 
 def _parse_set(entry: str) -> dict[str, Any]:
-    key, equals, text = entry.partition("=")
-    key = key.strip()
+    _, equals, text = entry.partition("=")
+    key = _set_key(entry)
     if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
         raise SettingsError(f"--set {entry}: expected dotted.key=value, as in recipe.epochs=10")
     value = parse_yaml(text, f"--set {key}")
@@ -181,31 +150,60 @@ def _parse_set(entry: str) -> dict[str, Any]:
     return nested
 
 
+def _set_key(entry: str) -> str:
+    return entry.partition("=")[0].strip()
+
+
+def _anchored(entry: str, folder: Path) -> str:
+    layer = _parse_set(entry)
+    value: Any = _absolute_paths(layer, folder)
+    if value == layer:
+        return entry
+    for part in _set_key(entry).split("."):
+        value = value[part]
+    return f"{_set_key(entry)}={json.dumps(value)}"
+
+
 def _last_preset(overrides: list[tuple[dict[str, Any], str]]) -> str | None:
     named = [layer["preset"] for layer, _ in overrides if "preset" in layer]
     return str(named[-1]) if named else None
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], over: dict[str, Any], place: tuple[str, ...] = ()) -> Any:
     merged = dict(base)
     for key, value in over.items():
-        earlier = merged.get(key)
-        if value is None and isinstance(earlier, dict):
-            del merged[key]  # `search: {momentum: null}` takes a searched key away
+        earlier, here = merged.get(key), (*place, key)
+        if value is None and (isinstance(earlier, dict) or place == ("search",)):
+            merged.pop(key, None)
         elif (
-            isinstance(value, dict) and isinstance(earlier, dict) and not _replaces(value, earlier)
+            isinstance(value, dict)
+            and isinstance(earlier, dict)
+            and not _replaces(value, earlier, here)
         ):
-            merged[key] = _merge(earlier, value)
+            merged[key] = _merge(earlier, value, here)
         else:
             merged[key] = value
     return merged
 
 
-def _replaces(over: dict[str, Any], base: dict[str, Any]) -> bool:
+def _replaces(over: dict[str, Any], base: dict[str, Any], place: tuple[str, ...]) -> bool:
     """Whether two mappings mean different things, so that mixing their keys makes no sense."""
-    other_kind = "kind" in over and over["kind"] != base.get("kind")
-    other_search = ("choices" in over) != ("choices" in base) and ("low" in over or "low" in base)
-    return other_kind or other_search
+    match place:
+        case ("sampler" | "pruner" | "parallel" as section,):
+            usual = Settings.model_fields[section].default.kind
+            return "kind" in over and over["kind"] != base.get("kind", usual)
+        case ("search", _):
+            return ("choices" in over and "low" in base) or ("low" in over and "choices" in base)
+    return False
+
+
+def _items(section: Any) -> list[tuple[str, Any]]:
+    return list(section.items()) if isinstance(section, dict) else []
+
+
+def _pop(section: Any, key: str) -> None:
+    if isinstance(section, dict):
+        section.pop(key, None)
 
 
 def _dotted(mapping: dict[str, Any], prefix: str = "") -> list[str]:
@@ -232,6 +230,9 @@ def _absolute_paths(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
     if isinstance(family, str) and ":" in family:
         path, _, name = family.rpartition(":")
         resolved["family"] = f"{_absolute(path, folder)}:{name}"
+    preset = layer.get("preset")
+    if isinstance(preset, str) and preset.endswith(_YAML):
+        resolved["preset"] = _absolute(preset, folder)
     return resolved
 
 

@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    StrictInt,
     Tag,
     field_validator,
     model_validator,
@@ -26,16 +27,17 @@ class Section(BaseModel):
 
 
 Scalar = bool | int | float | str | None
+Number = StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
 When = dict[str, Scalar | list[Scalar]]
 
 
 class Range(Section):
     """A searched number between `low` and `high`, both included."""
 
-    low: int | float
-    high: int | float
+    low: Number
+    high: Number
     log: bool = False
-    step: int | float | None = Field(None, gt=0)
+    step: Annotated[Number, Field(gt=0)] | None = None
     when: When = Field({}, description="searched only while these other keys have these values")
 
     @property
@@ -62,8 +64,10 @@ class Choices(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        if len({(type(value), value) for value in self.choices}) < len(self.choices):
-            raise ValueError("a choice stands twice")
+        if len(set(self.choices)) < len(self.choices):
+            raise ValueError("a choice stands twice (1, 1.0 and true count as the same)")
+        if any(value != value for value in self.choices):
+            raise ValueError("NaN cannot be a choice")
         return self
 
 
@@ -96,6 +100,8 @@ class SamplerSettings(Section):
     @model_validator(mode="after")
     def _own_options(self) -> Self:
         _refuse_foreign_options(self)
+        if self.group and self.multivariate is False:
+            raise ValueError("`group` needs `multivariate`")
         return self
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.config import Asked
@@ -12,7 +11,7 @@ from orchestrator.errors import SettingsError, UserError
 from orchestrator.files import write_text
 from orchestrator.settings import Settings
 from orchestrator.trial_folder import StudyFolder
-from orchestrator.yaml_files import read_mapping
+from orchestrator.yaml_files import dump_yaml, read_mapping
 
 # Changing one of these would make trials of one study incomparable.
 _MEANING = ("family", "objective", "data", "recipe", "search", "seed", "parallel")
@@ -51,7 +50,7 @@ def read_study_file(folder: StudyFolder) -> StudyFile | None:
 def write_study_file(folder: StudyFolder, content: StudyFile) -> None:
     """Write study.yml atomically."""
     plain = content.model_dump(mode="json")
-    write_text(folder.settings, _HEAD + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    write_text(folder.settings, _HEAD + dump_yaml(plain))
 
 
 def changed_keys(old: Settings, new: Settings) -> list[str]:
