@@ -11,9 +11,10 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.errors import SettingsError, UserError
+from orchestrator.errors import DataError, SettingsError, UserError
 
 PROGRAM = "./run_study.sh prepare"
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="prepare",
@@ -155,7 +156,8 @@ def phantoms(
     )
     check_destination(out, overwrite=overwrite)
     with Display() as display:
-        generate_phantoms(out, settings, overwrite=overwrite, progress=display.step)
+        if not generate_phantoms(out, settings, overwrite=overwrite, progress=display.step):
+            raise DataError(f"{out} was made by another process in the meantime; look there")
         display.say(_next_command(out))
 
 
@@ -193,13 +195,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app(args=[_underscored(word) for word in given], prog_name=PROGRAM)
     except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        if code == INTERRUPTED:
+            print("interrupted; nothing was written", file=sys.stderr)
+        return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return 130
     return 0
 
 

@@ -64,6 +64,16 @@ def test_help_speaks_of_the_users_command(command, capsys):
     assert f"Usage: ./run_study.sh prepare {' '.join(command)}".strip() in capsys.readouterr().out
 
 
+def test_an_interruption_says_that_nothing_was_written(tmp_path, monkeypatch, capsys):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("data.simulate.simulate", interrupt)
+    assert main(["phantoms", "--out", str(tmp_path / "set"), "--image_size", "16"]) == 130
+    assert "nothing was written" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".set.lock"]
+
+
 def test_help_is_quick_because_it_loads_nothing_heavy():
     code = (
         "import sys; from data.__main__ import main; main(['lodopab', '--help']); "
