@@ -65,7 +65,7 @@ def test_help_speaks_of_the_users_command(command, capsys):
 
 
 def test_an_interruption_says_that_nothing_was_written(tmp_path, monkeypatch, capsys):
-    def interrupt(*arguments):
+    def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("data.simulate.simulate", interrupt)
