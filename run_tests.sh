@@ -35,8 +35,9 @@ check "imports (import-linter)" -c \
 check "tests (pytest)" -m pytest "$@"
 
 if ((${#failed[@]})); then
-    printf '\nFailed:'
-    printf ' %s' "${failed[@]}"
+    printf '\nFailed: '
+    printf '%s' "${failed[0]}"
+    if ((${#failed[@]} > 1)); then printf ', %s' "${failed[@]:1}"; fi
     printf '\n'
     exit 1
 fi

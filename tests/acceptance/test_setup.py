@@ -113,7 +113,7 @@ class TestInterrupted:
         project.wait_for_build(2)
         assert not left_behind & running_pips(project)
         project.release()
-        out, err = again.communicate(timeout=60)
+        out, err = again.communicate(timeout=200)
         assert again.returncode == 0, err
         assert json.loads(out)["tinydep"] == "1.0"
 
@@ -147,7 +147,7 @@ def test_of_two_first_starts_at_once_one_installs_and_the_other_waits(project):
     assert (project.root / ".venv.lock").read_text() in line
     project.release()
     for process in (first, second):
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
         assert json.loads(out)["tinydep"] == "1.0"
     assert project.builds == 1

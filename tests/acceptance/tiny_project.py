@@ -160,12 +160,12 @@ class TinyProject:
     def run(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
         """The same, to its end."""
         process = self.start(*arguments, **options)  # type: ignore[arg-type]
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=200)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def wait_for_build(self, count: int = 1) -> None:
         """Returns once the installation stands at its last step."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while self.builds < count:
             assert time.monotonic() < deadline, "the installation never came to its last step"
             time.sleep(0.02)
