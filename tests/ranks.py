@@ -51,7 +51,8 @@ def attempt(trial: TrialFolder, *, ranks: int = 1) -> list[int | None]:
 def started(trial: TrialFolder, *, ranks: int = 1):
     """The plan's ranks as running processes, killed at the end if need be."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["orchestrator.worker.rank", "orchestrator.worker.show"])
+    # "__main__" too, or every rank would import pytest anew.
+    context.set_forkserver_preload(["__main__", "orchestrator.worker.rank", "tests.ranks"])
     # Not daemons, which may not start loader processes.
     processes = [context.Process(target=_rank, args=(trial, rank)) for rank in range(ranks)]
     for process in processes:

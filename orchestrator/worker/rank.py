@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 import torch
 
+# Optimisers import it on their first use, which takes seconds: better once, before the fork.
+import torch._dynamo
+
 from orchestrator.errors import UserError
 from orchestrator.messages import Failed, Plan, append_event, load_plan
 from orchestrator.trial_folder import TrialFolder

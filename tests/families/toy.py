@@ -120,7 +120,7 @@ class Toy(Family[ToySettings, ToyData]):
         bad_gradient = self._struck(self.settings.nan_gradient_at_step)
         if bad_gradient or self.settings.always_nan_gradient:
             # The square root's slope at zero is infinite, its value is not.
-            difference = difference + torch.sqrt(torch.relu(difference * 0.0))
+            difference = difference + torch.sqrt(difference * 0.0)
         squares = difference.float() ** 2
         data_term = torch.expm1(squares).mean() if self.settings.steep else squares.mean()
         return {"data": data_term, "bias": 0.01 * difference.float().mean() ** 2}
