@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.config import Layers, nearest
+from orchestrator.complaints import complaints, nearest
+from orchestrator.config import Layers
 from orchestrator.errors import SettingsError
 from orchestrator.launcher.base import Launcher
 from orchestrator.recipe import TrainingRecipe, split_recipe
-from orchestrator.search_space import active, candidates, check_point, grid, ordered
+from orchestrator.search_space import (
+    Search,
+    candidates,
+    check_point,
+    grid,
+    ordered,
+    unreachable,
+)
 from orchestrator.settings import Settings
 
 
@@ -36,23 +45,35 @@ def check_at_once(settings: Settings, layers: Layers) -> None:
     for index, point in enumerate(settings.enqueue):
         check_point(point, settings.search, f"{layers.source_of('enqueue')}: enqueue[{index}]")
     if settings.sampler.kind == "grid":
-        grid(settings.search)
-    for key, recipe in candidates(settings.search, settings.recipe):
-        _check_training(recipe, key, layers)
+        with _placed(layers):
+            grid(settings.search)
+        if settings.enqueue:
+            raise SettingsError(
+                f"{layers.source_of('enqueue')}: enqueue: a grid search tries every point in an "
+                "order of its own; found points to try first, expected []"
+            )
+    for recipe in candidates(settings.search, settings.recipe):
+        _check_training(recipe, settings, layers)
 
 
-def _check_training(recipe: dict[str, Any], tried: str, layers: Layers) -> None:
+@contextlib.contextmanager
+def _placed(layers: Layers) -> Iterator[None]:
+    """Put the source of the key with which an error begins in front of it."""
+    try:
+        yield
+    except SettingsError as error:
+        key = str(error).partition(":")[0]
+        raise SettingsError(f"{layers.source_of(key)}: {error}") from None
+
+
+def _check_training(recipe: dict[str, Any], settings: Settings, layers: Layers) -> None:
     try:
         TrainingRecipe.model_validate(split_recipe(recipe)[0])
     except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        key = str(detail["loc"][0])
-        section = "search" if key == tried or key not in recipe else "recipe"
-        place = f"{section}.{key}"
-        expected = detail["msg"].replace("Input should be", "expected", 1)
-        raise SettingsError(
-            f"{layers.source_of(place)}: {place}: found {detail['input']!r}, {expected}"
-        ) from None
+        first = complaints(error, recipe)[0]
+        section = "search" if first.key.split(".")[0] in settings.search else "recipe"
+        place = f"{section}.{first.key}"
+        raise SettingsError(f"{layers.source_of(place)}: {place}: {first.problem}") from None
 
 
 def check_with_family(
@@ -64,12 +85,11 @@ def check_with_family(
         SettingsError: naming file and key of everything that is wrong.
         UserError: the data cannot be used.
     """
-    tried = list(candidates(settings.search, settings.recipe))
     answer = launcher.call(
         "orchestrator.worker.check:check_settings",
         {
             "family": settings.family,
-            "recipes": [recipe for _, recipe in tried],
+            "recipes": list(candidates(settings.search, settings.recipe)),
             "data": settings.data,
             "objective": settings.objective.model_dump(),
             "searched": sorted(settings.search),
@@ -81,8 +101,10 @@ def check_with_family(
         raise SettingsError("\n".join(dict.fromkeys(sentences)))
     training = TrainingRecipe().model_dump()
     defaults = {**training, **answer["family_keys"]}
-    order = ordered(settings.search, {**defaults, **settings.recipe})
-    _refuse_unreachable(settings, order, {**defaults, **settings.recipe}, layers)
+    values = {**defaults, **settings.recipe}
+    with _placed(layers):
+        for key in ordered(settings.search, values):
+            _refuse_unreachable(key, settings.search, values)
     return Checked(defaults=defaults, metrics=answer["metrics"], samples=answer["samples"])
 
 
@@ -97,17 +119,18 @@ def _sentence(error: Mapping[str, Any], layers: Layers) -> str:
     return f"{layers.source_of(key)}: {key}: {problem}{hint}"
 
 
-def _refuse_unreachable(
-    settings: Settings, order: list[str], values: dict[str, Any], layers: Layers
-) -> None:
-    """A condition on a fixed value that does not hold means that the key is never searched."""
-    for key in order:
-        spec = settings.search[key]
-        fixed = {k: v for k, v in spec.when.items() if k not in settings.search}
-        if not active(spec.model_copy(update={"when": fixed}), values):
+def _refuse_unreachable(key: str, search: Search, values: Mapping[str, Any]) -> None:
+    """A condition that can never hold means that the key would never be searched."""
+    for other, wanted in search[key].when.items():
+        listed = wanted if isinstance(wanted, list) else [wanted]
+        if other in search:
+            expected = [unreachable(value, search[other]) for value in listed]
+        else:
+            expected = [None if value == values[other] else "" for value in listed]
+        if all(problem is not None for problem in expected):
+            because = expected[0] or f"{values[other]!r}, to which it is fixed"
             raise SettingsError(
-                f"{layers.source_of(f'search.{key}')}: search.{key}.when: never true, because "
-                + ", ".join(f"{k} is fixed to {values[k]!r}" for k in fixed)
+                f"search.{key}.when.{other}: never true: found {wanted!r}, expected {because}"
             )
 
 

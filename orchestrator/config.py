@@ -61,7 +61,7 @@ class Layers:
             self.sources[key] = source
 
     def source_of(self, key: str) -> str:
-        """The source that set `key` or the nearest key above it; the first one for a missing key."""
+        """The source that set `key` or the nearest key above it; for a missing key the first."""
         while key:
             if key in self.sources:
                 return self.sources[key]

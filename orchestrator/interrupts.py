@@ -30,7 +30,9 @@ class Interrupts:
             return
 
     def __enter__(self) -> Self:
-        self._earlier = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        self._earlier = {
+            number: signal.signal(number, self._handle) for number in _SIGNALS if _heard(number)
+        }
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         return self
 
@@ -48,3 +50,8 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
+
+
+def _heard(number: signal.Signals) -> bool:
+    """Whether the signal is ours to take: under nohup the search outlives its terminal."""
+    return number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN

@@ -56,7 +56,7 @@ def _in_use(path: Path, holder: str) -> str:
         record = json.loads(holder)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record["start"]))
         who = f"process {record['pid']} on {record['host']} since {since}"
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         who = "another process"
     return (
         f"study {study!r} is in use by {who}; wait for it or stop it there, "

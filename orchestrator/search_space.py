@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 import optuna
@@ -27,9 +27,18 @@ def distribution(spec: Range | Choices) -> BaseDistribution:
         return CategoricalDistribution(spec.choices)
     if spec.integer:
         return IntDistribution(
-            int(spec.low), int(spec.high), log=spec.log, step=int(spec.step or 1)
+            int(spec.low), _highest(spec), log=spec.log, step=int(spec.step or 1)
         )
-    return FloatDistribution(float(spec.low), float(spec.high), log=spec.log, step=spec.step)
+    return FloatDistribution(float(spec.low), _highest(spec), log=spec.log, step=spec.step)
+
+
+def _highest(spec: Range) -> Any:
+    """The last value that `low` and `step` lead to."""
+    if spec.step is None:
+        return spec.high
+    low, high, step = (Decimal(str(value)) for value in (spec.low, spec.high, spec.step))
+    last = low + (high - low) // step * step
+    return int(last) if spec.integer else float(last)
 
 
 def ordered(search: Search, fixed: Mapping[str, Any]) -> list[str]:
@@ -76,28 +85,28 @@ def suggest(
     chosen = dict(recipe)
     for key in ordered(search, values):
         if active(search[key], values):
-            spec = search[key]
-            if isinstance(spec, Choices):
-                value: Any = trial.suggest_categorical(key, spec.choices)
-            elif spec.integer:
-                value = trial.suggest_int(
-                    key, int(spec.low), int(spec.high), step=int(spec.step or 1), log=spec.log
-                )
-            else:
-                value = trial.suggest_float(
-                    key, float(spec.low), float(spec.high), step=spec.step, log=spec.log
-                )
-            values[key] = chosen[key] = value
+            values[key] = chosen[key] = _suggest_one(trial, key, distribution(search[key]))
     return chosen
 
 
-def candidates(search: Search, recipe: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Recipes that together use every choice and both ends of every range, with the key tried."""
+def _suggest_one(trial: optuna.Trial, key: str, found: BaseDistribution) -> Any:
+    match found:
+        case CategoricalDistribution():
+            return trial.suggest_categorical(key, found.choices)
+        case IntDistribution():
+            return trial.suggest_int(key, found.low, found.high, step=found.step, log=found.log)
+        case FloatDistribution():
+            return trial.suggest_float(key, found.low, found.high, step=found.step, log=found.log)
+    raise TypeError(found)
+
+
+def candidates(search: Search, recipe: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Recipes that together use every choice and both ends of every range."""
     base = {**recipe, **{key: _ends(spec)[0] for key, spec in search.items()}}
-    yield "", dict(base)
+    yield dict(base)
     for key, spec in search.items():
         for value in _ends(spec)[1:]:
-            yield key, {**base, key: value}
+            yield {**base, key: value}
 
 
 def _ends(spec: Range | Choices) -> list[Any]:
@@ -114,17 +123,18 @@ def grid(search: Search) -> dict[str, list[Any]]:
 
 
 def _grid_values(key: str, spec: Range | Choices) -> list[Any]:
+    if spec.when:
+        raise SettingsError(f"search.{key}.when: a grid search cannot have conditions")
     if isinstance(spec, Choices):
         return list(spec.choices)
-    if spec.when:
-        raise SettingsError(f"search.{key}: a grid search cannot have conditions")
     if spec.log or (spec.step is None and not spec.integer):
         raise SettingsError(
             f"search.{key}: a grid search needs `choices` or a `step`, found a continuous range"
         )
-    step = spec.step or 1
-    count = math.floor((spec.high - spec.low) / step + 1e-9) + 1
-    return [spec.low + index * step for index in range(count)]
+    low, step = Decimal(str(spec.low)), Decimal(str(spec.step or 1))
+    count = int((Decimal(str(spec.high)) - low) // step) + 1
+    number = int if spec.integer else float
+    return [number(low + index * step) for index in range(count)]
 
 
 def check_point(point: Mapping[str, Any], search: Search, place: str) -> None:
@@ -140,13 +150,22 @@ def check_point(point: Mapping[str, Any], search: Search, place: str) -> None:
             raise SettingsError(
                 f"{place}.{key}: not a searched key{hint}; searched are {', '.join(search)}"
             )
-        spec = search[key]
-        if isinstance(spec, Choices):
-            if value not in spec.choices:
-                raise SettingsError(
-                    f"{place}.{key}: found {value!r}, expected one of {spec.choices}"
-                )
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise SettingsError(f"{place}.{key}: found {value!r}, expected a number")
-        elif not spec.low <= value <= spec.high:
-            raise SettingsError(f"{place}.{key}: found {value}, expected {spec.low} to {spec.high}")
+        expected = unreachable(value, search[key])
+        if expected is not None:
+            raise SettingsError(f"{place}.{key}: found {value!r}, expected {expected}")
+
+
+def unreachable(value: Any, spec: Range | Choices) -> str | None:
+    """What was expected instead of `value`; None for a value that the search can reach."""
+    if isinstance(spec, Choices):
+        return None if value in spec.choices else f"one of {spec.choices}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "a number"
+    if not spec.low <= value <= spec.high:
+        return f"{spec.low} to {spec.high}"
+    if spec.integer and not isinstance(value, int):
+        return "a whole number"
+    step = spec.step or 0
+    if step and (Decimal(str(value)) - Decimal(str(spec.low))) % Decimal(str(step)):
+        return f"{spec.low} to {spec.high} in steps of {step}"
+    return None

@@ -92,7 +92,7 @@ class SamplerSettings(Section):
     group: bool | None = Field(None, description="tpe; on by itself when a key has `when`")
     constant_liar: bool | None = Field(None, description="tpe")
     sigma0: float | None = Field(None, gt=0, description="cmaes")
-    popsize: int | None = Field(None, ge=2, description="cmaes")
+    popsize: int | None = Field(None, ge=4, description="cmaes")
     deterministic_objective: bool | None = Field(None, description="gp")
     qmc_type: Literal["sobol", "halton"] | None = Field(None, description="qmc")
     scramble: bool | None = Field(None, description="qmc")

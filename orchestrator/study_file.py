@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.config import Asked
 from orchestrator.errors import SettingsError, UserError
 from orchestrator.files import write_text
-from orchestrator.settings import Settings
+from orchestrator.settings import Range, Settings
 from orchestrator.trial_folder import StudyFolder
 from orchestrator.yaml_files import dump_yaml, read_mapping
 
@@ -48,14 +49,15 @@ def read_study_file(folder: StudyFolder) -> StudyFile | None:
 
 
 def write_study_file(folder: StudyFolder, content: StudyFile) -> None:
-    """Write study.yml atomically."""
-    plain = content.model_dump(mode="json")
+    """Write study.yml atomically; what was asked for can be repeated in any working directory."""
+    asked = content.asked.anchored(Path.cwd())
+    plain = content.model_copy(update={"asked": asked}).model_dump(mode="json")
     write_text(folder.settings, _HEAD + dump_yaml(plain))
 
 
 def changed_keys(old: Settings, new: Settings) -> list[str]:
-    """The dotted keys whose values differ, with both values."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    """The dotted keys whose values differ."""
+    before, after = _values(old), _values(new)
     return [key for key in {**before, **after} if before.get(key) != after.get(key)]
 
 
@@ -68,7 +70,7 @@ def refuse_other_meaning(folder: StudyFolder, old: Settings, new: Settings) -> l
     changed = changed_keys(old, new)
     refused = [key for key in changed if _means_something(key)]
     if refused:
-        before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+        before, after = _values(old), _values(new)
         lines = "\n".join(
             f"  {key}: the study has {before.get(key)!r}, now {after.get(key)!r}" for key in refused
         )
@@ -83,6 +85,15 @@ def _means_something(key: str) -> bool:
     if key in _FREE or (key.startswith("search.") and key.endswith(_FREE_ENDINGS)):
         return False
     return key.split(".")[0] in _MEANING
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    """Every dotted key's value, and for a range whether it is one of whole numbers."""
+    values = _flat(settings.model_dump(mode="json"))
+    for key, spec in settings.search.items():
+        if isinstance(spec, Range):
+            values[f"search.{key}.whole_numbers"] = spec.integer
+    return values
 
 
 def _flat(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:

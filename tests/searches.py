@@ -1,0 +1,113 @@
+"""Small searches on real SQLite studies, with an objective that costs nothing."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from orchestrator.asking import Asker
+from orchestrator.settings import Settings
+from orchestrator.storage import open_study
+from orchestrator.trial_folder import StudyFolder
+
+NUMBERS = {
+    "x": {"low": -1.0, "high": 1.0},
+    "y": {"low": 1, "high": 9},
+    "z": {"low": 0.0, "high": 1.0},
+}
+CONDITIONAL = {
+    "rate": {"low": 1e-4, "high": 1e-1, "log": True},
+    "window": {"choices": ["full", "fourier", "per_frequency"]},
+    "harmonics": {"low": 10, "high": 40, "step": 10, "when": {"window": "fourier"}},
+    "phase": {"low": 0.0, "high": 1.0, "when": {"window": ["fourier", "full"]}},
+    "scale": {"low": 0.4, "high": 1.0},
+}
+
+
+def make_settings(search: dict[str, Any], sampler: dict[str, Any], **changes: Any) -> Settings:
+    given = {
+        "preset": "test",
+        "family": "toy",
+        "objective": {"metric": "error", "direction": "minimize"},
+        "data": {},
+        "pruner": {"kind": "none"},
+    }
+    return Settings.model_validate(given | changes | {"search": search, "sampler": sampler})
+
+
+class Killed(Exception):
+    """Where a kill -9 would have fallen."""
+
+
+@dataclass
+class SmallSearch:
+    """Asks for trials and tells their values; may lose everything but its database at any time."""
+
+    runs: Path
+    settings: Settings
+    study: optuna.Study = field(init=False)
+    asker: Asker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder = StudyFolder(self.runs / "small")
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew from what is in the database."""
+        self.study = open_study(self.folder, None, self.settings.objective.direction)
+        self.asker = Asker(self.study, self.settings, {})
+
+    def run(self, trials: int) -> list[dict[str, Any]]:
+        """Search without an interruption; the points asked for."""
+        for _ in range(trials):
+            self.tell(*self.asker.ask())
+        return self.points()
+
+    def run_with_kills(self, trials: int) -> list[dict[str, Any]]:
+        """The same, but killed in every ask, each time after one more value was stored."""
+        for kept in itertools.islice(itertools.cycle(range(4)), trials):
+            try:
+                self.tell(*self._ask_until(kept))
+            except Killed:
+                self.restart()
+                (half,) = self.study.get_trials(states=(TrialState.RUNNING,))
+                self.tell(*self.asker.attach(half))
+        return self.points()
+
+    def tell(self, trial: optuna.Trial, recipe: dict[str, Any]) -> None:
+        self.study.tell(trial, objective(recipe))
+
+    def points(self) -> list[dict[str, Any]]:
+        return [trial.params for trial in self.trials()]
+
+    def trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def _ask_until(self, kept: int) -> tuple[optuna.Trial, dict[str, Any]]:
+        store = self.study._storage.set_trial_param
+        stored = itertools.count()
+
+        def killed_before(*arguments: Any) -> None:
+            if next(stored) == kept:
+                raise Killed
+            store(*arguments)
+
+        self.study._storage.set_trial_param = killed_before
+        try:
+            return self.asker.ask()
+        finally:
+            self.study._storage.set_trial_param = store
+
+
+def objective(recipe: dict[str, Any]) -> float:
+    """A bowl over the numbers, deeper for some words than for others."""
+    return sum(
+        abs(value - 0.3) if isinstance(value, int | float) else len(str(value)) / 10
+        for value in recipe.values()
+    )
