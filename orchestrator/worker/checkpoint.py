@@ -62,11 +62,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
     except Exception as error:  # the unpickler may stumble over anything in a damaged file
         raise CheckpointError(
-            f"{path} is damaged or not a checkpoint: {_first_sentence(error)}"
+            f"{path} is damaged or cannot be read: {_first_sentence(error)}"
         ) from error
     if not (isinstance(saved, dict) and saved.keys() == {"sha256", "content"}):
         raise CheckpointError(f"{path} is not a checkpoint of this program: it has no checksum")

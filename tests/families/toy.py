@@ -34,6 +34,7 @@ class ToySettings(FamilySettings):
 
     step_seconds: float = 0.0  # slept in every step
     validation_seconds: float = 0.0  # slept for every validation batch
+    validation_mark: str = ""  # a file that a validation batch creates when it begins
 
     raise_at_step: int | None = None  # RuntimeError
     user_error_at_step: int | None = None  # DataError
@@ -122,10 +123,13 @@ class Toy(Family[ToySettings, ToyData]):
             # The square root's slope at zero is infinite, its value is not.
             difference = difference + torch.sqrt(difference * 0.0)
         squares = difference.float() ** 2
+        offsets = difference.float().mean(dim=(1, 2, 3))
         data_term = torch.expm1(squares).mean() if self.settings.steep else squares.mean()
-        return {"data": data_term, "bias": 0.01 * difference.float().mean() ** 2}
+        return {"data": data_term, "bias": 0.01 * offsets.square().mean()}
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        if self.settings.validation_mark:
+            Path(self.settings.validation_mark).touch()
         time.sleep(self.settings.validation_seconds)
         error = ((model(batch["input"]) - batch["target"]) ** 2).mean(dim=(1, 2, 3))
         if self.settings.nan_validation:

@@ -62,7 +62,7 @@ def assert_same_result(trial, whole):
 def test_training_improves_the_objective_and_ends_with_the_best_epoch(tmp_path):
     trial = whole_run(tmp_path, recipe={"epochs": 4})
     values = [event.metrics["error"] for event in events(trial, Validated)]
-    assert values[-1] < 0.5 * values[0]
+    assert values[-1] < 0.7 * values[0]
     (finished,) = events(trial, Finished)
     assert finished.metrics["error"] == min(values)
     assert finished.best_epoch == values.index(min(values)) + 1
@@ -104,7 +104,8 @@ def test_a_kill_within_an_epoch_leads_to_the_very_same_weights(tmp_path, loader_
     assert attempt(trial) == [-signal.SIGKILL]
     make_plan(tmp_path, recipe=recipe | fault, attempt=1, **changes)
     assert attempt(trial) == [0]
-    assert [event.resumed_step for event in events(trial, Started)] == [0, 7]
+    # 22 samples are five steps of two micro-batches and one of one; the 16th is the ninth step's.
+    assert [event.resumed_step for event in events(trial, Started)] == [0, 8]
     assert_same_result(trial, whole)
 
 
@@ -156,14 +157,14 @@ def test_a_stop_within_an_epoch_is_followed_at_the_next_step_and_undone_by_resum
 
 
 def test_a_stop_within_validation_repeats_the_validation_on_resuming(tmp_path):
-    recipe = RICH | {"validation_seconds": 0.1, "epochs": 1}
+    recipe = RICH | {"epochs": 1}
     changes = {"data": NOISY | {"validation_samples": 9}, "ranks": 2}
     whole = whole_run(tmp_path, recipe=recipe, **changes)
-    trial = make_plan(tmp_path, recipe=recipe | {"validation_seconds": 1.0}, **changes)
+    mark = tmp_path / "validating"
+    slow = {"validation_seconds": 0.6, "validation_mark": str(mark)}
+    trial = make_plan(tmp_path, recipe=recipe | slow, **changes)
     with started(trial, ranks=2) as processes:
-        # Of the three steps' two micro-batches each, and once for meeting the others.
-        wait_for(lambda: events(trial, Progress))
-        time.sleep(0.5)
+        wait_for(mark.exists)
         trial.stop.write_text(Stop.INTERRUPT)
         for process in processes:
             process.join()
@@ -174,6 +175,7 @@ def test_a_stop_within_validation_repeats_the_validation_on_resuming(tmp_path):
     make_plan(tmp_path, recipe=recipe, attempt=1, **changes)
     assert attempt(trial, ranks=2) == [0, 0]
     assert events(trial, Validated)[0].metrics == pytest.approx(events(whole, Validated)[0].metrics)
+    assert events(trial, Validated)[0].losses == pytest.approx(events(whole, Validated)[0].losses)
 
 
 def test_an_epochs_event_that_a_kill_swallowed_is_told_on_resuming_once(tmp_path):

@@ -1,0 +1,112 @@
+import json
+
+import pytest
+
+from orchestrator.recipe import TrainingRecipe
+from orchestrator.worker.check import check_settings, cpu_cores, devices
+from tests.ranks import TOY
+
+GOOD = {
+    "family": TOY,
+    "recipes": [{"epochs": 2, "width": 4}, {"epochs": 2, "width": 8}],
+    "data": {"samples": 5, "validation_samples": 3},
+    "objective": {"metric": "error", "direction": "minimize"},
+    "searched": ["width"],
+}
+
+
+def errors(**changes):
+    return check_settings(**(GOOD | changes))["errors"]
+
+
+def test_good_settings_come_back_with_metrics_keys_and_sample_counts():
+    report = check_settings(**GOOD)
+    assert report["errors"] == []
+    assert report["metrics"] == {"error": "minimize", "psnr": "maximize"}
+    assert report["samples"] == {"train": 5, "validation": 3}
+    assert report["family_keys"]["width"] == 4
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_a_wrong_value_is_told_once_under_the_section_where_its_key_stands():
+    recipes = [{"width": "wide"}, {"width": "wide"}, {"dropout": "much"}]
+    assert errors(recipes=recipes) == [
+        {"key": "search.width", "problem": "found 'wide', expected a whole number"},
+        {"key": "recipe.dropout", "problem": "found 'much', expected a number"},
+    ]
+
+
+def test_an_unknown_key_comes_with_the_familys_and_the_common_keys():
+    (problem,) = errors(recipes=[{"widht": 3}])
+    assert problem["key"] == "recipe.widht"
+    assert {"width", "dropout", "epochs", "learning_rate"} <= set(problem["valid_keys"])
+    assert set(TrainingRecipe.model_fields) < set(problem["valid_keys"])
+
+
+def test_common_keys_are_checked_too():
+    (problem,) = errors(recipes=[{"epochs": 0}])
+    assert problem == {"key": "recipe.epochs", "problem": "found 0, expected 1 or more"}
+
+
+def test_the_data_section_is_checked_by_the_familys_model():
+    (problem,) = errors(data={"sampels": 3})
+    assert problem["key"] == "data.sampels"
+    assert "samples" in problem["valid_keys"]
+
+
+def test_a_split_without_samples_is_told():
+    (problem,) = errors(data={"validation_samples": 0})
+    assert problem == {"key": "data", "problem": "the validation split has no samples"}
+
+
+@pytest.mark.parametrize(
+    ("objective", "key", "problem"),
+    [
+        (
+            {"metric": "eror", "direction": "minimize"},
+            "objective.metric",
+            "found 'eror', expected one of the family's metrics: error, psnr",
+        ),
+        (
+            {"metric": "psnr", "direction": "minimize"},
+            "objective.direction",
+            "found 'minimize', expected 'maximize', which is better for psnr",
+        ),
+    ],
+)
+def test_an_objective_that_the_family_cannot_serve_is_told(objective, key, problem):
+    (found,) = errors(objective=objective)
+    assert (found["key"], found["problem"]) == (key, problem)
+
+
+def test_all_sections_problems_are_told_at_once():
+    found = errors(recipes=[{"width": "wide"}], data={"size": "big"}, objective={"metric": "no"})
+    assert [problem["key"] for problem in found] == [
+        "search.width",
+        "data.size",
+        "objective.metric",
+    ]
+
+
+@pytest.mark.parametrize("family", ["no_such_family", "no/such/file.py:Toy", TOY + "y"])
+def test_a_family_that_is_not_there_is_one_problem(family):
+    (problem,) = errors(family=family)
+    assert problem["key"] == "family"
+
+
+def test_devices_are_told_as_json():
+    found = devices()
+    assert found["cpu_cores"] >= 1
+    assert json.loads(json.dumps(found)) == found
+    assert all({"index", "name", "memory_gib"} == gpu.keys() for gpu in found["cuda"])
+
+
+@pytest.mark.parametrize(("quota", "most"), [("150000 100000", 2), ("1000 100000", 1)])
+def test_a_containers_quota_limits_the_cores(tmp_path, quota, most):
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    assert cpu_cores(tmp_path / "cpu.max") == min(most, cpu_cores(tmp_path / "absent"))
+
+
+def test_no_quota_leaves_all_cores(tmp_path):
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert cpu_cores(tmp_path / "cpu.max") == cpu_cores(tmp_path / "absent")
