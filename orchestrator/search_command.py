@@ -16,7 +16,6 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator import notes
 from orchestrator.checks import Checked, check_at_once, check_with_family, trials_in_all
 from orchestrator.clock import Clock
 from orchestrator.config import Asked, Layers, load_settings
@@ -26,6 +25,7 @@ from orchestrator.interrupts import Interrupts
 from orchestrator.launcher.local import LocalLauncher
 from orchestrator.live import Display, make_display
 from orchestrator.lock import StudyLock
+from orchestrator.notes import annotate_study
 from orchestrator.pruner import make_pruner
 from orchestrator.record import record_of
 from orchestrator.report import final_report
@@ -120,7 +120,7 @@ def _run_locked(opened: Opened, interrupts: Interrupts, console: Console) -> int
         study = open_study(folder, settings.storage.url, settings.objective.direction)
         study.pruner = make_pruner(settings.pruner, int(checked.defaults["epochs"]))
         _enqueue(study, settings)
-        notes.annotate_study(study, folder, settings)
+        annotate_study(study, folder, settings)
         if settings.tracking.wandb != "off":
             from orchestrator.tracking import Tracker
 

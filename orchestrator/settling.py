@@ -14,7 +14,6 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator import notes
 from orchestrator.messages import (
     Ending,
     Event,
@@ -26,6 +25,7 @@ from orchestrator.messages import (
     Validated,
     save_message,
 )
+from orchestrator.notes import annotate_trial
 from orchestrator.running import RunningTrial
 from orchestrator.trial_folder import StudyFolder
 from orchestrator.verdict import Verdict
@@ -114,7 +114,7 @@ def _worst_value(trials: Iterable[FrozenTrial], objective: Objective) -> float |
 
 def _annotate(folder: StudyFolder, running: RunningTrial, outcome: Outcome) -> None:
     try:
-        notes.annotate_trial(running.trial, folder, running.folder, outcome)
+        annotate_trial(running.trial, folder, running.folder, outcome)
     except Exception:
         # A note is for convenience; the trial's result must not hang on it.
         log.exception("trial %d could not be annotated for the dashboard", running.number)

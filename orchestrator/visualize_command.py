@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.errors import SettingsError
-from orchestrator.export import resolve_trial
 from orchestrator.launcher.local import LocalLauncher
+from orchestrator.trial_choice import resolve_trial
 from orchestrator.trial_folder import StudyFolder
 
 _SPLITS = ("train", "validation", "test")

@@ -1,0 +1,219 @@
+"""Whatever is killed, and whenever: the same command goes on, and nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from orchestrator.messages import Started, Stopped, Validated
+from orchestrator.worker.checkpoint import load_checkpoint
+from tests.studio import Studio, finish, wait_until
+
+KILLS = 20
+
+
+def slow(studio: Studio, **sections):
+    """Two ranks, trials of a few seconds with a checkpoint every tenth of a second."""
+    studio.change(
+        parallel={"kind": "ddp", "ranks": 2},
+        limits={"checkpoint_seconds": 0.1, "hang_seconds": 20.0},
+        recipe={"epochs": 5, "step_seconds": 0.1},
+        **sections,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_study_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(studio):
+    slow(studio, n_trials=4)
+    moments = random.Random(1)
+    kills = 0
+    while kills < KILLS:
+        run = studio.start()
+        try:
+            run.communicate(timeout=moments.uniform(0.5, 7.0))
+        except subprocess.TimeoutExpired:
+            run.kill()
+            run.communicate()
+        kills += 1
+        studio.wait_for_silence()
+    code, output = studio.run()
+    assert code == 0, output
+    trials = studio.trials()
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    for trial in trials:
+        assert_only_forward(studio, trial.number)
+        assert list(trial.intermediate_values) == [1, 2, 3, 4, 5]
+        for checkpoint in studio.trial(trial.number).path.glob("*.pth"):
+            load_checkpoint(checkpoint)
+    assert max(trial.user_attrs["attempts"] for trial in trials) > 1
+    assert not studio.processes()
+
+
+def assert_only_forward(studio: Studio, number: int) -> None:
+    """Every epoch is told once and in order, and an attempt begins where a checkpoint was."""
+    events = studio.events(number)
+    validated = [event for event in events if isinstance(event, Validated)]
+    assert [event.epoch for event in validated] == list(range(1, len(validated) + 1))
+    assert [event.step for event in validated] == sorted({event.step for event in validated})
+    starts = [event.resumed_step for event in events if isinstance(event, Started)]
+    assert starts == sorted(starts)
+
+
+def test_an_interrupted_and_resumed_trial_computes_what_an_unbroken_one_does(studio, tmp_path):
+    slow(studio, n_trials=1)
+    run = studio.start()
+    studio.wait_for_event(0, "validated", 2)
+    run.kill()
+    run.communicate()
+    studio.wait_for_silence()
+    studio.run()
+    whole = Studio(tmp_path, name="whole", preset=studio.preset)
+    whole.run()
+    broken, unbroken = studio.trials()[0], whole.trials()[0]
+    assert broken.intermediate_values == unbroken.intermediate_values
+    assert broken.params == unbroken.params
+
+
+def test_one_ctrl_c_ends_at_the_next_step_with_a_checkpoint(studio):
+    slow(studio, n_trials=2)
+    studio.change(recipe={"step_seconds": 0.5}, limits={"checkpoint_seconds": 1000.0})
+    run = studio.start()
+    studio.wait_for_event(0, "progress")
+    run.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    code, output = finish(run, 20)
+    assert code == 130
+    assert time.monotonic() - started < 8
+    assert "same command" in output
+    stopped = studio.events(0)[-1]
+    assert isinstance(stopped, Stopped)
+    assert load_checkpoint(studio.trial(0).last)
+    assert studio.states() == ["RUNNING"]
+    assert not studio.processes()
+    studio.change(recipe={"step_seconds": 0.5})
+    code, _ = studio.run("--n_trials", "1")
+    assert code == 0
+    assert studio.states() == ["COMPLETE"]
+    resumed = [e.resumed_step for e in studio.events(0) if isinstance(e, Started)]
+    assert resumed == [0, stopped.step]
+
+
+def test_a_second_ctrl_c_ends_at_once(studio):
+    slow(studio, n_trials=2)
+    studio.change(recipe={"step_seconds": 30})
+    run = studio.start()
+    studio.wait_for_event(0, "started")
+    run.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    code, _ = finish(run, 20)
+    assert code == 130
+    assert time.monotonic() - started < 4
+    assert not studio.processes()
+
+
+def test_sigterm_ends_as_ctrl_c_does(studio):
+    slow(studio, n_trials=2)
+    run = studio.start()
+    studio.wait_for_event(0, "progress")
+    run.terminate()
+    code, _ = finish(run, 20)
+    assert code == 130
+    assert isinstance(studio.events(0)[-1], Stopped)
+
+
+def test_ctrl_c_before_the_search_leaves_nothing_behind(studio):
+    run = studio.start()
+    wait_until(studio.folder.lock.exists, 20, "lock")
+    run.send_signal(signal.SIGINT)
+    code, _ = finish(run, 20)
+    assert code == 130
+    assert not studio.folder.path.exists()
+    assert not studio.processes()
+
+
+def test_a_killed_rank_is_resumed_under_the_same_number(studio):
+    slow(studio, n_trials=1)
+    run = studio.start()
+    studio.wait_for_event(0, "validated", 2)
+    studio.ranks()[1].kill()
+    code, output = finish(run)
+    assert code == 0, output
+    assert studio.states() == ["COMPLETE"]
+    starts = [e.resumed_step for e in studio.events(0) if isinstance(e, Started)]
+    assert len(starts) == 2
+    assert starts[1] > 0
+    assert_only_forward(studio, 0)
+    assert "resumed" in output
+
+
+def test_a_rank_that_is_killed_over_and_over_fails_its_trial_in_the_end(studio):
+    slow(studio, n_trials=1)
+    studio.change(recipe={"die_at_step": 2, "fault_rank": 1}, limits={"relaunches": 1})
+    code, output = studio.run()
+    assert code == 1
+    assert studio.states() == ["FAIL"]
+    assert sum(isinstance(event, Started) for event in studio.events(0)) == 2
+    assert "SIGKILL" in output
+
+
+def test_a_frozen_rank_is_noticed_and_its_trial_resumed(studio):
+    slow(studio, n_trials=1)
+    studio.change(limits={"hang_seconds": 3.0})
+    run = studio.start()
+    studio.wait_for_event(0, "validated", 1)
+    studio.ranks()[1].suspend()
+    code, output = finish(run)
+    assert code == 0, output
+    assert studio.states() == ["COMPLETE"]
+    assert sum(isinstance(event, Started) for event in studio.events(0)) == 2
+
+
+def test_a_killed_fork_server_disturbs_neither_running_nor_later_trials(studio):
+    slow(studio, n_trials=2)
+    run = studio.start()
+    studio.wait_for_event(0, "validated", 1)
+    servers = [p for p in studio.processes() if p.ppid() == run.pid]
+    assert len(servers) == 1
+    servers[0].kill()
+    code, output = finish(run)
+    assert code == 0, output
+    assert studio.states() == ["COMPLETE", "COMPLETE"]
+    for number in range(2):
+        assert sum(isinstance(event, Started) for event in studio.events(number)) == 1
+
+
+def test_a_killed_orchestrator_leaves_no_process(studio):
+    slow(studio, n_trials=1)
+    run = studio.start()
+    studio.wait_for_event(0, "progress")
+    assert len(studio.ranks()) == 2
+    run.kill()
+    run.communicate()
+    studio.wait_for_silence(3)
+
+
+def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(studio):
+    slow(studio, n_trials=1)
+    run = studio.start()
+    studio.wait_for_event(0, "validated", 3)
+    run.kill()
+    run.communicate()
+    studio.wait_for_silence()
+    last = studio.trial(0).last
+    data = bytearray(last.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    last.write_bytes(data)
+    code, output = studio.run()
+    assert code == 0, output
+    assert studio.states() == ["COMPLETE"]
+    assert_only_forward(studio, 0)
+    starts = [e.resumed_step for e in studio.events(0) if isinstance(e, Started)]
+    assert starts[1] > 0
