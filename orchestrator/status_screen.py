@@ -72,12 +72,13 @@ def _best(status: Status) -> list[str]:
 
 
 def _table(status: Status, trials: list[TrialRecord]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=True)
     for title in ("trial", "epoch", status.metric or "value"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    table.add_column("parameters", overflow="fold", ratio=1)
-    table.add_column("why", overflow="fold", ratio=1)
+    table.add_column("why", overflow="fold", ratio=3)
+    # Cut, not folded: all of a trial's parameters are in its note, its plan and the JSON.
+    table.add_column("parameters", no_wrap=True, overflow="ellipsis", ratio=2)
     for trial in trials:
         state = _unfinished(status) if trial.state == "running" else trial.state
         # As Text: reasons and values may hold square brackets, which rich takes for markup.
@@ -86,7 +87,7 @@ def _table(status: Status, trials: list[TrialRecord]) -> Table:
             Text(str(status.epoch(trial) or "")),
             Text("" if trial.value is None else words.number(trial.value)),
             Text(state, style=_COLOURS.get(trial.state, "")),
-            Text(words.settings(trial.params)),
             Text(trial.reason),
+            Text(words.settings(trial.params)),
         )
     return table

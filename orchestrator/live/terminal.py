@@ -87,6 +87,7 @@ class _Column:
     cell: Callable[[RunningTrial, float], str]
     from_width: int = 0  # narrower terminals go without
     justify: Literal["left", "right"] = "left"
+    ratio: int | None = None  # takes what the others leave, and is cut where that is too little
 
 
 def _left(trial: RunningTrial, now: float) -> str:
@@ -105,7 +106,7 @@ _COLUMNS = (
     _Column("now", lambda trial, _: _value(trial.value), justify="right"),
     _Column("best", lambda trial, _: _value(trial.best), from_width=50, justify="right"),
     _Column("left", _left, from_width=62, justify="right"),
-    _Column("", lambda trial, _: words.settings(trial.params), from_width=80),
+    _Column("", lambda trial, _: words.settings(trial.params), from_width=80, ratio=1),
 )
 
 
@@ -120,10 +121,13 @@ def live_area(study: StudyProgress, now: float, width: int) -> RenderableType:
     if not study.running:
         return line
     columns = [column for column in _COLUMNS if column.from_width <= width]
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    cut = any(column.ratio for column in columns)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False, expand=cut)
     for column in columns:
         title = study.objective.metric if column.title == "now" else column.title
-        table.add_column(title, justify=column.justify, no_wrap=True, overflow="ellipsis")
+        table.add_column(
+            title, justify=column.justify, ratio=column.ratio, no_wrap=True, overflow="ellipsis"
+        )
     for _, trial in sorted(study.running.items()):
         # As Text: a parameter's value may hold square brackets, which rich would take for markup.
         table.add_row(*(Text(column.cell(trial, now)) for column in columns))

@@ -107,6 +107,25 @@ def test_the_screen_shows_each_trial_with_its_reason_whatever_its_letters(made):
     assert "learning_rate=" in row
 
 
+def test_a_trial_takes_one_row_on_a_usual_terminal_and_its_reason_is_never_cut(made):
+    made.add(26.0)
+    reason = "ValueError on rank 0: " + "a very long message " * 5 + "its end"
+    made.add(None, ending=Ending.FAILED, reason=reason)
+    screen = shown(made.folder, width=80).splitlines()
+    header = next(n for n, line in enumerate(screen) if line.startswith("trial"))
+    assert screen[header + 1].split()[:6] == ["0", "4", "26", "complete", "all", "epochs"]
+    assert screen[header + 2].split()[:2] == ["1", "4"]
+    assert max(len(line) for line in screen[header:]) <= 80
+    told = " ".join(screen[header + 2 :]).split()
+    assert [told.count(word) for word in ("very", "long", "message", "its", "end")] == [
+        5,
+        5,
+        5,
+        1,
+        1,
+    ]
+
+
 def test_of_a_long_study_the_latest_trials_are_shown(made):
     for _ in range(42):
         made.study.tell(made.study.ask(), 1.0)

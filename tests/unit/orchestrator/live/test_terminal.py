@@ -25,12 +25,12 @@ ROOT = Path(orchestrator.__file__).parents[1]
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 
 
-def a_study():
+def a_study(params=None):
     study = StudyProgress(
         name="demo", total=8, finished=2, objective=OBJECTIVE, since=0.0, best=29.5, best_trial=0
     )
     for number in (3, 11):
-        trial = RunningTrial(number, {"window": "[red]full"}, 0, ["cpu"], since=0.0)
+        trial = RunningTrial(number, params or {"window": "[red]full"}, 0, ["cpu"], since=0.0)
         study.start(trial)
     started = Started(
         attempt=0, ranks=1, epochs=40, steps_per_epoch=10, parameters=1, resumed_step=0
@@ -50,9 +50,9 @@ def a_study():
     return study
 
 
-def drawn(width):
+def drawn(width, params=None):
     console = Console(file=io.StringIO(), width=width, _environ={})
-    console.print(live_area(a_study(), 60.0, width))
+    console.print(live_area(a_study(params), 60.0, width))
     return console.file.getvalue().splitlines()
 
 
@@ -71,6 +71,16 @@ def test_no_line_is_wider_than_the_terminal_and_none_is_wrapped(width):
     assert len(lines) == 4
     assert max(len(line) for line in lines) <= width
     assert "7/40" in lines[2]
+
+
+@pytest.mark.parametrize("width", [80, 110, 160])
+def test_long_parameters_are_cut_and_take_nothing_from_the_other_columns(width):
+    params = {f"a_parameter_with_a_long_name_{n}": 0.123456 for n in range(9)}
+    line = drawn(width, params)[2]
+    cells = ["3", "training", "7/40", "31.25", "31.25", "5 min 30 s"]
+    assert re.split(r"\s\s+", line.strip())[:-1] == cells
+    assert len(line.rstrip()) <= width
+    assert line.rstrip().endswith("…")
 
 
 class Screen:
