@@ -1,0 +1,45 @@
+"""A family that does next to nothing, so that a trial's time is the time to launch it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.family import Batch, Direction, Family, FamilySettings, Picture, Split
+
+
+class NoData(FamilySettings):
+    """There is nothing to read."""
+
+
+class OneSample:
+    def __len__(self) -> int:
+        return 2  # one for each of two ranks
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return {"x": np.ones(1, dtype=np.float32)}
+
+
+class Noop(Family[FamilySettings, NoData]):
+    Settings = FamilySettings
+    Data = NoData
+    metrics: ClassVar[Mapping[str, Direction]] = {"error": "minimize"}
+
+    def dataset(self, split: Split) -> OneSample:
+        return OneSample()
+
+    def build_model(self) -> nn.Module:
+        return nn.Linear(1, 1)
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        return {"square": model(batch["x"]).square().mean()}
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        return {"error": model(batch["x"]).square().squeeze(1)}
+
+    def pictures(self, model: nn.Module, batch: Batch) -> list[Picture]:
+        return []
