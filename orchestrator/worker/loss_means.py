@@ -46,7 +46,8 @@ class LossMeans:
         self.clear()
         if group.first:
             self._sums = {
-                name: torch.tensor(total).double() for name, total in whole["sums"].items()
+                name: torch.tensor(total, dtype=torch.float64)
+                for name, total in whole["sums"].items()
             }
             self._samples = whole["samples"]
 

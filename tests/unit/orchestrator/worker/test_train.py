@@ -154,6 +154,8 @@ def test_a_stop_within_an_epoch_is_followed_at_the_next_step_and_undone_by_resum
     else:
         found, expected = weights(trial.last), weights(whole.last)
         assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in found)
+        for one, other in zip(events(trial, Validated), events(whole, Validated), strict=True):
+            assert one.losses == pytest.approx(other.losses, rel=1e-5)
 
 
 def test_a_stop_within_validation_repeats_the_validation_on_resuming(tmp_path):
