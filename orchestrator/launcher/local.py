@@ -12,6 +12,7 @@ import select
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,15 @@ from orchestrator.messages import Plan
 from orchestrator.trial_folder import TrialFolder
 
 ROOT = Path(__file__).resolve().parents[2]
-PRELOADED = ("orchestrator.worker.rank", "orchestrator.worker.check")
+# The last three would otherwise be imported by every rank's first optimiser step and picture,
+# which costs two seconds.
+PRELOADED = (
+    "orchestrator.worker.rank",
+    "orchestrator.worker.check",
+    "torch._dynamo",
+    "numpy.random",
+    "matplotlib.backends.backend_agg",
+)
 
 
 class LocalLauncher:
@@ -34,6 +43,7 @@ class LocalLauncher:
         self._preload = (*PRELOADED, *preload)
         self._server: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
+        self._attempts: weakref.WeakSet[LocalAttempt] = weakref.WeakSet()
 
     def start(self) -> None:
         """Start the server; it imports while the caller goes on."""
@@ -42,10 +52,13 @@ class LocalLauncher:
         environment["PYTHONPATH"] = os.pathsep.join(
             part for part in (str(ROOT), environment.get("PYTHONPATH")) if part
         )
+        # NumPy's linear algebra would start a thread in the server, which must not have any.
+        environment.setdefault("OPENBLAS_NUM_THREADS", "1")
         with theirs, self._log.open("ab") as log:
             self._server = subprocess.Popen(
                 [
                     sys.executable,
+                    "-P",  # a folder of the user's called data or models must not shadow ours
                     "-m",
                     "orchestrator.worker.forkserver",
                     str(theirs.fileno()),
@@ -102,30 +115,47 @@ class LocalLauncher:
         return sweep(folder)
 
     def close(self) -> None:
+        for attempt in list(self._attempts):
+            attempt.kill()
+        self._end_server()
+
+    def _end_server(self) -> None:
+        """End the server, which knows nothing that could get lost; its attempts go on."""
         if self._requests is not None:
             self._requests.close()
         if self._server is not None:
-            try:
-                self._server.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
+            self._server.kill()
+            self._server.wait()
         self._server = self._requests = None
 
     def _send(self, request: dict[str, Any], attempt: LocalAttempt) -> None:
-        packet = json.dumps(request).encode()
-        if self._server is None or self._server.poll() is not None:
-            self.close()
-            self.start()
+        self._attempts.add(attempt)
+        descriptors = [*attempt.server_ends, _file_with(json.dumps(request).encode())]
         try:
-            assert self._requests is not None
-            socket.send_fds(self._requests, [packet], attempt.server_ends)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close()
+            try:
+                self._send_descriptors(descriptors)
+            except (BrokenPipeError, ConnectionResetError):  # it died just now
+                self._end_server()
+                self._send_descriptors(descriptors)
+        finally:
+            os.close(descriptors[-1])
+            attempt.close_server_ends()
+
+    def _send_descriptors(self, descriptors: list[int]) -> None:
+        if self._server is None or self._server.poll() is not None:
+            self._end_server()
             self.start()
-            assert self._requests is not None
-            socket.send_fds(self._requests, [packet], attempt.server_ends)
-        attempt.close_server_ends()
+        assert self._requests is not None
+        socket.send_fds(self._requests, [b"!"], descriptors)
+
+
+def _file_with(data: bytes) -> int:
+    """A file in memory, for requests are larger than a packet may be."""
+    descriptor = os.memfd_create("request")
+    with os.fdopen(os.dup(descriptor), "wb") as stream:
+        stream.write(data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _result(reports: list[dict[str, Any]], function: str, log: Path) -> dict[str, Any]:
@@ -158,6 +188,7 @@ class LocalAttempt:
     @property
     def pid(self) -> int | None:
         """The leader's process id, once it has reported it."""
+        self.ended()
         return next((report["pid"] for report in self.reports if "pid" in report), None)
 
     def close_server_ends(self) -> None:

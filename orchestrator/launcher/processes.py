@@ -14,6 +14,7 @@ from orchestrator.trial_folder import TrialFolder
 
 _COMMAND = "orchestrator.worker.forkserver"  # every rank is a fork of that program
 _GONE_SECONDS = 10.0
+_CLOCK_SECONDS = 2.0  # by which a start time may seem to move when the system's clock is set
 
 
 def sweep(folder: TrialFolder) -> int:
@@ -25,7 +26,7 @@ def sweep(folder: TrialFolder) -> int:
     try:
         record = json.loads(folder.attempt.read_text())
         session, start = int(record["pid"]), float(record["start"])
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return 0
     members = session_members(session, start)
     deadline = time.monotonic() + _GONE_SECONDS
@@ -43,17 +44,26 @@ def sweep(folder: TrialFolder) -> int:
 
 
 def session_members(session: int, start: float) -> list[psutil.Process]:
-    """The live processes of the session that `session` led since `start` (seconds, epoch)."""
-    return [process for process in psutil.process_iter() if _belongs(process, session, start - 1.0)]
+    """The live processes of the session that process `session` has led since `start`."""
+    if _given_to_another(session, start):
+        return []
+    not_before = start - _CLOCK_SECONDS
+    return [process for process in psutil.process_iter() if _belongs(process, session, not_before)]
+
+
+def _given_to_another(pid: int, start: float) -> bool:
+    """Whether a process that began at another time has the number now."""
+    try:
+        return abs(psutil.Process(pid).create_time() - start) > _CLOCK_SECONDS
+    except psutil.NoSuchProcess:
+        return False  # the kernel gives no number anew while a session bears it
 
 
 def _belongs(process: psutil.Process, session: int, not_before: float) -> bool:
     try:
-        return (
-            os.getsid(process.pid) == session
-            and process.status() != psutil.STATUS_ZOMBIE
-            and process.create_time() >= not_before
-            and _COMMAND in process.cmdline()
-        )
+        if os.getsid(process.pid) != session or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        command = process.cmdline()  # empty while it is dying, which can take a while
+        return process.create_time() >= not_before and (not command or _COMMAND in command)
     except (psutil.Error, ProcessLookupError, PermissionError):
         return False

@@ -1,9 +1,10 @@
 """A process with torch already imported, from which every attempt is forked.
 
 Started as `python -m orchestrator.worker.forkserver SOCKET MODULE...`. It must neither touch CUDA
-nor start a thread, because both do not survive a fork. Each request is one JSON packet with two
-descriptors: the lifeline, whose end of file means that the orchestrator is gone, and the status
-pipe, on which the forked leader reports. A kill of this server leaves running attempts alone.
+nor start a thread, because both do not survive a fork. Each request is a packet of three
+descriptors: the lifeline, whose end of file means that the orchestrator is gone, the status pipe,
+on which the forked leader reports, and a file with the request as JSON. A kill of this server
+leaves running attempts alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -19,27 +21,27 @@ from typing import Any, NoReturn
 
 from orchestrator.worker import leader
 
-LARGEST_REQUEST = 1 << 20
-
 
 def serve(requests: socket.socket) -> None:
     """Fork a leader for every request until the orchestrator closes its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the leaders
     while True:
-        packet, descriptors, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, 2)
+        packet, descriptors, _, _ = socket.recv_fds(requests, 1, 3)
         if not packet:
             return
         if os.fork() == 0:
             requests.close()
-            _become_leader(json.loads(packet), *descriptors)
+            _become_leader(*descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _become_leader(request: dict[str, Any], lifeline: int, status: int) -> NoReturn:
+def _become_leader(lifeline: int, status: int, request_file: int) -> NoReturn:
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        with os.fdopen(request_file, "rb") as stream:
+            request: dict[str, Any] = json.load(stream)
         if request.pop("kind") == "attempt":
             leader.lead_attempt(lifeline=lifeline, status=status, **request)
         else:
@@ -62,6 +64,17 @@ def preload(modules: list[str]) -> None:
             traceback.print_exc()
 
 
+def _die_with_orchestrator(requests: socket.socket) -> None:
+    """Go at once also in the midst of importing, which takes seconds."""
+    leader.ask_for_death_signal()
+    hangup = select.poll()
+    hangup.register(requests, 0)
+    if hangup.poll(0):  # before the kernel was asked; a request that waits is nobody's by now
+        sys.exit()
+
+
 if __name__ == "__main__":
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    _die_with_orchestrator(requests)
     preload(sys.argv[2:])
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(requests)

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,6 +34,7 @@ from orchestrator.files import write_json
 from orchestrator.trial_folder import TrialFolder
 
 GRACE_SECONDS = 3.0  # for the peers of a failed rank to write down what they saw
+GRACE_AFTER_KILL_SECONDS = 0.3  # where they have nothing to say: a signal is cause enough
 LOOK_SECONDS = 1.0  # between looks at the ranks' progress
 
 
@@ -49,10 +50,10 @@ class ProgressBoard:
     def tick(self, rank: int) -> None:
         struct.pack_into("d", self._memory, 8 * rank, time.monotonic())
 
-    def slowest(self) -> tuple[int, float]:
-        """The rank whose last progress is longest ago, and how many seconds that is."""
+    def slowest(self, ranks: Collection[int]) -> tuple[int, float]:
+        """Which of `ranks` made its last progress longest ago, and how many seconds that is."""
         ticks = struct.unpack_from(f"{self._ranks}d", self._memory)
-        oldest = min(range(self._ranks), key=lambda rank: ticks[rank])
+        oldest = min(ranks, key=lambda rank: ticks[rank])
         return oldest, time.monotonic() - ticks[oldest]
 
 
@@ -88,6 +89,8 @@ def lead_attempt(
     *, lifeline: int, status: int, folder: str, attempt: int, ranks: int, hang_seconds: float
 ) -> None:
     """Run one attempt's ranks to their end, and report their exit codes on `status`."""
+    if _orchestrator_is_gone(lifeline):
+        return  # while this was waiting to be forked; another may be at work in the folder
     place = TrialFolder(Path(folder))
     record = {"pid": os.getpid(), "start": psutil.Process().create_time(), "attempt": attempt}
     write_json(place.attempt, record)
@@ -108,10 +111,11 @@ def _watch(
         if not group.pids:
             return
         if group.first is not None and deadline is None:
-            deadline = time.monotonic() + GRACE_SECONDS
+            killed = group.codes[group.first] < 0
+            deadline = time.monotonic() + (GRACE_AFTER_KILL_SECONDS if killed else GRACE_SECONDS)
         if deadline is not None and time.monotonic() > deadline:
             group.kill()
-        slowest, seconds = board.slowest()
+        slowest, seconds = board.slowest(group.pids.values())
         if seconds > hang_seconds and group.hung is None and group.first is None:
             group.hung = slowest
             group.kill()
@@ -163,11 +167,16 @@ def _leave(code: int) -> NoReturn:
 
 
 def _die_with_parent(parent: int) -> None:
+    ask_for_death_signal()
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def ask_for_death_signal() -> None:
+    """Let the kernel kill this process when the thread that started it ends."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _die_with_orchestrator(lifeline: int) -> None:
@@ -189,17 +198,19 @@ def answer_call(
     *, lifeline: int, status: int, function: str, arguments: dict[str, Any], log: str
 ) -> None:
     """Run one function and report its result, or why there is none, on `status`."""
+    if _orchestrator_is_gone(lifeline):
+        return
     _redirect_output(Path(log))
     threading.Thread(target=_end_group_at, args=(lifeline,), daemon=True).start()
     module, _, name = function.partition(":")
     try:
         called: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        answer = {"result": called(**arguments)}
+        answer = _packed({"result": called(**arguments)})
     except UserError as error:
-        answer = {"user_error": str(error)}
+        answer = _packed({"user_error": str(error)})
     except Exception:
-        answer = {"error": traceback.format_exc()}
-    _report(status, answer)
+        answer = _packed({"error": traceback.format_exc()})
+    _send(status, answer)
 
 
 def _end_group_at(lifeline: int) -> None:
@@ -207,7 +218,18 @@ def _end_group_at(lifeline: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
+def _orchestrator_is_gone(lifeline: int) -> bool:
+    return bool(select.select([lifeline], [], [], 0)[0])
+
+
 def _report(status: int, message: dict[str, Any]) -> None:
-    data = (json.dumps(message) + "\n").encode()
+    _send(status, _packed(message))
+
+
+def _packed(message: dict[str, Any]) -> bytes:
+    return (json.dumps(message) + "\n").encode()
+
+
+def _send(status: int, data: bytes) -> None:
     while data:
         data = data[os.write(status, data) :]

@@ -1,0 +1,40 @@
+"""Functions for a launcher to call in its other process."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import DataError
+
+
+def echo(**arguments: Any) -> dict[str, Any]:
+    print("an echo is heard")
+    return arguments
+
+
+def refuse(sentence: str) -> None:
+    raise DataError(sentence)
+
+
+def fail() -> None:
+    raise ZeroDivisionError("not by nought")
+
+
+def leave() -> None:
+    os._exit(3)
+
+
+def answer_unspeakably() -> dict[str, Any]:
+    return {"this": object()}
+
+
+def fork_and_wait(pids: str) -> None:
+    """Wait for ever, in two processes."""
+    child = os.fork()
+    if child:
+        Path(f"{pids}.partial").write_text(f"{os.getpid()} {child}")
+        Path(f"{pids}.partial").rename(pids)
+    time.sleep(10**6)

@@ -1,0 +1,91 @@
+import json
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from orchestrator.launcher.local import ROOT
+from orchestrator.launcher.processes import session_members, sweep
+from orchestrator.messages import Started, load_plan
+from tests.ranks import events, make_plan, wait_for
+
+
+@pytest.fixture
+def running(tmp_path, launcher):
+    """A trial of two ranks in the midst of training, and its attempt."""
+    trial = make_plan(tmp_path, ranks=2, recipe={"epochs": 10**5, "step_seconds": 0.02})
+    attempt = launcher.launch(trial, load_plan(trial.plan))
+    wait_for(lambda: events(trial, Started))
+    yield trial, attempt
+    attempt.kill()
+    wait_for(lambda: attempt.poll() is not None)
+
+
+def members(trial) -> list[psutil.Process]:
+    record = json.loads(trial.attempt.read_text())
+    return session_members(record["pid"], record["start"])
+
+
+def change_record(trial, **changes) -> None:
+    record = json.loads(trial.attempt.read_text())
+    trial.attempt.write_text(json.dumps(record | changes))
+
+
+def test_sweeping_ends_the_group_that_the_folder_records(running):
+    trial, attempt = running
+    assert len(members(trial)) == 3
+    assert sweep(trial) == 3
+    assert members(trial) == []
+    wait_for(lambda: attempt.poll() is not None)
+    assert sweep(trial) == 0
+
+
+def test_sweeping_ends_a_group_that_has_lost_its_leader_and_cannot_react(running):
+    trial, attempt = running
+    ranks = psutil.Process(attempt.pid).children()
+    for rank in ranks:
+        rank.suspend()
+    os.kill(attempt.pid, 19)
+    assert sweep(trial) == 3
+    assert not any(rank.is_running() and rank.status() != "zombie" for rank in ranks)
+
+
+@pytest.mark.parametrize("seconds", [-3600.0, -10.0, 10.0])
+def test_a_process_that_was_given_the_same_number_later_is_left_alone(running, seconds):
+    trial, attempt = running
+    start = json.loads(trial.attempt.read_text())["start"]
+    change_record(trial, start=start + seconds)
+    assert sweep(trial) == 0
+    assert psutil.Process(attempt.pid).children()
+    change_record(trial, start=start)
+
+
+def test_a_clock_that_was_set_by_a_little_does_not_hide_a_group(running):
+    trial, _ = running
+    start = json.loads(trial.attempt.read_text())["start"]
+    change_record(trial, start=start + 1.0)
+    assert sweep(trial) == 3
+
+
+def test_other_programs_are_left_alone_whatever_the_record_says(tmp_path):
+    trial = make_plan(tmp_path)
+    command = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True
+    ) as other:
+        other.stdout.readline()
+        start = psutil.Process(other.pid).create_time()
+        trial.attempt.write_text(json.dumps({"pid": other.pid, "start": start}))
+        assert sweep(trial) == 0
+        assert other.poll() is None
+        other.kill()
+
+
+@pytest.mark.parametrize("record", [None, "", "{}", "[]", '{"pid": 1}', '{"pid": "x", "start": 1}'])
+def test_a_folder_without_a_record_has_nothing_to_sweep(tmp_path, record):
+    trial = make_plan(tmp_path)
+    if record is not None:
+        trial.attempt.write_text(record)
+    assert sweep(trial) == 0
