@@ -88,6 +88,7 @@ class Validator:
                     f"{type(self._family).__name__}.evaluate gave {name!r} with shape {shape}; "
                     f"expected one value for each of the batch's {samples} samples"
                 )
-        ones = torch.ones(samples, dtype=torch.float64, device=self._group.device)
-        columns = [found[name].double() for name in names]
+        device = self._group.device
+        columns = [found[name].to(device, torch.float64) for name in names]
+        ones = torch.ones(samples, dtype=torch.float64, device=device)
         return torch.stack([*columns, ones]).sum(dim=1)
