@@ -86,8 +86,10 @@ class KnotWindow(FrequencyWindow):
 
     def forward(self) -> Tensor:
         """Shape (bins,) or (A, bins)."""
-        matrix = _knot_matrix(self.detectors, self.weight.dtype, self.weight.device)
-        return self.weight @ matrix
+        lower, weight = _knots(self.detectors, self.weight.dtype, self.weight.device)
+        upper = (lower + 1).clamp_max(self.detectors - 1)
+        below, above = (self.weight.index_select(-1, knot) for knot in (lower, upper))
+        return torch.lerp(below, above, weight)
 
 
 class FourierWindow(FrequencyWindow):
@@ -150,11 +152,14 @@ def _check_harmonics(harmonics: int, detectors: int) -> None:
 
 
 @lru_cache(maxsize=16)
-def _knot_matrix(detectors: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Linear interpolation from D knots to the bins, shape (D, bins)."""
+def _knots(detectors: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(the knot below each bin, the next knot's weight), each (bins,)."""
     position = padded_frequencies(detectors) * (detectors - 1)
-    distance = np.abs(position - np.arange(detectors)[:, None])
-    return constant(np.maximum(0.0, 1.0 - distance), dtype, device)
+    lower = np.floor(position)
+    return (
+        constant(lower, torch.int64, device),
+        constant(position - lower, dtype, device),
+    )
 
 
 @lru_cache(maxsize=16)
