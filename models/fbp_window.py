@@ -112,7 +112,7 @@ class FbpWindow(Family[FbpWindowSettings, LodopabSettings]):
         }
 
     def pictures(self, model: nn.Module, batch: Batch) -> list[Picture]:
-        """Target, Ram-Lak FBP, result and difference of each sample, in the window [0, 1]."""
+        """Target, Ram-Lak FBP, result and difference of each sample, in the target's window."""
         sinogram, target = batch["sinogram"], batch["image"]
         result = model(sinogram)
         ram_lak = fixed_window_fbp(sinogram, self.geometry)
@@ -133,7 +133,7 @@ def _picture(index: int, target: Tensor, ram_lak: Tensor, result: Tensor) -> Pic
             Panel(title=_scored("Result", result, target), image=_array(result)),
             Panel(title="Result − target", image=_array(result - target), difference=True),
         ),
-        window=(0.0, 1.0),
+        window=(float(target.min()), float(target.max())),
     )
 
 

@@ -138,7 +138,7 @@ def prepare(context: typer.Context) -> None:
 
 
 def _folder(study_name: str, runs_dir: Path) -> StudyFolder:
-    from orchestrator.search_command import check_study_name
+    from orchestrator.study_name import check_study_name
     from orchestrator.trial_folder import StudyFolder
 
     return StudyFolder(runs_dir / check_study_name(study_name))

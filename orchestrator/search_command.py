@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from orchestrator.checks import Checked, check_at_once, check_with_family, trial
 from orchestrator.clock import Clock
 from orchestrator.config import Asked, Layers, load_settings
 from orchestrator.devices import Slot, cpu_cores, cut_slots
-from orchestrator.errors import SettingsError, UserError
+from orchestrator.errors import UserError
 from orchestrator.interrupts import Interrupts
 from orchestrator.launcher.local import LocalLauncher
 from orchestrator.live import Display, make_display
@@ -38,6 +37,7 @@ from orchestrator.study_file import (
     refuse_other_meaning,
     write_study_file,
 )
+from orchestrator.study_name import check_study_name
 from orchestrator.trial_folder import StudyFolder
 
 log = logging.getLogger(__name__)
@@ -82,20 +82,6 @@ def run_study(name: str, runs_dir: Path, asked: Asked, console: Console) -> int:
             shutil.rmtree(opened.folder.path, ignore_errors=True)
 
 
-def check_study_name(name: str) -> str:
-    """The name, if it can be a folder's and holds no tricks.
-
-    Raises:
-        SettingsError: it cannot.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
-        raise SettingsError(
-            f"--study_name: found {name!r}, expected letters, digits, `_`, `-` and `.`, "
-            "at most 100, beginning with a letter, digit or `_`"
-        )
-    return name
-
-
 def _open(folder: StudyFolder, asked: Asked) -> Opened:
     earlier = read_study_file(folder)
     if earlier is not None:
@@ -124,7 +110,10 @@ def _run_locked(opened: Opened, interrupts: Interrupts, console: Console) -> int
         if settings.tracking.wandb != "off":
             from orchestrator.tracking import Tracker
 
-            stack.callback(Tracker.start(folder, settings.tracking).close)
+            tracker = Tracker.start(folder, settings.tracking)
+            stack.callback(tracker.close)
+            if tracker.sentence:
+                display.notice(tracker.sentence)
         search = Search(
             folder=folder,
             settings=settings,

@@ -146,7 +146,7 @@ def test_pictures_show_target_input_result_and_difference_in_one_window(family, 
     assert len({picture.name for picture in pictures}) == IMAGES
     for index, picture in enumerate(pictures):
         target, ram_lak, shown, difference = picture.panels
-        assert picture.window == (0.0, 1.0)
+        assert picture.window == (target.image.min(), target.image.max())
         expected = fixed_window_fbp(batch["sinogram"], SCAN)[index, 0]
         np.testing.assert_array_equal(target.image, batch["image"][index, 0])
         np.testing.assert_allclose(ram_lak.image, expected, atol=1e-6)
