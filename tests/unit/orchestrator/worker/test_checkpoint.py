@@ -1,4 +1,6 @@
 import contextlib
+import errno
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import torch
 
 from orchestrator.errors import CheckpointError
 from orchestrator.trial_folder import TrialFolder
+from orchestrator.worker import checkpoint
 from orchestrator.worker.checkpoint import digest, load_checkpoint, save_checkpoint, save_last
 
 CONTENT = {
@@ -203,3 +206,25 @@ def test_a_kill_at_any_line_of_saving_leaves_a_whole_last_checkpoint(tmp_path):
         assert last in (1, 2)
         assert load_checkpoint(folder.previous)["number"] in (0, 1)
     assert last == 2
+
+
+class AlmostFullDisk(io.RawIOBase):
+    """Refuses one large write and goes on with small ones, so that closing raises nothing."""
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        if len(data) > 10_000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return len(data)
+
+
+def test_a_full_disk_is_told_where_torchs_writer_hides_it(tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def replacing(_):
+        yield AlmostFullDisk()
+
+    monkeypatch.setattr(checkpoint, "replacing", replacing)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        save_checkpoint(tmp_path / "last.pth", {"weights": torch.zeros(10**5)})

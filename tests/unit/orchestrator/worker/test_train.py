@@ -249,6 +249,8 @@ def test_early_stopping_ends_the_trial_and_is_remembered(tmp_path):
     assert finished.early
     assert finished.epoch == len(values) == finished.best_epoch + 2 < 50
     assert finished.best_epoch == values.index(min(values)) + 1
+    best = load_checkpoint(trial.best)
+    assert (best["epoch"], best["metrics"]) == (finished.best_epoch, finished.metrics)
     make_plan(trial.path.parent, recipe=recipe, attempt=1)
     assert attempt(trial) == [0]
     assert len(events(trial, Validated)) == len(values)
@@ -289,3 +291,15 @@ def test_natural_divergence_ends_the_trial_as_nonfinite(tmp_path):
     (event,) = events(trial, NonFinite)
     assert event.where in ("loss", "gradient")
     assert not events(trial, Finished)
+
+
+def test_the_learning_rate_follows_the_recipes_schedule(tmp_path):
+    recipe = {"epochs": 4, "scheduler": "step", "step_epochs": 2, "step_factor": 0.1}
+    trial = whole_run(tmp_path, recipe=recipe)
+    rates = [event.learning_rate for event in events(trial, Validated)]
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001])
+
+
+def test_validation_leaves_the_model_in_training_mode_for_the_next_epoch(tmp_path):
+    trial = whole_run(tmp_path, recipe={"epochs": 3, "batch_norm": True})
+    assert weights(trial.last)["layers.1.num_batches_tracked"] == 3 * 6
