@@ -23,7 +23,7 @@ def open_study(folder: StudyFolder, url: str | None, direction: Direction) -> op
 
     Raises:
         UserError: the database is damaged or holds something else.
-        SettingsError: `url` names an unset variable or an unreachable database.
+        SettingsError: `url` names an unset variable or a database that cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -33,7 +33,8 @@ def open_study(folder: StudyFolder, url: str | None, direction: Direction) -> op
             _create_database(folder, direction)
         _check_database(folder)
         storage = RDBStorage(
-            database_url(folder, None), engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}}
+            database_url(folder, None),
+            engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}},
         )
     else:
         storage = _connect(url)

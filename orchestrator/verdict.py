@@ -26,7 +26,7 @@ from orchestrator.messages import (
     Stopped,
 )
 
-_PEER_ERRORS = ("DistBackendError", "DistNetworkError", "DistStoreError")
+_PEER_ERRORS = ("PeerLost",)  # as worker/group.py calls it
 _PEER_WORDS = ("connection closed by peer", "connection reset by peer", "gloo", "broken pipe")
 
 
