@@ -13,7 +13,7 @@ import pytest
 from orchestrator.errors import SettingsError
 from orchestrator.sampler import make_sampler
 from orchestrator.search_space import distribution
-from tests.searches import CONDITIONAL, NUMBERS, SmallSearch, make_settings, objective
+from tests.searches import CONDITIONAL, NUMBERS, SmallSearch, make_settings
 
 GRID = {"a": {"choices": ["u", "v", "w"]}, "b": {"low": 1, "high": 2}}
 SEARCHES = {
@@ -66,13 +66,13 @@ def test_another_seed_asks_for_other_points(kind, tmp_path):
 
 
 def test_tpe_in_groups_asks_the_same_in_every_process():
-    program = f"""
+    program = """
 import json, optuna
 from orchestrator.asking import Asker
 from tests.searches import CONDITIONAL, make_settings, objective
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.create_study()
-asker = Asker(study, make_settings(CONDITIONAL, {{"n_startup_trials": 3}}), {{}})
+asker = Asker(study, make_settings(CONDITIONAL, {"n_startup_trials": 3}), {})
 for _ in range(12):
     trial, recipe = asker.ask()
     study.tell(trial, objective(recipe))

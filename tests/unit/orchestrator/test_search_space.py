@@ -32,7 +32,7 @@ def test_keys_come_after_those_that_their_conditions_name():
 
 
 def test_keys_without_conditions_stay_in_their_order():
-    search = {name: RATE for name in ("c", "a", "b")}
+    search = dict.fromkeys(("c", "a", "b"), RATE)
     assert ordered(search, {}) == ["c", "a", "b"]
 
 
