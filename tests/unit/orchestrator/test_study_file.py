@@ -1,0 +1,88 @@
+"""study.yml: what a study was asked, and which changes it bears."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.config import Asked
+from orchestrator.errors import SettingsError, UserError
+from orchestrator.settings import Settings
+from orchestrator.study_file import (
+    StudyFile,
+    read_study_file,
+    refuse_other_meaning,
+    write_study_file,
+)
+from orchestrator.trial_folder import StudyFolder
+
+PLAIN = {
+    "preset": "p",
+    "family": "f",
+    "objective": {"metric": "m", "direction": "minimize"},
+    "data": {"root": "/d"},
+    "recipe": {"epochs": 3},
+    "search": {
+        "learning_rate": {"low": 1e-3, "high": 1e-1, "log": True},
+        "window": {"choices": ["a", "b"]},
+    },
+}
+
+
+def settings(**changed):
+    return Settings.model_validate(PLAIN | changed)
+
+
+def search(**changed):
+    return {"search": PLAIN["search"] | changed}
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    folder = StudyFolder(tmp_path)
+    content = StudyFile(asked=Asked(preset="p", sets=["a=1"]), settings=settings())
+    write_study_file(folder, content)
+    assert read_study_file(folder) == content
+
+
+def test_a_new_study_has_no_file_and_a_damaged_one_is_named(tmp_path):
+    folder = StudyFolder(tmp_path)
+    assert read_study_file(folder) is None
+    folder.settings.write_text("settings: [")
+    with pytest.raises(UserError, match=r"study\.yml"):
+        read_study_file(folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"family": "g"}, "family"),
+        ({"objective": {"metric": "n", "direction": "minimize"}}, "objective.metric"),
+        ({"data": {"root": "/e"}}, "data.root"),
+        ({"recipe": {"epochs": 4}}, "recipe.epochs"),
+        ({"seed": 1}, "seed"),
+        ({"parallel": {"ranks": 2}}, "parallel.ranks"),
+        (search(window={"choices": ["a", "c"]}), "search.window.choices"),
+        (search(learning_rate={"low": 1e-3, "high": 1e-1}), "search.learning_rate.log"),
+    ],
+)
+def test_a_change_of_meaning_is_refused_by_name(tmp_path, changed, key):
+    with pytest.raises(SettingsError, match=key):
+        refuse_other_meaning(StudyFolder(tmp_path), settings(), settings(**changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"devices": "cpu"}, "devices"),
+        ({"n_trials": 99}, "n_trials"),
+        ({"timeout": 5.0}, "timeout"),
+        ({"tracking": {"wandb": "offline"}}, "tracking.wandb"),
+        ({"recipe": {"epochs": 3, "loader_workers": 2}}, "recipe.loader_workers"),
+        (
+            search(learning_rate={"low": 1e-4, "high": 1e-1, "log": True}),
+            "search.learning_rate.low",
+        ),
+    ],
+)
+def test_a_harmless_change_is_taken_and_named(tmp_path, changed, key):
+    changes = refuse_other_meaning(StudyFolder(tmp_path), settings(), settings(**changed))
+    assert changes == [key]
