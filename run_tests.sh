@@ -32,7 +32,8 @@ check "lint (ruff)" -m ruff check
 check "types (mypy)" -m mypy
 check "imports (import-linter)" -c \
     'from importlinter.cli import lint_imports_command as main; main()' --no-logo
-check "tests (pytest)" -m pytest "$@"
+# Two at a time: most tests wait for processes rather than compute. A later -n wins.
+check "tests (pytest)" -m pytest -n 2 --dist worksteal "$@"
 
 if ((${#failed[@]})); then
     printf '\nFailed: '
