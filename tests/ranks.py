@@ -50,9 +50,7 @@ def attempt(trial: TrialFolder, *, ranks: int = 1) -> list[int | None]:
 @contextmanager
 def started(trial: TrialFolder, *, ranks: int = 1):
     """The plan's ranks as running processes, killed at the end if need be."""
-    context = multiprocessing.get_context("forkserver")
-    # "__main__" too, or every rank would import pytest anew.
-    context.set_forkserver_preload(["__main__", "orchestrator.worker.rank", "tests.ranks"])
+    context = fork_server()
     # Not daemons, which may not start loader processes.
     processes = [context.Process(target=_rank, args=(trial, rank)) for rank in range(ranks)]
     for process in processes:
@@ -63,6 +61,33 @@ def started(trial: TrialFolder, *, ranks: int = 1):
         for process in processes:
             process.kill()
             process.join()
+
+
+def talk_together(function, rendezvous: Path, *, ranks: int) -> dict[int, Any]:
+    """The answers by rank that `function(rendezvous, rank, queue)` puts as (rank, answer)."""
+    context = fork_server()
+    queue = context.Queue()
+    processes = [
+        context.Process(target=function, args=(rendezvous, rank, queue)) for rank in range(ranks)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        answers = dict(queue.get(timeout=PATIENCE) for _ in processes)
+        for process in processes:
+            process.join(PATIENCE)
+    finally:
+        for process in processes:
+            process.kill()
+    return answers
+
+
+def fork_server():
+    """Processes forked from a server that has the training half imported."""
+    context = multiprocessing.get_context("forkserver")
+    # "__main__" too, or every rank would import pytest anew.
+    context.set_forkserver_preload(["__main__", "orchestrator.worker.rank", "tests.ranks"])
+    return context
 
 
 def wait_for(condition, seconds: float = PATIENCE) -> None:

@@ -1,11 +1,10 @@
 """What ranks tell each other, between real processes."""
 
-import multiprocessing
-
 import pytest
 import torch
 
 from orchestrator.worker.group import Group, join, peer_loss
+from tests.ranks import talk_together
 
 UNEVEN = torch.tensor([0.1, 1e8, -1e8, 1.0], dtype=torch.float64)
 
@@ -30,17 +29,7 @@ def talk(rendezvous, rank, answers):
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "orchestrator.worker.rank", "tests.ranks"])
-    queue = context.Queue()
-    rendezvous = tmp_path_factory.mktemp("group") / "rendezvous"
-    ranks = [context.Process(target=talk, args=(rendezvous, rank, queue)) for rank in range(3)]
-    for rank in ranks:
-        rank.start()
-    found = dict(queue.get(timeout=60) for _ in ranks)
-    for rank in ranks:
-        rank.join()
-    return found
+    return talk_together(talk, tmp_path_factory.mktemp("group") / "rendezvous", ranks=3)
 
 
 def test_gathering_gives_every_rank_all_values_by_rank(answers):

@@ -2,11 +2,12 @@ import pytest
 import torch
 
 from orchestrator.messages import load_plan
-from orchestrator.worker.group import Group
-from orchestrator.worker.guard import Verdict, Wishes
+from orchestrator.recipe import TrainingRecipe
+from orchestrator.worker.group import Group, join
+from orchestrator.worker.guard import Guard, GuardedLoss, Verdict, Wishes
 from orchestrator.worker.learner import Learner
 from orchestrator.worker.trial import open_trial
-from tests.ranks import make_plan
+from tests.ranks import make_plan, talk_together
 
 
 @pytest.fixture
@@ -67,3 +68,50 @@ def test_the_signal_is_no_part_of_what_is_trained_or_kept(learner):
     assert all(parameter.grad is not signal for parameter in [*trained, *learner.parameters()])
     assert "signal" not in learner.model.state_dict()
     assert len(trained) == len(list(learner.model.parameters()))
+
+
+class WithBuffers(torch.nn.Linear):
+    """A layer with a constant that each rank may compute, and one buffer that is state."""
+
+    def __init__(self, rank):
+        super().__init__(1, 1)
+        self.register_buffer("constant", torch.full((1,), float(rank)), persistent=False)
+        self.register_buffer("state", torch.full((1,), float(rank)))
+
+
+class Squares:
+    def losses(self, model, batch):
+        return {"square": model(batch["input"]).square().mean()}
+
+
+def step_together(rendezvous, rank, answers):
+    group = join(devices=["cpu"] * 2, rank=rank, rendezvous=rendezvous, patience=20.0)
+    model = WithBuffers(rank)
+    guard = Guard(GuardedLoss(Squares(), model, TrainingRecipe(), group), group)
+    model.constant.fill_(float(rank))
+    model.state.fill_(float(rank))
+    found = {"exchanged": []}
+    for more in (True, False):
+        with guard.accumulating(more):
+            loss, word, _ = guard({"input": torch.ones(1, 1) * (rank + 1)}, 1.0, Wishes())
+            (loss + word).backward()
+        found["exchanged"].append(model.weight.grad.item())
+    found["buffers"] = [model.constant.item(), model.state.item()]
+    group.leave()
+    answers.put((rank, found))
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    rendezvous = tmp_path_factory.mktemp("guard") / "rendezvous"
+    return talk_together(step_together, rendezvous, ranks=2)
+
+
+def test_gradients_are_exchanged_with_the_last_micro_batch_alone(together):
+    first, second = together[0]["exchanged"], together[1]["exchanged"]
+    assert first[0] != second[0]
+    assert first[1] == second[1]
+
+
+def test_ranks_exchange_the_buffers_that_are_state_and_spare_the_constants(together):
+    assert [together[rank]["buffers"] for rank in (0, 1)] == [[0.0, 0.0], [1.0, 0.0]]

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import matplotlib.image
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from models.family import Panel, Picture
 from orchestrator.messages import Pictured
 from orchestrator.worker.pictures import draw, evenly_spread
+from orchestrator.worker.show import visualize
 from tests.ranks import attempt, events, make_plan
 
 RAMP = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
@@ -80,3 +83,18 @@ def test_a_trial_ends_with_pictures_of_its_best_weights_each_told_once(tmp_path)
     make_plan(tmp_path, pictures=3, recipe={"epochs": 1}, attempt=1)
     assert attempt(trial) == [0]
     assert [event.path for event in events(trial, Pictured)] == paths
+
+
+def test_a_trials_pictures_are_those_of_its_best_weights_not_its_last(tmp_path):
+    recipe = {"epochs": 50, "early_stopping": 2, "learning_rate": 0.2}
+    trial = make_plan(tmp_path, pictures=1, recipe=recipe)
+    assert attempt(trial) == [0]
+    drawn_by_trial = (trial.pictures / "validation_0000.png").read_bytes()
+    shown = {
+        name: Path(
+            visualize(str(path), str(tmp_path / name), "validation", 1, "cpu")["pictures"][0]
+        )
+        for name, path in (("best", trial.best), ("last", trial.last))
+    }
+    assert drawn_by_trial == shown["best"].read_bytes()
+    assert drawn_by_trial != shown["last"].read_bytes()
