@@ -9,28 +9,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from orchestrator.expectations import expected
 from orchestrator.settings import Choices, Range, Settings
 
-_EXPECTED = {
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "text",
-    "list_type": "a list",
-    "dict_type": "keys with values",
-    "model_type": "keys with values",
-    "too_short": "a list of {min_length} or more",
-    "greater_than": "more than {gt:g}",
-    "greater_than_equal": "{ge:g} or more",
-    "less_than": "less than {lt:g}",
-    "less_than_equal": "{le:g} or less",
-    "literal_error": "{expected}",
-}
 _SECRET = "storage.url"  # what was found there is not repeated
 
 
@@ -83,14 +64,7 @@ def _problem(key: str, found: list[ErrorDetails], given: Any) -> str:
     shown = "" if key == _SECRET else f"found {details['input']!r}, "
     if details["type"] == "value_error":
         return shown + details["msg"].removeprefix("Value error, ")
-    return f"{shown}expected {' or '.join(dict.fromkeys(map(_expected, found)))}"
-
-
-def _expected(details: ErrorDetails) -> str:
-    known = _EXPECTED.get(details["type"])
-    if known is None:
-        return details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return known.format(**details.get("ctx", {}))
+    return f"{shown}expected {' or '.join(dict.fromkeys(map(expected, found)))}"
 
 
 def _valid_keys(above: list[str], given: Any) -> list[str]:

@@ -21,13 +21,13 @@ class Slot:
     threads: int
 
 
-def cpu_cores() -> int:
+def cpu_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """The cores this process may use: its affinity, and its control group's quota."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = quota_file.read_text().split()
     except (OSError, ValueError):
         return cores
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))

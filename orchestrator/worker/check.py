@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,28 +59,17 @@ def check_settings(
 
 
 def devices() -> dict[str, Any]:
-    """The machine's GPUs and the CPU cores that this process may use.
+    """The machine's GPUs.
 
     Returns:
-        {"cuda": [{"index", "name", "memory_gib"}], "cpu_cores": n}.
+        {"cuda": [{"index", "name", "memory_gib"}]}.
     """
     found = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         memory = round(properties.total_memory / 2**30, 1)
         found.append({"index": index, "name": properties.name, "memory_gib": memory})
-    return {"cuda": found, "cpu_cores": cpu_cores()}
-
-
-def cpu_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Cores that this process may use: its affinity, or less where a container's quota is less."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    try:
-        allowed, period = quota.read_text().split()
-        return min(cores, max(1, math.ceil(int(allowed) / int(period))))
-    except (OSError, ValueError):  # no such limit, which is written as "max"
-        return cores
+    return {"cuda": found}
 
 
 def _recipe_problems(

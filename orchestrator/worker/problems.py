@@ -9,31 +9,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.errors import SettingsError
+from orchestrator.expectations import expected
 
 M = TypeVar("M", bound=BaseModel)
-
-_EXPECTED = {
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "text",
-    "path_type": "a path",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "keys with values",
-    "model_type": "keys with values",
-    "greater_than": "more than {gt}",
-    "greater_than_equal": "{ge} or more",
-    "less_than": "less than {lt}",
-    "less_than_equal": "{le} or less",
-    "literal_error": "{expected}",
-    "enum": "{expected}",
-}
 
 
 def problems(
@@ -66,12 +44,4 @@ def _problem(model: type[BaseModel], details: ErrorDetails, prefix: str) -> dict
         return {"key": key, "problem": "there is no such key", "valid_keys": valid}
     if details["type"] == "missing":
         return {"key": key, "problem": "is missing"}
-    return {"key": key, "problem": f"found {details['input']!r}, expected {_expected(details)}"}
-
-
-def _expected(details: ErrorDetails) -> str:
-    known = _EXPECTED.get(details["type"])
-    if known is None:
-        message = details["msg"].removeprefix("Value error, ")
-        return message[:1].lower() + message[1:]
-    return known.format(**details.get("ctx", {}))
+    return {"key": key, "problem": f"found {details['input']!r}, expected {expected(details)}"}

@@ -245,7 +245,7 @@ def test_a_key_of_ranges_beside_choices_is_not_offered_again(refused):
         ("enqueue={x: 1}", "enqueue: found {'x': 1}, expected a list"),
         ("enqueue=[{x: [1]}]", "enqueue.0.x: found [1], expected true or false or"),
         ("objective.direction=up", "found 'up', expected 'minimize' or 'maximize'"),
-        ("sampler={kind: qmc, popsize: 3}", "`popsize` is an option of cmaes, not of qmc"),
+        ("sampler={kind: qmc, popsize: 5}", "`popsize` is an option of cmaes, not of qmc"),
     ],
 )
 def test_wrong_values_are_refused_with_place_what_was_found_and_what_was_expected(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.devices import cut_slots
+from orchestrator.devices import cpu_cores, cut_slots
 from orchestrator.errors import SettingsError
 from orchestrator.settings import Settings
 
@@ -63,3 +63,14 @@ def test_more_than_there_is_is_refused_with_what_there_is(changed, words):
         cut_slots(settings(**changed), GPUS, cores=4)
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize(("quota", "most"), [("250000 100000", 2), ("1000 100000", 1)])
+def test_a_containers_quota_limits_the_cores(tmp_path, quota, most):
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    assert cpu_cores(tmp_path / "cpu.max") == min(most, cpu_cores(tmp_path / "absent"))
+
+
+def test_no_quota_leaves_all_cores(tmp_path):
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert cpu_cores(tmp_path / "cpu.max") == cpu_cores(tmp_path / "absent")

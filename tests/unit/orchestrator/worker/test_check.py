@@ -3,7 +3,7 @@ import json
 import pytest
 
 from orchestrator.recipe import TrainingRecipe
-from orchestrator.worker.check import check_settings, cpu_cores, devices
+from orchestrator.worker.check import check_settings, devices
 from tests.ranks import TOY
 
 GOOD = {
@@ -96,17 +96,5 @@ def test_a_family_that_is_not_there_is_one_problem(family):
 
 def test_devices_are_told_as_json():
     found = devices()
-    assert found["cpu_cores"] >= 1
     assert json.loads(json.dumps(found)) == found
     assert all({"index", "name", "memory_gib"} == gpu.keys() for gpu in found["cuda"])
-
-
-@pytest.mark.parametrize(("quota", "most"), [("150000 100000", 2), ("1000 100000", 1)])
-def test_a_containers_quota_limits_the_cores(tmp_path, quota, most):
-    (tmp_path / "cpu.max").write_text(quota + "\n")
-    assert cpu_cores(tmp_path / "cpu.max") == min(most, cpu_cores(tmp_path / "absent"))
-
-
-def test_no_quota_leaves_all_cores(tmp_path):
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert cpu_cores(tmp_path / "cpu.max") == cpu_cores(tmp_path / "absent")
