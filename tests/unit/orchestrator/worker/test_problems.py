@@ -23,7 +23,7 @@ class Outer(BaseModel):
     [
         ({}, "data.root", "is missing"),
         ({"root": 3}, "data.root", "found 3, expected text"),
-        ({"root": "x", "ratio": 2}, "data.ratio", "found 2, expected 1.0 or less"),
+        ({"root": "x", "ratio": 2}, "data.ratio", "found 2, expected 1 or less"),
         ({"root": "x", "ratio": "wide"}, "data.ratio", "found 'wide', expected a number"),
         (
             {"root": "x", "inner": {"size": "a"}},
