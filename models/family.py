@@ -56,7 +56,7 @@ class Panel:
 class Picture:
     """Panels side by side, drawn in one intensity window."""
 
-    name: str  # the file's stem, unique among a trial's pictures
+    name: str  # tells several pictures of one sample apart
     title: str
     panels: Sequence[Panel]
     window: tuple[float, float]  # lowest and highest intensity shown
