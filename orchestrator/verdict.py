@@ -26,8 +26,9 @@ from orchestrator.messages import (
     Stopped,
 )
 
-_PEER_ERRORS = ("PeerLost",)  # as worker/group.py calls it
-_PEER_WORDS = ("connection closed by peer", "connection reset by peer", "gloo", "broken pipe")
+_PEER_LOST = "PeerLost"  # what a rank calls it when it only noticed another's end
+# Signals by which others end a process; the rest it brings upon itself.
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +67,12 @@ def _by_event(events: Sequence[Event]) -> Verdict | None:
 
 
 def _by_failure(events: Sequence[Event], exit: Exit | None) -> Verdict | None:
-    if exit is not None and exit.first is not None and exit.codes[exit.first] < 0:
-        return None  # a signal came first; what the peers then saw is not the cause
+    if exit is not None and exit.first is not None and -exit.codes[exit.first] in _FROM_OUTSIDE:
+        return None  # whatever the others then saw is not the cause
     for event in events:
         if isinstance(event, Failed) and event.user_error:
             return Verdict(ending=Ending.INTERRUPTED, reason=event.message, event=event)
-        if isinstance(event, Failed) and not saw_a_peer_die(event):
+        if isinstance(event, Failed) and event.error != _PEER_LOST:
             return Verdict(
                 ending=Ending.FAILED,
                 reason=f"{event.error} on rank {event.rank}: {event.message}",
@@ -92,14 +93,15 @@ def _by_exit(exit: Exit | None, stop: Stop | None) -> Verdict | None:
     if exit.vanished or exit.first is None:
         return Verdict(ending=Ending.LOST, reason="the processes went away without a word")
     code = exit.codes[exit.first]
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with code {code}"
+    how = f"was ended by {_signal_name(-code)}" if code < 0 else f"left with code {code}"
     return Verdict(ending=Ending.LOST, reason=f"rank {exit.first} {how}")
 
 
-def saw_a_peer_die(event: Failed) -> bool:
-    """Whether this rank only noticed another's end, and is not itself the cause."""
-    message = event.message.lower()
-    return event.error in _PEER_ERRORS or any(word in message for word in _PEER_WORDS)
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # real-time signals have no names
 
 
 def _divergence_sentence(event: NonFinite) -> str:

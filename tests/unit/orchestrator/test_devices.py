@@ -1,76 +1,107 @@
-"""Cutting devices into slots."""
-
-from __future__ import annotations
+import os
 
 import pytest
 
-from orchestrator.devices import cpu_cores, cut_slots
+from orchestrator.devices import Slot, cpu_cores, cut_slots
 from orchestrator.errors import SettingsError
-from orchestrator.settings import Settings
-
-GPUS = [{"index": index, "name": "GPU"} for index in range(4)]
+from tests.searches import NUMBERS, make_settings
 
 
-def settings(**changed):
-    return Settings.model_validate(
-        {
-            "preset": "p",
-            "family": "f",
-            "objective": {"metric": "m", "direction": "minimize"},
-            "data": {},
-            **changed,
-        }
-    )
+def slots(*, gpus: int = 0, cores: int = 16, ranks: int = 1, **given) -> list[Slot]:
+    found = [{"index": index, "name": "a GPU"} for index in range(gpus)]
+    settings = make_settings(NUMBERS, {}, parallel={"ranks": ranks}, **given)
+    return cut_slots(settings, found, cores)
 
 
-def test_every_gpu_is_used_once_and_the_cores_are_shared_out():
-    slots = cut_slots(settings(parallel={"ranks": 2}), GPUS, cores=16)
-    assert [slot.devices for slot in slots] == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
-    assert {slot.threads for slot in slots} == {4}
+def test_every_gpu_becomes_a_slot_of_its_own():
+    assert slots(gpus=2) == [Slot(("cuda:0",), 8), Slot(("cuda:1",), 8)]
 
 
-def test_named_gpus_are_the_only_ones_used():
-    slots = cut_slots(settings(devices=["cuda:3", "cuda:1"]), GPUS, cores=4)
-    assert [slot.devices for slot in slots] == [("cuda:3",), ("cuda:1",)]
+def test_a_trial_of_several_ranks_gets_neighbouring_gpus_and_leaves_the_rest():
+    found = slots(gpus=5, ranks=2, cores=16)
+    assert found == [Slot(("cuda:0", "cuda:1"), 4), Slot(("cuda:2", "cuda:3"), 4)]
 
 
-@pytest.mark.parametrize(("trials", "ranks"), [(1, 1), (1, 2), (2, 2), (3, 4), (8, 8)])
-def test_ranks_on_a_cpu_never_oversubscribe_its_cores(trials, ranks):
-    slots = cut_slots(
-        settings(parallel={"ranks": ranks}, parallel_trials=trials, devices="cpu"), GPUS, cores=16
-    )
-    assert len(slots) == trials
-    assert all(slot.devices == ("cpu",) * ranks for slot in slots)
-    threads = sum(slot.threads * len(slot.devices) for slot in slots)
-    assert threads <= max(16, trials * ranks)
+def test_fewer_trials_at_a_time_get_more_threads_each():
+    assert slots(gpus=4, parallel_trials=1) == [Slot(("cuda:0",), 16)]
 
 
-def test_a_small_machine_without_gpus_runs_one_trial_at_a_time():
-    assert len(cut_slots(settings(), [], cores=2)) == 1
-    assert len(cut_slots(settings(), [], cores=32)) == 4
+def test_named_gpus_are_used_in_the_order_named():
+    assert slots(gpus=4, devices=["cuda:3", "cuda:1"]) == [
+        Slot(("cuda:3",), 8),
+        Slot(("cuda:1",), 8),
+    ]
+
+
+def test_asking_for_the_cpu_leaves_the_gpus_alone():
+    assert slots(gpus=2, devices="cpu", cores=8) == [Slot(("cpu",), 8)]
+    assert slots(gpus=2, devices=["cpu"], cores=8) == [Slot(("cpu",), 8)]
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 8, 15, 16, 31, 64])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 8])
+def test_ranks_on_a_cpu_share_its_cores_without_oversubscribing_them(cores, ranks):
+    found = slots(cores=cores, ranks=ranks)
+    assert all(slot.devices == ("cpu",) * ranks for slot in found)
+    threads = sum(slot.threads * len(slot.devices) for slot in found)
+    assert threads <= max(cores, ranks), "a rank has one thread at least"
+    assert threads > cores - len(found) * ranks, "and no core lies idle"
+
+
+def test_a_big_cpu_server_runs_several_trials_at_once():
+    assert len(slots(cores=4)) == len(slots(cores=15)) == 1
+    assert len(slots(cores=16)) == 2
+    assert len(slots(cores=64)) == 8
+    assert len(slots(cores=64, ranks=16)) == 4
+
+
+def test_the_number_of_trials_at_a_time_can_be_set_on_a_cpu():
+    assert slots(cores=16, parallel_trials=4, ranks=2) == [Slot(("cpu", "cpu"), 2)] * 4
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("given", "sentence"),
     [
-        ({"devices": ["cuda:7"]}, ["cuda:7", "cuda:0", "cpu"]),
-        ({"parallel": {"ranks": 5}}, ["parallel.ranks", "5", "4 GPUs"]),
-        ({"parallel": {"ranks": 2}, "parallel_trials": 3}, ["parallel_trials", "6 GPUs"]),
+        (
+            {"gpus": 2, "devices": ["cuda:2"]},
+            "devices: there is no cuda:2; found are cuda:0, cuda:1, cpu",
+        ),
+        ({"devices": ["cuda:0", "cuda:1"]}, "devices: there is no cuda:0, cuda:1; found are cpu"),
+        ({"gpus": 1, "ranks": 2}, "parallel.ranks: found 2, but there are 1 GPUs to use; lower it"),
+        (
+            {"gpus": 4, "ranks": 2, "parallel_trials": 3},
+            "parallel_trials: 3 trials of 2 ranks need 6 GPUs, but there are 4",
+        ),
     ],
 )
-def test_more_than_there_is_is_refused_with_what_there_is(changed, words):
-    with pytest.raises(SettingsError) as error:
-        cut_slots(settings(**changed), GPUS, cores=4)
-    for word in words:
-        assert word in str(error.value)
+def test_what_the_machine_cannot_do_is_refused_by_key(given, sentence):
+    with pytest.raises(SettingsError) as caught:
+        slots(**given)
+    assert str(caught.value).startswith(sentence)
 
 
-@pytest.mark.parametrize(("quota", "most"), [("250000 100000", 2), ("1000 100000", 1)])
-def test_a_containers_quota_limits_the_cores(tmp_path, quota, most):
-    (tmp_path / "cpu.max").write_text(quota + "\n")
-    assert cpu_cores(tmp_path / "cpu.max") == min(most, cpu_cores(tmp_path / "absent"))
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [
+        ("max 100000", 6),
+        ("200000 100000", 2),
+        ("150000 100000", 1),
+        ("50000 100000", 1),
+        ("900000 100000", 6),
+        ("", 6),
+        ("nonsense", 6),
+        (None, 6),
+    ],
+)
+def test_cores_are_those_of_the_affinity_or_of_the_containers_quota(
+    monkeypatch, tmp_path, quota, cores
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5, 8, 9})
+    file = tmp_path / "cpu.max"
+    if quota is not None:
+        file.write_text(quota)
+    assert cpu_cores(file) == cores
 
 
-def test_no_quota_leaves_all_cores(tmp_path):
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert cpu_cores(tmp_path / "cpu.max") == cpu_cores(tmp_path / "absent")
+def test_this_machine_has_cores():
+    assert 1 <= cpu_cores() <= len(os.sched_getaffinity(0))
