@@ -123,7 +123,7 @@ def load_family(reference: str) -> type[Family[Any, Any]]:
         if not (inspect.isclass(found) and issubclass(found, Family)):
             raise SettingsError(f"family: {path} has no Family class named {class_name!r}")
         return found
-    if not (Path(__file__).parent / f"{reference}.py").is_file() or reference in ("family",):
+    if reference not in known_families():
         raise SettingsError(
             f"family: there is no family {reference!r}; known are {', '.join(known_families())}, "
             "or name your own as path/to/file.py:ClassName"
@@ -143,7 +143,7 @@ def known_families() -> list[str]:
     return sorted(
         file.stem
         for file in Path(__file__).parent.glob("*.py")
-        if file.stem not in ("__init__", "family")
+        if file.stem not in ("__init__", "family", "evaluation")
     )
 
 

@@ -12,6 +12,7 @@ import optuna
 from optuna.storages import RDBStorage
 
 from orchestrator.errors import SettingsError, UserError
+from orchestrator.files import sync_folder
 from orchestrator.messages import Direction
 from orchestrator.trial_folder import StudyFolder
 
@@ -32,21 +33,22 @@ def open_study(folder: StudyFolder, url: str | None, direction: Direction) -> op
             _refuse_lost_database(folder)
             _create_database(folder, direction)
         _check_database(folder)
-        storage = RDBStorage(
-            database_url(folder, None),
-            engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}},
-        )
+        storage = _open_database(folder)
     else:
         storage = _connect(url)
     try:
-        return optuna.create_study(
+        study = optuna.create_study(
             storage=storage,
             study_name=folder.name,
             direction=direction,
             load_if_exists=True,
         )
     except optuna.exceptions.StorageInternalError as error:
-        raise UserError(f"{folder.database}: cannot be used: {error.__cause__ or error}") from error
+        place = url or folder.database
+        raise UserError(f"{place}: cannot be used: {error.__cause__ or error}") from error
+    if url is not None:
+        _refuse_anothers_study(folder, study, url)
+    return study
 
 
 def database_url(folder: StudyFolder, url: str | None) -> str:
@@ -80,6 +82,28 @@ def _connect(url: str) -> RDBStorage:
         raise SettingsError(f"storage.url: {url} cannot be opened: {reason}") from error
 
 
+def _open_database(folder: StudyFolder) -> RDBStorage:
+    engine_kwargs = {"connect_args": {"timeout": _BUSY_SECONDS}}
+    try:
+        return RDBStorage(database_url(folder, None), engine_kwargs=engine_kwargs)
+    except RuntimeError as error:  # Optuna's word for tables of another version
+        raise UserError(f"{folder.database} is of another version of Optuna: {error}") from error
+
+
+def _refuse_anothers_study(folder: StudyFolder, study: optuna.Study, url: str) -> None:
+    """Two folders must not search in one study: each would take the other's trials for lost."""
+    begun = [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state is not optuna.trial.TrialState.WAITING
+    ]
+    if len(begun) > 1 and not folder.trials():  # one may have been asked for when a kill came
+        raise UserError(
+            f"{url} holds a study {folder.name!r} with {len(begun)} trials that were not run from "
+            f"{folder.path}; choose another --study_name, or bring that folder back"
+        )
+
+
 def _create_database(folder: StudyFolder, direction: Direction) -> None:
     """Make the tables and the study under a temporary name: a kill leaves no half of them."""
     partial = folder.path / ".study.db.partial"
@@ -93,6 +117,7 @@ def _create_database(folder: StudyFolder, direction: Direction) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
     partial.replace(folder.database)
+    sync_folder(folder.path)
 
 
 def _refuse_lost_database(folder: StudyFolder) -> None:
@@ -111,13 +136,17 @@ def _check_database(folder: StudyFolder) -> None:
         try:
             problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
-                raise UserError(f"{path} is damaged ({problem}); {advice}")
+                raise UserError(f"{path} is damaged ({_one_line(problem)}); {advice}")
             names = [row[0] for row in connection.execute("SELECT study_name FROM studies")]
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:
-        if "disk" in str(error) or "locked" in str(error):
+        if "disk I/O" in str(error) or "locked" in str(error):
             raise UserError(f"{path} cannot be read: {error}") from error
         raise UserError(f"{path} is not a study's database ({error}); {advice}") from error
     if folder.name not in names:
         raise UserError(f"{path} holds no study {folder.name!r}; {advice}")
+
+
+def _one_line(text: str) -> str:
+    return "; ".join(line.strip(" *") for line in text.splitlines())

@@ -49,6 +49,11 @@ class StudyFolder:
         """A symbolic link to the best trial's folder."""
         return self.path / "best"
 
+    @property
+    def confirmation(self) -> Path:
+        """What retraining the best trials with fresh seeds came to."""
+        return self.path / "confirmation.json"
+
     def trial(self, number: int) -> TrialFolder:
         return TrialFolder(self.path / f"trial_{number}")
 
@@ -63,10 +68,46 @@ class StudyFolder:
 
 
 @dataclass(frozen=True)
-class TrialFolder:
-    """runs/<study>/trial_<n>/"""
+class RunFolder:
+    """What one training leaves: a trial's own folder, or that of one of its folds."""
 
     path: Path
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.pth"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.pth"
+
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before `last`, used when `last` is damaged."""
+        return self.path / "previous.pth"
+
+    def epoch(self, epoch: int) -> Path:
+        """A checkpoint kept because every k-th epoch was asked for."""
+        return self.path / f"epoch_{epoch}.pth"
+
+    @property
+    def history(self) -> Path:
+        """A line for every validated epoch, for a spreadsheet."""
+        return self.path / "history.csv"
+
+    @property
+    def history_curve(self) -> Path:
+        """The same, drawn."""
+        return self.path / "history.png"
+
+    @property
+    def pictures(self) -> Path:
+        return self.path / "pictures"
+
+
+@dataclass(frozen=True)
+class TrialFolder(RunFolder):
+    """runs/<study>/trial_<n>/"""
 
     @property
     def number(self) -> int:
@@ -98,25 +139,22 @@ class TrialFolder:
         return self.path / "stop"
 
     @property
-    def best(self) -> Path:
-        return self.path / "best.pth"
+    def evaluation(self) -> Path:
+        """What `evaluate` found, by split."""
+        return self.path / "evaluation.json"
+
+    def cases(self, split: str) -> Path:
+        """`evaluate`'s line for every case of a split."""
+        return self.path / f"evaluation_{split}.csv"
 
     @property
-    def last(self) -> Path:
-        return self.path / "last.pth"
+    def residuals(self) -> Path:
+        """What `evaluate` keeps so as not to run the model again; may be deleted."""
+        return self.path / "residuals"
 
-    @property
-    def previous(self) -> Path:
-        """The checkpoint before `last`, used when `last` is damaged."""
-        return self.path / "previous.pth"
-
-    def epoch(self, epoch: int) -> Path:
-        """A checkpoint kept because every k-th epoch was asked for."""
-        return self.path / f"epoch_{epoch}.pth"
-
-    @property
-    def pictures(self) -> Path:
-        return self.path / "pictures"
+    def fold(self, fold: int) -> RunFolder:
+        """Of a cross-validated trial: what training on one of its folds left."""
+        return RunFolder(self.path / f"fold_{fold}")
 
     def rank_log(self, rank: int) -> Path:
         return self.path / f"rank{rank}.log"

@@ -1,0 +1,36 @@
+"""What the anomaly-detection families share: they show what a healthy brain would look like."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Generic
+
+from torch import Tensor, nn
+
+from data.brain import BrainSettings
+from models.family import Family, S
+
+
+class AnomalyFamily(Family[S, BrainSettings], Generic[S]):
+    """A family trained on healthy slices; what it cannot reconstruct is taken for an anomaly."""
+
+    @property
+    @abstractmethod
+    def timesteps(self) -> tuple[int, ...]:
+        """The time steps whose reconstructions are averaged, unless others are asked for."""
+
+    @abstractmethod
+    def reconstruct(
+        self, model: nn.Module, image: Tensor, mask: Tensor, timesteps: Sequence[int]
+    ) -> Tensor:
+        """The healthy counterpart of slices, averaged over `timesteps`.
+
+        Args:
+            image: (B, 1, H, W) in [0, 1].
+            mask: (B, 1, H, W), 1 inside the brain.
+            timesteps: diffusion time steps, each below the schedule's number.
+
+        Returns:
+            (B, 1, H, W) in [0, 1]. Noise comes from torch's global generator.
+        """
