@@ -22,15 +22,22 @@ class AnomalyFamily(Family[S, BrainSettings], Generic[S]):
 
     @abstractmethod
     def reconstruct(
-        self, model: nn.Module, image: Tensor, mask: Tensor, timesteps: Sequence[int]
+        self,
+        model: nn.Module,
+        image: Tensor,
+        mask: Tensor,
+        seeds: Tensor,
+        timesteps: Sequence[int],
     ) -> Tensor:
         """The healthy counterpart of slices, averaged over `timesteps`.
 
         Args:
             image: (B, 1, H, W) in [0, 1].
             mask: (B, 1, H, W), 1 inside the brain.
+            seeds: (B,) int64; a slice's noise depends on its own seed and the time step alone, so
+                that neither its neighbours in the batch nor the number of ranks change it.
             timesteps: diffusion time steps, each below the schedule's number.
 
         Returns:
-            (B, 1, H, W) in [0, 1]. Noise comes from torch's global generator.
+            (B, 1, H, W) in [0, 1].
         """
