@@ -8,9 +8,8 @@ a family never sees them. Its file imports what it needs, and only it pays for t
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
-import sys
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +21,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from models import plugins
 from orchestrator.errors import SettingsError
+
+log = logging.getLogger(__name__)
 
 Split = Literal["train", "validation", "test"]
 Direction = Literal["minimize", "maximize"]
 Batch = dict[str, Tensor]
+
+_NO_FAMILIES = ("__init__", "evaluation", "family", "plugins")  # the other files of models/
 
 
 class FamilySettings(BaseModel):
@@ -111,50 +115,71 @@ class Family(ABC, Generic[S, D]):
 
 
 def load_family(reference: str) -> type[Family[Any, Any]]:
-    """The family class that `reference` names: `name` in models/, or `path/to/file.py:ClassName`.
+    """The family class that `reference` names.
+
+    Args:
+        reference: a name in models/, a name that an installed package offers as an entry point
+            of the group `tomostudy.families`, or `path/to/file.py:ClassName`. Under a name that
+            both have, models/ wins, and a warning says so.
 
     Raises:
-        SettingsError: there is no such family.
+        SettingsError: there is no such family, or its module cannot be imported.
     """
     if ":" in reference:
         path, _, class_name = reference.rpartition(":")
-        module = _import_file(Path(path))
-        found = getattr(module, class_name, None)
-        if not (inspect.isclass(found) and issubclass(found, Family)):
-            raise SettingsError(f"family: {path} has no Family class named {class_name!r}")
-        return found
-    if reference not in known_families():
-        raise SettingsError(
-            f"family: there is no family {reference!r}; known are {', '.join(known_families())}, "
-            "or name your own as path/to/file.py:ClassName"
-        )
-    module = importlib.import_module(f"models.{reference}")
-    return next(
-        member
-        for member in vars(module).values()
-        if inspect.isclass(member)
-        and issubclass(member, Family)
-        and member.__module__ == module.__name__
+        module = plugins.import_file(Path(path))
+        return _checked(getattr(module, class_name, None), f"{path} has", class_name)
+    points = plugins.offered().get(reference, [])
+    if reference in _own_families():
+        for point in points:
+            message = "family %r is the one in models/, not that of %s"
+            log.warning(message, reference, plugins.describe(point))
+        return _own_family(reference)
+    if points:
+        found = plugins.load_offered(reference, points)
+        return _checked(found, f"{plugins.describe(points[0])} is", reference)
+    raise SettingsError(
+        f"family: there is no family {reference!r}; known are {', '.join(known_families())}, "
+        "or name your own as path/to/file.py:ClassName"
     )
 
 
 def known_families() -> list[str]:
-    """The names of the families that live in models/."""
-    return sorted(
-        file.stem
-        for file in Path(__file__).parent.glob("*.py")
-        if file.stem not in ("__init__", "family", "evaluation")
-    )
+    """The names of the families in models/ and of those that installed packages offer."""
+    return sorted({*_own_families(), *plugins.offered()})
 
 
-def _import_file(path: Path) -> Any:
-    if not path.is_file():
-        raise SettingsError(f"family: there is no file {path}")
-    name = f"tomostudy_family_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise SettingsError(f"family: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+def _own_families() -> list[str]:
+    return [
+        file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in _NO_FAMILIES
+    ]
+
+
+def _own_family(name: str) -> type[Family[Any, Any]]:
+    module = importlib.import_module(f"models.{name}")
+    classes = [member for member in vars(module).values() if _is_family(member)]
+    own = [member for member in classes if member.__module__ == module.__name__]
+    return _checked(own[0] if own else None, f"models/{name}.py has", name)
+
+
+def _checked(found: Any, owner: str, name: str) -> type[Family[Any, Any]]:
+    if not _is_family(found):
+        raise SettingsError(
+            f"family: {owner} no complete Family class named {name!r}; expected a class that "
+            f"derives from models.family.Family{_missing(found)}"
+        )
+    family: type[Family[Any, Any]] = found
+    return family
+
+
+def _is_family(member: Any) -> bool:
+    return inspect.isclass(member) and issubclass(member, Family) and not _missing(member)
+
+
+def _missing(family: Any) -> str:
+    """What a family class still lacks, as the end of a sentence."""
+    if not (inspect.isclass(family) and issubclass(family, Family)):
+        return ""
+    attributes = [key for key in ("Settings", "Data", "metrics") if not hasattr(family, key)]
+    lacking = [*attributes, *sorted(family.__abstractmethods__)]
+    return f" and has {', '.join(lacking)}" if lacking else ""
