@@ -44,6 +44,16 @@ def check_at_once(settings: Settings, layers: Layers) -> None:
         raise SettingsError(f"{layers.source_of('search')}: search: nothing is searched")
     for index, point in enumerate(settings.enqueue):
         check_point(point, settings.search, f"{layers.source_of('enqueue')}: enqueue[{index}]")
+    if settings.pruner.kind == "wilcoxon" and settings.folds == 1:
+        raise SettingsError(
+            f"{layers.source_of('pruner')}: pruner.kind: wilcoxon compares trials fold by fold; "
+            "found folds: 1, expected folds above 1 or another pruner"
+        )
+    if settings.folds > 1 and "fold" in settings.data:
+        raise SettingsError(
+            f"{layers.source_of('data.fold')}: data.fold: found {settings.data['fold']!r} beside "
+            f"folds: {settings.folds}, which trains on every fold in turn; remove one of the two"
+        )
     if settings.sampler.kind == "grid":
         with _placed(layers):
             grid(settings.search)
@@ -93,6 +103,7 @@ def check_with_family(
             "data": settings.data,
             "objective": settings.objective.model_dump(),
             "searched": sorted(settings.search),
+            "folds": settings.folds,
         },
         waiting,
     )

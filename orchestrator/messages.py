@@ -52,6 +52,7 @@ class Plan(Message):
     data: dict[str, Any]
     objective: Objective
     searched: list[str] = []  # the recipe keys that the sampler chose
+    folds: int = 1  # of a cross-validated trial: trained one after the other
     devices: list[str]  # one a rank: "cpu", "cuda:0"
     threads: int  # CPU threads of one rank
     pictures: int = 4  # samples drawn from the validation split at the end
@@ -77,11 +78,11 @@ class EventBase(Message):
 
 
 class Started(EventBase):
-    """The ranks have met and the model is ready."""
+    """The ranks have met and the model is ready; a cross-validated trial starts every fold."""
 
     event: Literal["started"] = "started"
     ranks: int
-    epochs: int
+    epochs: int  # over all folds
     steps_per_epoch: int
     parameters: int  # trainable
     resumed_step: int  # 0 for a fresh start
@@ -102,13 +103,14 @@ class Validated(EventBase):
     """An epoch is trained, validated and in `last.pth`."""
 
     event: Literal["validated"] = "validated"
-    epoch: int  # counted from 1; the step under which the study is told
+    epoch: int  # counted from 1 over all folds; the step under which the study is told
+    fold: int = 0
     step: int
     metrics: dict[str, float]  # means over all validation samples
     losses: dict[str, float]  # means over the epoch's training samples
     learning_rate: float
     seconds: float  # of the epoch in this attempt
-    best: bool  # whether this is the trial's best so far, in `best.pth`
+    best: bool  # whether this is the fold's best so far, in `best.pth`
 
 
 class NonFinite(EventBase):
@@ -150,19 +152,39 @@ class Pictured(EventBase):
     path: str  # relative to the trial's folder
 
 
+class FoldFinished(EventBase):
+    """One fold of a cross-validated trial is done; it is not trained again."""
+
+    event: Literal["fold_finished"] = "fold_finished"
+    fold: int
+    epoch: int  # the last one, over all folds
+    step: int
+    early: bool
+    best_epoch: int
+    metrics: dict[str, float]  # of the fold's best epoch
+
+
 class Finished(EventBase):
-    """All epochs are done, or early stopping ended the trial."""
+    """All epochs of all folds are done, or early stopping ended the trial."""
 
     event: Literal["finished"] = "finished"
     epoch: int
     step: int
     early: bool
-    best_epoch: int
-    metrics: dict[str, float]  # of the best epoch
+    best_epoch: int  # with folds: of the best fold
+    metrics: dict[str, float]  # of the best epoch; with folds: means over them
 
 
 Event = Annotated[
-    Started | Progress | Validated | NonFinite | Failed | Stopped | Pictured | Finished,
+    Started
+    | Progress
+    | Validated
+    | NonFinite
+    | Failed
+    | Stopped
+    | Pictured
+    | FoldFinished
+    | Finished,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -207,11 +229,12 @@ class Outcome(Message):
     ending: Ending
     reason: str  # one sentence for people
     attempts: int
-    value: float | None = None  # the objective at the best epoch
+    value: float | None = None  # the objective at the best epoch; with folds: the mean of theirs
     epoch: int = 0  # the last validated one
-    best_epoch: int = 0
+    best_epoch: int = 0  # with folds: of the best fold
     step: int = 0
-    metrics: dict[str, float] = {}  # of the best epoch
+    metrics: dict[str, float] = {}  # of the best epoch; with folds: means over them
+    folds: list[float] = []  # of a cross-validated trial: every fold's objective at its best epoch
     traceback: str = ""
     detail: dict[str, Any] = {}  # of a divergence: step, ranks, loss terms, parameters
 

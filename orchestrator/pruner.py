@@ -31,3 +31,5 @@ def make_pruner(settings: PrunerSettings, epochs: int) -> BasePruner:
                 return pruners.ThresholdPruner(**options)
             case "patient":
                 return pruners.PatientPruner(None, **{"patience": 3, **options})
+            case "wilcoxon":
+                return pruners.WilcoxonPruner(**options)

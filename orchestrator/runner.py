@@ -31,7 +31,6 @@ from orchestrator.messages import (
     Outcome,
     Plan,
     Stop,
-    Validated,
     load_outcome,
 )
 from orchestrator.running import RunningTrial
@@ -143,6 +142,8 @@ class Runner:
             folder=self._search.folder.trial(trial.number),
             objective=self._search.settings.objective,
             recipe=recipe,
+            folds=self._search.settings.folds,
+            told_by_fold=self._search.settings.pruner.kind == "wilcoxon",
         )
 
     def _start_what_fits(self) -> None:
@@ -176,6 +177,7 @@ class Runner:
             data=settings.data,
             objective=settings.objective,
             searched=sorted(running.trial.params),
+            folds=settings.folds,
             devices=list(slot.devices),
             threads=slot.threads,
             pictures=settings.pictures,
@@ -216,7 +218,7 @@ class Runner:
         """Pass new events on; those behind a decision to prune are no part of the record."""
         for event in running.new_events():
             self._search.display.event(running.number, event)
-            if not isinstance(event, Validated) or running.stop is Stop.PRUNED:
+            if running.stop is Stop.PRUNED:
                 continue
             if running.report(event) and running.trial.should_prune():
                 self._request_stop(running, Stop.PRUNED)

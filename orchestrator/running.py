@@ -9,9 +9,11 @@ import optuna
 
 from orchestrator.devices import Slot
 from orchestrator.files import LineTail, write_text
+from orchestrator.folds import value_so_far
 from orchestrator.launcher.base import Attempt, Launcher
 from orchestrator.messages import (
     Event,
+    FoldFinished,
     Objective,
     Plan,
     Stop,
@@ -31,6 +33,8 @@ class RunningTrial:
     folder: TrialFolder
     objective: Objective
     recipe: dict[str, Any]
+    folds: int = 1
+    told_by_fold: bool = False  # the pruner compares folds rather than epochs
     events: list[Event] = field(default_factory=list)  # of all attempts, in order
     stop: Stop | None = None  # what was asked of the present attempt
     attempt: Attempt | None = None
@@ -73,14 +77,26 @@ class RunningTrial:
             write_text(self.folder.stop, reason.value)
             self.stop = reason
 
-    def report(self, event: Validated) -> bool:
-        """Tell the study of a validated epoch, once; whether it was news."""
-        value = event.metrics[self.objective.metric]
-        known = self.trial.storage.get_trial(self.trial._trial_id).intermediate_values
-        if event.epoch in known:
+    def report(self, event: Event) -> bool:
+        """Tell the study of a validated epoch or of a finished fold, once; whether it was news."""
+        found = self._step_and_value(event)
+        if found is None:
             return False
-        self.trial.report(value, event.epoch)
+        step, value = found
+        known = self.trial.storage.get_trial(self.trial._trial_id).intermediate_values
+        if step in known:
+            return False
+        self.trial.report(value, step)
         return True
+
+    def _step_and_value(self, event: Event) -> tuple[int, float] | None:
+        """What the pruner is to hear of an event, if anything."""
+        match event:
+            case FoldFinished() if self.told_by_fold:
+                return event.fold, event.metrics[self.objective.metric]
+            case Validated() if not self.told_by_fold:
+                return event.epoch, value_so_far(self.events, event, self.objective)
+        return None
 
     def _recorded_prune(self) -> Stop | None:
         try:

@@ -25,6 +25,7 @@ from orchestrator.launcher.local import LocalLauncher
 from orchestrator.live import Display, make_display
 from orchestrator.lock import StudyLock
 from orchestrator.notes import annotate_study
+from orchestrator.preloading import clash, modules_of
 from orchestrator.pruner import make_pruner
 from orchestrator.record import record_of
 from orchestrator.report import final_report
@@ -97,14 +98,18 @@ def _run_locked(opened: Opened, interrupts: Interrupts, console: Console) -> int
     with contextlib.ExitStack() as stack:
         stack.callback(display.close)
         stack.enter_context(_logging_to(folder.log))
-        launcher = LocalLauncher(log=folder.path / "forkserver.log", preload=_preload(settings))
+        preload = modules_of(settings.family)
+        launcher = LocalLauncher(log=folder.path / "forkserver.log", preload=preload)
         stack.callback(launcher.close)
-        for sentence in _harmless_changes(opened):
-            display.notice(sentence)
+        for sentence in [*_harmless_changes(opened), clash(settings.family)]:
+            if sentence:
+                display.notice(sentence)
         slots, checked = _prepare(opened, launcher, interrupts, display)
         write_study_file(folder, StudyFile(asked=opened.asked, settings=settings))
         study = open_study(folder, settings.storage.url, settings.objective.direction)
-        study.pruner = make_pruner(settings.pruner, int(checked.defaults["epochs"]))
+        study.pruner = make_pruner(
+            settings.pruner, settings.folds * int(checked.defaults["epochs"])
+        )
         _enqueue(study, settings)
         annotate_study(study, folder, settings)
         if settings.tracking.wandb != "off":
@@ -125,10 +130,6 @@ def _run_locked(opened: Opened, interrupts: Interrupts, console: Console) -> int
             total=trials_in_all(settings),
         )
         return _search(search, interrupts, console)
-
-
-def _preload(settings: Settings) -> tuple[str, ...]:
-    return () if ":" in settings.family else (f"models.{settings.family}",)
 
 
 def _prepare(

@@ -106,11 +106,18 @@ class SamplerSettings(Section):
 
 
 class PrunerSettings(Section):
-    """Which pruner stops hopeless trials; steps are epochs."""
+    """Which pruner stops hopeless trials; steps are epochs, of wilcoxon folds."""
 
-    kind: Literal["median", "percentile", "asha", "hyperband", "threshold", "patient", "none"] = (
-        "median"
-    )
+    kind: Literal[
+        "median",
+        "percentile",
+        "asha",
+        "hyperband",
+        "threshold",
+        "patient",
+        "wilcoxon",
+        "none",
+    ] = "median"
     n_startup_trials: int | None = Field(None, ge=0, description="median, percentile")
     n_warmup_steps: int | None = Field(None, ge=0, description="median, percentile, threshold")
     interval_steps: int | None = Field(None, ge=1, description="median, percentile, threshold")
@@ -124,6 +131,8 @@ class PrunerSettings(Section):
     upper: float | None = Field(None, description="threshold")
     patience: int | None = Field(None, ge=0, description="patient")
     min_delta: float | None = Field(None, ge=0, description="patient")
+    p_threshold: float | None = Field(None, ge=0, le=1, description="wilcoxon")
+    n_startup_steps: int | None = Field(None, ge=0, description="wilcoxon")
 
     @model_validator(mode="after")
     def _own_options(self) -> Self:
@@ -202,6 +211,9 @@ class Settings(Section):
     n_trials: int = Field(20, ge=1, description="trials of the whole study, over all its runs")
     timeout: float | None = Field(
         None, gt=0, description="seconds of searching in the whole study, over all its runs"
+    )
+    folds: int = Field(
+        1, ge=1, description="above 1 a trial is cross-validated: its value is the mean over folds"
     )
     seed: int = Field(0, ge=0)
     sampler: SamplerSettings = SamplerSettings()

@@ -14,9 +14,9 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.folds import best_epoch, best_epochs, mean_metrics, unique_epochs
 from orchestrator.messages import (
     Ending,
-    Event,
     Failed,
     Finished,
     NonFinite,
@@ -45,19 +45,24 @@ STATES = {
 def make_outcome(running: RunningTrial, verdict: Verdict) -> Outcome:
     """The outcome of a trial that ends by `verdict`."""
     validated = unique_epochs(running.events)
-    best = best_epoch(validated, running.objective)
+    of_folds = best_epochs(validated, running.objective)
+    best = best_epoch(of_folds, running.objective)
+    metrics = mean_metrics(of_folds)
     decided = verdict.event
     return Outcome(
         ending=verdict.ending,
         reason=verdict.reason,
         attempts=running.number_of_attempt + 1,
-        value=best.metrics[running.objective.metric] if best else None,
+        value=metrics.get(running.objective.metric),
         epoch=validated[-1].epoch if validated else 0,
         best_epoch=best.epoch if best else 0,
         step=decided.step if isinstance(decided, NonFinite | Finished) else _last_step(validated),
-        metrics=best.metrics if best else {},
+        metrics=metrics,
         traceback=decided.traceback if isinstance(decided, Failed) else "",
         detail=_divergence(running, decided) if isinstance(decided, NonFinite) else {},
+        folds=[event.metrics[running.objective.metric] for event in of_folds]
+        if running.folds > 1
+        else [],
     )
 
 
@@ -74,6 +79,7 @@ def settle(
         "best_epoch": outcome.best_epoch,
         "attempts": outcome.attempts,
         "metrics": outcome.metrics,
+        **({"folds": outcome.folds} if outcome.folds else {}),
     }
     for key, value in attributes.items():
         trial.set_user_attr(key, value)
@@ -94,7 +100,7 @@ def _mark_infeasible(study: optuna.Study, running: RunningTrial, outcome: Outcom
     if "finite" not in running.trial.storage.get_trial(running.trial._trial_id).constraints:
         running.trial.set_constraint("finite", 1.0)
     worst = _worst_value(study.get_trials(deepcopy=False), running.objective)
-    step = int(outcome.detail["epoch"])
+    step = len(outcome.folds) if running.told_by_fold else int(outcome.detail["epoch"])
     known = running.trial.storage.get_trial(running.trial._trial_id).intermediate_values
     if worst is not None and step not in known:
         running.trial.report(worst, step)
@@ -130,25 +136,6 @@ def _divergence(running: RunningTrial, event: NonFinite) -> dict[str, object]:
         "tensors": event.tensors,
         "parameters": running.trial.params,
     }
-
-
-def unique_epochs(events: Iterable[Event]) -> list[Validated]:
-    """The validated epochs in order; of an epoch told twice, the first."""
-    epochs: dict[int, Validated] = {}
-    for event in events:
-        if isinstance(event, Validated):
-            epochs.setdefault(event.epoch, event)
-    return [epochs[epoch] for epoch in sorted(epochs)]
-
-
-def best_epoch(validated: Iterable[Validated], objective: Objective) -> Validated | None:
-    """The epoch with the best objective; the earliest of equals."""
-    best: Validated | None = None
-    for event in validated:
-        than = best.metrics[objective.metric] if best else None
-        if objective.better(event.metrics[objective.metric], than):
-            best = event
-    return best
 
 
 def _last_step(validated: list[Validated]) -> int:
@@ -192,5 +179,5 @@ def keep_best(folder: StudyFolder, study: optuna.Study, best_trials: int | None)
     kept = {trial.number for trial in rank_trials(study)[:best_trials]}
     for trial in study.get_trials(deepcopy=False):
         if trial.state.is_finished() and trial.number not in kept:
-            for checkpoint in folder.trial(trial.number).path.glob("*.pth"):
+            for checkpoint in folder.trial(trial.number).path.rglob("*.pth"):
                 checkpoint.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from orchestrator.trial_folder import StudyFolder
 from orchestrator.yaml_files import dump_yaml, read_mapping
 
 # Changing one of these would make trials of one study incomparable.
-_MEANING = ("family", "objective", "data", "recipe", "search", "seed", "parallel")
+_MEANING = ("family", "objective", "data", "recipe", "search", "folds", "seed", "parallel")
 # Within those, these change how fast a trial runs and not what it computes; Optuna accepts a
 # range that moves, because each trial keeps the range that it was drawn from.
 _FREE = ("recipe.loader_workers",)

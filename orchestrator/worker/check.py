@@ -24,6 +24,7 @@ def check_settings(
     data: dict[str, Any],
     objective: dict[str, Any],
     searched: list[str],
+    folds: int = 1,
 ) -> dict[str, Any]:
     """What is wrong with a study's settings, and what its family offers.
 
@@ -33,6 +34,7 @@ def check_settings(
         data: the `data:` section.
         objective: {"metric", "direction"}.
         searched: the recipe keys that stand under `search:`.
+        folds: above 1 the data must have as many folds.
 
     Returns:
         {"errors": [{"key", "problem", "valid_keys"?}], "metrics": {name: direction},
@@ -48,11 +50,13 @@ def check_settings(
     report["metrics"] = dict(loaded.metrics)
     report["family_keys"] = _defaults(loaded.Settings)
     recipe_errors = _recipe_problems(loaded, recipes, set(searched))
-    data_errors = problems(loaded.Data, data, "data")
+    data_errors = problems(loaded.Data, data, "data") + _fold_problems(loaded, folds)
     report["errors"] = [*recipe_errors, *data_errors, *_objective_problems(loaded, objective)]
     if not recipe_errors and not data_errors:
         try:
-            report["samples"] = _samples(loaded, recipes[0] if recipes else {}, data)
+            every_fold = [{**data, "fold": fold} for fold in range(folds)] if folds > 1 else [data]
+            for section in reversed(every_fold):
+                report["samples"] = _samples(loaded, recipes[0] if recipes else {}, section)
         except UserError as error:
             report["errors"].append({"key": "data", "problem": str(error).removeprefix("data: ")})
     return report
@@ -112,6 +116,13 @@ def _objective_problems(family: type[Family[Any, Any]], objective: dict[str, Any
         problem = f"found {direction!r}, expected {right!r}, which is better for {metric}"
         return [{"key": "objective.direction", "problem": problem}]
     return []
+
+
+def _fold_problems(family: type[Family[Any, Any]], folds: int) -> list[Problem]:
+    if folds == 1 or "fold" in family.Data.model_fields:
+        return []
+    problem = f"found {folds}, but this family's data have no folds; expected 1"
+    return [{"key": "folds", "problem": problem}]
 
 
 def _samples(

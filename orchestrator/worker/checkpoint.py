@@ -22,7 +22,7 @@ from torch import Tensor
 
 from orchestrator.errors import CheckpointError
 from orchestrator.files import replacing
-from orchestrator.trial_folder import TrialFolder
+from orchestrator.trial_folder import RunFolder
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -39,8 +39,8 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         _write(stream, content)
 
 
-def save_last(folder: TrialFolder, content: dict[str, Any]) -> None:
-    """Make `content` the trial's last checkpoint and the one that was there the previous.
+def save_last(folder: RunFolder, content: dict[str, Any]) -> None:
+    """Make `content` the training's last checkpoint and the one that was there the previous.
 
     Whenever this is killed, a whole `last.pth` remains.
     """
@@ -111,7 +111,7 @@ def _write(stream: IO[bytes], content: dict[str, Any]) -> None:
         raise guarded.error or error from error
 
 
-def _keep_as_previous(folder: TrialFolder) -> None:
+def _keep_as_previous(folder: RunFolder) -> None:
     if not folder.last.exists():
         return
     try:

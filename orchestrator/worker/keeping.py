@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from orchestrator.errors import CheckpointError
-from orchestrator.trial_folder import TrialFolder
+from orchestrator.trial_folder import RunFolder
 from orchestrator.worker.checkpoint import load_checkpoint, save_checkpoint, save_last
 from orchestrator.worker.learner import Learner
 from orchestrator.worker.trial import Trial
@@ -22,6 +22,8 @@ class Keeper:
         self._trial = trial
         self._learner = learner
         self._saved_at = time.monotonic()
+        if trial.group.first:
+            trial.place.path.mkdir(exist_ok=True)
 
     @property
     def due(self) -> bool:
@@ -34,7 +36,7 @@ class Keeper:
         losses = self._learner.losses.gathered(self._trial.group)
         if self._trial.group.first:
             content = self._portrait({}) | {"training": self._learner.state(losses)}
-            save_last(self._trial.folder, content)
+            save_last(self._trial.place, content)
             self._saved_at = time.monotonic()
         self._trial.tick()
 
@@ -42,9 +44,9 @@ class Keeper:
         """Write `best.pth` if the weights just validated are the best, and each k-th epoch's."""
         every, epoch = self._trial.plan.checkpoint_epochs, self._learner.progress.epoch
         if self._trial.group.first and best:
-            save_checkpoint(self._trial.folder.best, self._portrait(metrics))
+            save_checkpoint(self._trial.place.best, self._portrait(metrics))
         if self._trial.group.first and every and epoch % every == 0:
-            save_checkpoint(self._trial.folder.epoch(epoch), self._portrait(metrics))
+            save_checkpoint(self._trial.place.epoch(epoch), self._portrait(metrics))
         self._trial.tick()
 
     def _portrait(self, metrics: dict[str, float]) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def resume(trial: Trial, learner: Learner) -> None:
     Raises:
         CheckpointError: there are checkpoints, but none is whole.
     """
-    newest = _newest(trial.folder) if trial.group.first else None
+    newest = _newest(trial.place) if trial.group.first else None
     path = trial.group.from_first(newest[0] if newest else None)
     if path is None:
         return
@@ -79,7 +81,7 @@ def resume(trial: Trial, learner: Learner) -> None:
     log.info("going on from %s at step %d", path.name, learner.progress.step)
 
 
-def _newest(folder: TrialFolder) -> tuple[Any, dict[str, Any]] | None:
+def _newest(folder: RunFolder) -> tuple[Any, dict[str, Any]] | None:
     present = [path for path in (folder.last, folder.previous) if path.exists()]
     for path in present:
         try:

@@ -30,7 +30,7 @@ def draw_best(trial: Trial, teller: Teller) -> None:
     if not trial.group.first or trial.plan.pictures == 0:
         return
     model = trial.family.build_model()
-    model.load_state_dict(load_checkpoint(trial.folder.best)["model"])
+    model.load_state_dict(load_checkpoint(trial.place.best)["model"])
     model.to(trial.group.device)
     dataset = open_split(trial.family, "validation")
     trial.folder.pictures.mkdir(exist_ok=True)
@@ -38,7 +38,8 @@ def draw_best(trial: Trial, teller: Teller) -> None:
         for stem, picture in sample_pictures(
             trial.family, model, dataset, index, split="validation", seed=trial.plan.seed
         ):
-            path = trial.folder.pictures / f"{stem}.png"
+            of_fold = f"fold{trial.fold}_" if trial.plan.folds > 1 else ""
+            path = trial.folder.pictures / f"{of_fold}{stem}.png"
             draw(picture, path)
             teller.pictured(str(path.relative_to(trial.folder.path)))
         trial.tick()

@@ -15,6 +15,7 @@ import torch._dynamo
 from orchestrator.errors import UserError
 from orchestrator.messages import Failed, Plan, append_event, load_plan
 from orchestrator.trial_folder import TrialFolder
+from orchestrator.worker.cross_validation import train_folds
 from orchestrator.worker.divergence import Divergence
 from orchestrator.worker.group import join, peer_loss
 from orchestrator.worker.stopping import StopAgreed
@@ -57,7 +58,10 @@ def _train(folder: TrialFolder, plan: Plan, rank: int, tick: Callable[[], None])
     )
     tick()
     try:
-        Training(open_trial(folder, plan, group, tick)).run()
+        if plan.folds > 1:
+            train_folds(folder, plan, group, tick)
+        else:
+            Training(open_trial(folder, plan, group, tick)).run()
     except (Divergence, StopAgreed) as ending:
         log.info("%s: %s", type(ending).__name__, ending)
     group.leave()

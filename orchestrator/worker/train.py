@@ -21,7 +21,7 @@ from orchestrator.worker.validate import Validator
 
 
 class Training:
-    """One rank's training of one trial."""
+    """One rank's training of one trial, or of one of its folds."""
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
@@ -36,7 +36,7 @@ class Training:
         self.validator = Validator.of_trial(trial)
         self.keeper = Keeper(trial, self.learner)
         self.stop = StopRequest(trial.folder.stop, looks=trial.group.first)
-        self.teller = Teller(trial)
+        self.teller = Teller(trial, steps_per_epoch(len(self.dataset), trial.sharing))
 
     def run(self) -> None:
         """Train, validate, draw.
@@ -65,7 +65,6 @@ class Training:
         resume(self.trial, self.learner)
         progress = self.learner.progress
         self.teller.started(
-            steps_per_epoch=steps_per_epoch(len(self.dataset), self.trial.sharing),
             parameters=sum(parameter.numel() for parameter in self.learner.parameters()),
             resumed_step=progress.step,
         )

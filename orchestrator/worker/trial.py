@@ -13,10 +13,11 @@ from models.family import Family, MapDataset, Split, load_family
 from orchestrator.errors import DataError
 from orchestrator.messages import Plan
 from orchestrator.recipe import TrainingRecipe, split_recipe
-from orchestrator.trial_folder import TrialFolder
+from orchestrator.trial_folder import RunFolder, TrialFolder
 from orchestrator.worker.batches import Sharing
 from orchestrator.worker.group import Group
 from orchestrator.worker.problems import validated
+from orchestrator.worker.seeding import mix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +25,17 @@ class Trial:
     """The plan, opened by one rank."""
 
     folder: TrialFolder
-    plan: Plan
+    plan: Plan  # with folds: this fold's data and seed
+    fold: int
     recipe: TrainingRecipe
     family: Family[Any, Any]
     group: Group
     tick: Callable[[], None]  # tells the watchdog of progress
+
+    @property
+    def place(self) -> RunFolder:
+        """Where checkpoints and histories go."""
+        return self.folder.fold(self.fold) if self.plan.folds > 1 else self.folder
 
     @property
     def sharing(self) -> Sharing:
@@ -40,16 +47,21 @@ class Trial:
         )
 
 
-def open_trial(folder: TrialFolder, plan: Plan, group: Group, tick: Callable[[], None]) -> Trial:
-    """The trial of `plan`, with its settings validated.
+def open_trial(
+    folder: TrialFolder, plan: Plan, group: Group, tick: Callable[[], None], fold: int = 0
+) -> Trial:
+    """The trial of `plan`, or one of its folds, with its settings validated.
 
     Raises:
         SettingsError: a key or value of the recipe or the data section is wrong.
     """
     training, _ = split_recipe(plan.recipe)
+    if plan.folds > 1:
+        plan = _plan_of_fold(plan, fold)
     trial = Trial(
         folder=folder,
         plan=plan,
+        fold=fold,
         recipe=validated(TrainingRecipe, training, "recipe"),
         family=open_family(plan.family, plan.recipe, plan.data),
         group=group,
@@ -57,6 +69,13 @@ def open_trial(folder: TrialFolder, plan: Plan, group: Group, tick: Callable[[],
     )
     limit_threads(plan.threads)
     return trial
+
+
+def _plan_of_fold(plan: Plan, fold: int) -> Plan:
+    """The same recipe on the fold's subjects, from weights of its own."""
+    return plan.model_copy(
+        update={"data": {**plan.data, "fold": fold}, "seed": mix(plan.seed, "fold", fold)}
+    )
 
 
 def open_family(name: str, recipe: dict[str, Any], data: dict[str, Any]) -> Family[Any, Any]:

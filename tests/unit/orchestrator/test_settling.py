@@ -16,13 +16,12 @@ from orchestrator.messages import (
     load_outcome,
 )
 from orchestrator.running import RunningTrial
+from orchestrator.folds import best_epoch, unique_epochs
 from orchestrator.settling import (
-    best_epoch,
     keep_best,
     make_outcome,
     point_to_best,
     settle,
-    unique_epochs,
 )
 from orchestrator.storage import open_study
 from orchestrator.trial_folder import StudyFolder
