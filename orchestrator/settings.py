@@ -202,7 +202,10 @@ class Settings(Section):
     """Everything a study is asked to do."""
 
     preset: str
-    family: str = Field(description="a name in models/, or path/to/file.py:ClassName")
+    family: str = Field(
+        description="a name in models/, one that an installed package offers, or "
+        "path/to/file.py:ClassName"
+    )
     objective: Objective
     data: dict[str, Any]
     recipe: dict[str, Any] = {}
