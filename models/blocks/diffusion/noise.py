@@ -1,0 +1,55 @@
+"""The noise and the time steps of a batch, each sample's from its own seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from models.blocks.diffusion.hashing import integers, normals
+from models.blocks.diffusion.simplex import simplex_noise
+
+NoiseKind = Literal["gaussian", "simplex"]
+
+GAUSSIAN_STREAM, TIMESTEP_STREAM = 1, 2
+
+
+def sample_noise(
+    kind: NoiseKind,
+    shape: Sequence[int],
+    seeds: Tensor,
+    *,
+    device: torch.device | str,
+    octaves: int = 6,
+    persistence: float = 0.8,
+    frequency: float = 64,
+) -> Tensor:
+    """Noise of mean 0 and variance 1 at every pixel, over seeds.
+
+    Args:
+        shape: (B, 1, H, W).
+        seeds: (B,) int64; a sample's noise is a function of its own seed alone.
+        octaves, persistence, frequency: of `simplex` noise, see `simplex_noise`.
+
+    Returns:
+        `shape`, float32, on `device`.
+    """
+    batch, channels, height, width = shape
+    if channels != 1 or seeds.shape != (batch,):
+        raise ValueError(
+            f"shape: found {tuple(shape)} for seeds {tuple(seeds.shape)}, expected (B, 1, H, W) "
+            "and (B,)"
+        )
+    seeds = seeds.to(device)
+    if kind == "gaussian":
+        return normals(seeds, GAUSSIAN_STREAM, height * width).reshape(batch, 1, height, width)
+    return simplex_noise(
+        seeds, height, width, octaves=octaves, persistence=persistence, frequency=frequency
+    )
+
+
+def sample_timesteps(seeds: Tensor, steps: int) -> Tensor:
+    """A time step for each sample, (B,) int64, uniform from 0 to `steps` − 1, of its own seed."""
+    return integers(seeds, TIMESTEP_STREAM, 1, below=steps).squeeze(1)
