@@ -12,9 +12,9 @@ import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from torch import Tensor, nn
 
 from models import plugins
 from orchestrator.errors import SettingsError
+
+if TYPE_CHECKING:
+    from models.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +57,13 @@ class Panel:
     title: str
     image: NDArray[np.float32]  # (H, W)
     difference: bool = False  # drawn symmetric about zero in a diverging colour map
+    window: tuple[float, float] | None = None  # instead of the picture's
+    outlines: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)  # (H, W) by colour
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """Panels side by side, drawn in one intensity window."""
+    """Panels side by side, drawn in one intensity window but for those with their own."""
 
     name: str  # tells several pictures of one sample apart
     title: str
@@ -112,6 +117,10 @@ class Family(ABC, Generic[S, D]):
     @abstractmethod
     def pictures(self, model: nn.Module, batch: Batch) -> list[Picture]:
         """What a radiologist would want to see of these samples, one picture a sample."""
+
+    def evaluation(self) -> Evaluation | None:
+        """How a whole split is judged; None: by the mean of `evaluate` over its samples."""
+        return None
 
 
 def load_family(reference: str) -> type[Family[Any, Any]]:

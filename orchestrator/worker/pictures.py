@@ -99,7 +99,9 @@ def _draw_panel(figure: Figure, axes: Any, panel: Panel, window: Sequence[float]
     axes.set_title(panel.title, fontsize=9)
     axes.set_axis_off()
     if not panel.difference:
-        axes.imshow(panel.image, cmap="gray", vmin=window[0], vmax=window[1])
+        low, high = window if panel.window is None else panel.window
+        axes.imshow(panel.image, cmap="gray", vmin=low, vmax=high)
+        _draw_outlines(axes, panel)
         return
     finite = np.abs(panel.image[np.isfinite(panel.image)])
     # A few outliers must not wash out the rest; an all-zero difference still needs a range.
@@ -107,3 +109,12 @@ def _draw_panel(figure: Figure, axes: Any, panel: Panel, window: Sequence[float]
     limit = limit or 1e-6
     shown = axes.imshow(panel.image, cmap="RdBu_r", vmin=-limit, vmax=limit)
     figure.colorbar(shown, ax=axes, shrink=0.8, extend="both").ax.tick_params(labelsize=7)
+
+
+def _draw_outlines(axes: Any, panel: Panel) -> None:
+    for colour, mask in panel.outlines.items():
+        if mask.any():
+            # With a margin, so that an outline at the image's edge is closed.
+            padded = np.pad(mask.astype(np.float32), 1)
+            rows, columns = (np.arange(extent) - 1 for extent in padded.shape)
+            axes.contour(columns, rows, padded, levels=[0.5], colors=[colour], linewidths=0.9)
