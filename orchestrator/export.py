@@ -89,12 +89,24 @@ def _fill(target: Path, name: str, source: TrialFolder, record: TrialRecord) -> 
     metrics = _metrics(source, plan, record)
     write_text(target / _SETTINGS, _settings(plan))
     write_json(target / _METRICS, {**metrics, "checkpoint_sha256": checksum})
+    own_file = _copy_family(plan.family, target)
     pictures = sorted(source.pictures.glob("*.png"))
     for picture in pictures:
         (target / "pictures").mkdir(exist_ok=True)
         shutil.copyfile(picture, target / "pictures" / picture.name)
-    readme = export_readme(name, plan, metrics, pictures=[picture.name for picture in pictures])
-    write_text(target / "README.md", readme)
+    names = [picture.name for picture in pictures]
+    write_text(
+        target / "README.md", export_readme(name, plan, metrics, pictures=names, own_file=own_file)
+    )
+
+
+def _copy_family(family: str, target: Path) -> str | None:
+    """The name under which a user's own family file lies in `target`, if it is still there."""
+    path = Path(family.rpartition(":")[0])
+    if ":" not in family or not path.is_file():
+        return None
+    shutil.copyfile(path, target / path.name)
+    return path.name
 
 
 def copy_verified(source: Path, target: Path) -> str:

@@ -10,15 +10,23 @@ from orchestrator.messages import Plan
 
 
 def export_readme(
-    name: str, plan: Plan, result: Mapping[str, Any], *, pictures: Sequence[str]
+    name: str,
+    plan: Plan,
+    result: Mapping[str, Any],
+    *,
+    pictures: Sequence[str],
+    own_file: str | None = None,
 ) -> str:
-    """What the folder `name` holds and how its model is loaded."""
+    """What the folder `name` holds and how its model is loaded.
+
+    Args:
+        own_file: the family's file there, where it is neither the project's nor a package's.
+    """
     searched = {key: plan.recipe.get(key) for key in plan.searched}
     lines = [
         f"# {plan.family}: trial {plan.trial} of study {plan.study}",
         "",
-        f"Epoch {result['epoch']}, {plan.objective.metric} "
-        f"{words.number(result['objective'])} on the validation split.",
+        _where(plan, result),
         "",
         *_table("metric", result["metrics"]),
         *_table("searched setting", searched),
@@ -30,7 +38,19 @@ def export_readme(
     ]
     if pictures:
         lines.append("| `pictures/` | validation samples |")
-    return "\n".join([*lines, "", *_loading(name, plan), ""])
+    if own_file:
+        lines.append(f"| `{own_file}` | the family, as it is now |")
+    return "\n".join([*lines, "", *_loading(name, plan, own_file), ""])
+
+
+def _where(plan: Plan, result: Mapping[str, Any]) -> str:
+    value = f"{plan.objective.metric} {words.number(result['objective'])}"
+    if plan.folds > 1:
+        return (
+            f"Cross-validated: {value}, the mean over the validation splits of {plan.folds} "
+            "folds. The checkpoint is the best fold's."
+        )
+    return f"Epoch {result['epoch']}, {value} on the validation split."
 
 
 def _table(title: str, rows: Mapping[str, Any]) -> list[str]:
@@ -40,9 +60,11 @@ def _table(title: str, rows: Mapping[str, Any]) -> list[str]:
     return [f"| {title} | |", "|---|---|", *body, ""]
 
 
-def _loading(name: str, plan: Plan) -> list[str]:
+def _loading(name: str, plan: Plan, own_file: str | None) -> list[str]:
     family = plan.family
-    if ":" in family:
+    if own_file:
+        family_note = [f"Where {family} is not there, `{own_file}` beside `best.pth` is used.", ""]
+    elif ":" in family:
         family_note = [f"The family comes from its own file, {family}, which must be there.", ""]
     else:
         family_note = []

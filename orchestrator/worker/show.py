@@ -96,7 +96,19 @@ def _content(checkpoint: str | Path) -> dict[str, Any]:
     missing = {"model", "family", "recipe", "data", "seed"} - content.keys()
     if missing:
         raise CheckpointError(f"{checkpoint} is not of a trial: it has no {min(missing)!r}")
-    return content
+    return content | {"family": _where_it_is_now(content["family"], Path(checkpoint))}
+
+
+def _where_it_is_now(family: str, checkpoint: Path) -> str:
+    """A user's own family whose file has gone is taken from beside the checkpoint if it is there.
+
+    That is where an export puts it.
+    """
+    path, colon, class_name = family.rpartition(":")
+    beside = checkpoint.absolute().parent / Path(path).name
+    if colon and not Path(path).exists() and beside.is_file():
+        return f"{beside}:{class_name}"
+    return family
 
 
 def _open(
