@@ -9,7 +9,7 @@ import yaml
 from orchestrator import export
 from orchestrator.errors import SettingsError, UserError
 from orchestrator.export import export_command, export_trial
-from orchestrator.messages import Ending
+from orchestrator.messages import Ending, load_plan, save_message
 from tests.made_study import MadeStudy
 
 
@@ -140,3 +140,17 @@ def test_a_copy_that_differs_from_its_source_is_noticed(made, tmp_path, monkeypa
 def test_the_command_says_what_it_made(made, tmp_path, capsys):
     export_command(made.folder, trial="best", out=tmp_path / "out")
     assert capsys.readouterr().out.startswith(f"Trial 1 of study made is in {tmp_path / 'out'};")
+
+
+def test_a_users_own_family_file_goes_along(made, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("class Mine: ...\n")
+    plan = made.trial(1).plan
+    save_message(plan, load_plan(plan).model_copy(update={"family": f"{mine}:Mine"}))
+    export_trial(made.folder, "best", tmp_path / "best")
+    assert (tmp_path / "best" / "mine.py").read_bytes() == mine.read_bytes()
+    assert "`mine.py` beside `best.pth`" in (tmp_path / "best" / "README.md").read_text()
+    mine.unlink()
+    export_trial(made.folder, "best", tmp_path / "again")
+    assert not (tmp_path / "again" / "mine.py").exists()
+    assert "which must be there" in (tmp_path / "again" / "README.md").read_text()

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 
 from orchestrator.errors import CheckpointError, SettingsError
 from orchestrator.messages import Validated
-from orchestrator.worker.checkpoint import save_checkpoint
+from orchestrator.worker.checkpoint import load_checkpoint, save_checkpoint
 from orchestrator.worker.show import evaluate, load_model, visualize
 from tests.ranks import attempt, events, make_plan
 
@@ -77,8 +78,17 @@ def test_a_checkpoint_that_is_not_of_a_trial_is_refused(tmp_path):
 
 
 def test_a_family_that_is_gone_is_named(trial, tmp_path):
-    from orchestrator.worker.checkpoint import load_checkpoint
-
     save_checkpoint(tmp_path / "moved.pth", load_checkpoint(trial.best) | {"family": "gone"})
     with pytest.raises(SettingsError, match="there is no family 'gone'"):
         evaluate(tmp_path / "moved.pth")
+
+
+def test_a_family_file_that_is_gone_is_taken_from_beside_the_checkpoint(trial, tmp_path):
+    content = load_checkpoint(trial.best)
+    old, _, name = content["family"].rpartition(":")
+    exported = tmp_path / "best.pth"
+    save_checkpoint(exported, content | {"family": f"/gone/toy.py:{name}"})
+    with pytest.raises(SettingsError, match=r"there is no file /gone/toy\.py"):
+        load_model(exported)
+    shutil.copyfile(old, tmp_path / "toy.py")
+    assert load_model(exported)[0].settings.width == 6
