@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -17,6 +17,22 @@ from orchestrator.sampler import make_sampler
 from orchestrator.search_space import suggest
 from orchestrator.seeds import derive_seed
 from orchestrator.settings import Settings
+
+
+class TrialSource(Protocol):
+    """Where the runner gets its trials from."""
+
+    def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
+        """A new trial, which the study then has as running, and its recipe."""
+        ...
+
+    def attach(self, frozen: FrozenTrial) -> tuple[optuna.Trial, dict[str, Any]]:
+        """A trial that an earlier run left running, and its recipe."""
+        ...
+
+    def trial_seed(self, number: int) -> int:
+        """The seed of all training randomness of trial `number`."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 import select
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from orchestrator.asking import Asker
+from orchestrator.asking import TrialSource
 from orchestrator.clock import Clock
 from orchestrator.devices import Slot
 from orchestrator.errors import UserError
@@ -38,7 +38,6 @@ from orchestrator.settings import Settings
 from orchestrator.settling import (
     STATES,
     best_trial,
-    keep_best,
     make_outcome,
     point_to_best,
     settle,
@@ -56,13 +55,15 @@ class Search:
     """What a run of the study works with."""
 
     folder: StudyFolder
+    name: str  # what displays and plans call the study
     settings: Settings
     study: optuna.Study
+    source: TrialSource
     launcher: Launcher
     display: Display
     slots: list[Slot]
-    defaults: Mapping[str, Any]  # of the family's recipe keys
     total: int  # trials of the whole study
+    tidy: Callable[[], None]  # after every trial: removes the checkpoints that are not kept
 
 
 class Runner:
@@ -72,7 +73,6 @@ class Runner:
         self._search = search
         self._interrupts = interrupts
         self._clock = clock
-        self._asker = Asker(search.study, search.settings, search.defaults)
         self._free = list(search.slots)
         self._waiting: deque[RunningTrial] = deque()  # to be resumed before anything new
         self._running: list[RunningTrial] = []
@@ -118,7 +118,7 @@ class Runner:
         unfinished.sort(key=lambda t: self._search.folder.trial(t.number).plan.exists())
         taken_up = []
         for frozen in unfinished:
-            trial, recipe = self._asker.attach(frozen)
+            trial, recipe = self._search.source.attach(frozen)
             taken_up.append(self._running_trial(trial, recipe))
         for running in sorted(taken_up, key=lambda r: r.number):
             self._search.launcher.sweep(running.folder)
@@ -151,7 +151,7 @@ class Runner:
             if self._waiting:
                 running = self._waiting.popleft()
             elif self._left() > 0 and not self._time_is_up():
-                running = self._running_trial(*self._asker.ask())
+                running = self._running_trial(*self._search.source.ask())
             else:
                 return
             self._launch(running, self._free.pop(0))
@@ -168,10 +168,10 @@ class Runner:
     def _plan(self, running: RunningTrial, slot: Slot) -> Plan:
         settings = self._search.settings
         return Plan(
-            study=self._search.folder.name,
+            study=self._search.name,
             trial=running.number,
             attempt=running.number_of_attempt + 1,
-            seed=self._asker.trial_seed(running.number),
+            seed=self._search.source.trial_seed(running.number),
             family=settings.family,
             recipe=running.recipe,
             data=settings.data,
@@ -260,7 +260,7 @@ class Runner:
         search = self._search
         settle(search.study, search.folder, running, outcome)
         point_to_best(search.folder, search.study)
-        keep_best(search.folder, search.study, search.settings.keep.best_trials)
+        search.tidy()
         search.display.trial_ended(running.number, outcome, _STATE_WORDS[STATES[outcome.ending]])
 
     # ------------------------------------------------------------------ stopping

@@ -54,6 +54,11 @@ class StudyFolder:
         """What retraining the best trials with fresh seeds came to."""
         return self.path / "confirmation.json"
 
+    @property
+    def confirmations(self) -> StudyFolder:
+        """A study of its own in which `confirm` trains the best trials again."""
+        return StudyFolder(self.path / "confirm")
+
     def trial(self, number: int) -> TrialFolder:
         return TrialFolder(self.path / f"trial_{number}")
 
