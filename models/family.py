@@ -102,6 +102,16 @@ class Family(ABC, Generic[S, D]):
     def build_model(self) -> nn.Module:
         """A new model on the CPU; random initial weights come from torch's global generator."""
 
+    def initialize(self, model: nn.Module) -> None:
+        """Put weights from elsewhere into a new model that is about to be trained.
+
+        It is not called for a model whose checkpoint is only judged or shown, so that a trained
+        model does not need the files that its training started from.
+
+        Raises:
+            SettingsError: the weights cannot be read or are of another model.
+        """
+
     @abstractmethod
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The weighted loss terms, each a scalar mean over the batch; their sum is minimised.

@@ -24,7 +24,9 @@ class Learner:
     def __init__(self, trial: Trial) -> None:
         recipe, group = trial.recipe, trial.group
         reseed(mix(trial.plan.seed, "weights"))
-        self.model = trial.family.build_model().to(group.device)
+        model = trial.family.build_model()
+        trial.family.initialize(model)
+        self.model = model.to(group.device)
         self.average = Average(self.model, recipe.ema_decay) if recipe.ema_decay else None
         self.guard = Guard(GuardedLoss(trial.family, self.model, recipe, group), group)
         self.optimizer = build_optimizer(self.model, recipe)

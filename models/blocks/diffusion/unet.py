@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from models.blocks.diffusion.attention import SelfAttention
 from models.blocks.diffusion.embedding import timestep_embedding
-from models.blocks.diffusion.residual import ResidualBlock, group_norm, starting_at_zero
+from models.blocks.diffusion.residual import group_norm, starting_at_zero
+from models.blocks.diffusion.stage import Plan, Stage, way_down, way_up
 
 
 class DiffusionUNet(nn.Module):
@@ -52,18 +53,19 @@ class DiffusionUNet(nn.Module):
         self.levels = len(multipliers)
         self.time_embed = _perceptron(width, 4 * width)
         self.condition_embed = None if condition is None else _perceptron(condition, 4 * width)
-        plan = _Plan(4 * width * (1 if condition is None else 2), dropout, frozenset(attention_levels))
+        embedding = 4 * width * (1 if condition is None else 2)
+        plan = Plan(embedding, dropout, frozenset(attention_levels))
         widths = [width * multiplier for multiplier in multipliers]
-        self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
-        self.down, skips = _way_down(plan, width, widths, blocks)
         deepest = widths[-1]
+        self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.down, skips = way_down(plan, width, widths, blocks)
         self.middle = nn.ModuleList(
             [
-                Stage(plan, deepest, deepest, attention=True),
-                Stage(plan, deepest, deepest, attention=False),
+                Stage(plan.block(deepest, deepest), SelfAttention(deepest), None),
+                Stage(plan.block(deepest, deepest), None, None),
             ]
         )
-        self.up = _way_up(plan, widths, skips, blocks)
+        self.up = way_up(plan, widths, blocks, skips)
         self.norm_out = group_norm(widths[0])
         self.conv_out = starting_at_zero(nn.Conv2d(widths[0], out_channels, 3, padding=1))
 
@@ -103,3 +105,7 @@ class DiffusionUNet(nn.Module):
         multiple = 2 ** (self.levels - 1)
         height, width = (-size % multiple for size in image.shape[-2:])
         return F.pad(image, (0, width, 0, height), mode="replicate") if height or width else image
+
+
+def _perceptron(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.SiLU(), nn.Linear(outputs, outputs))

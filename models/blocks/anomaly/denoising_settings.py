@@ -1,0 +1,94 @@
+"""The recipe keys that the diffusion families share, with cDDPM's published recipe as default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
+
+from models.blocks.anomaly.encoder import EncoderKind, EncoderNorm
+from models.blocks.diffusion.noise import NoiseKind
+from models.blocks.diffusion.schedule import ScheduleKind
+from models.family import FamilySettings
+
+
+def _from_text(value: Any) -> Any:
+    """ "1-2-2" as [1, 2, 2]: choices of a search are single words."""
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split("-")] if value.strip() else []
+
+
+Multipliers = Annotated[tuple[PositiveInt, ...], BeforeValidator(_from_text), Field(min_length=1)]
+Levels = Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_from_text)]
+
+
+class DenoisingSettings(FamilySettings):
+    """U-Net, encoder, noise and loss."""
+
+    width: PositiveInt = Field(128, description="channels of the U-Net at full resolution")
+    channel_multipliers: Multipliers = Field(
+        (1, 2, 2), description="channels of each level over `width`; a list, or text such as 1-2-2"
+    )
+    residual_blocks: PositiveInt = Field(3, description="residual blocks of each level")
+    attention_levels: Levels = Field(
+        (),
+        description="levels, 0 being full resolution, with attention after each residual block; "
+        "a list, or text such as 1-2. The middle always has it",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="within residual blocks")
+
+    encoder: EncoderKind = Field(
+        "resnet50", description="what sums the slice up to guide its reconstruction"
+    )
+    encoder_norm: EncoderNorm = Field(
+        "batch",
+        description="of a ResNet encoder: `batch` as published, or `group`, with which training "
+        "does not depend on the number of ranks",
+    )
+    condition_features: PositiveInt = Field(512, description="numbers that the encoder gives")
+    encoder_weights_file: Path | None = Field(
+        None, description="a .pth, .pt or .safetensors file to start the encoder from"
+    )
+
+    schedule: ScheduleKind = Field("cosine", description="how noise grows with the time step")
+    steps: int = Field(1000, ge=4, description="time steps T of the schedule")
+    noise: NoiseKind = Field("simplex", description="what is added to slices")
+    noise_frequency: float = Field(
+        64.0, gt=0, allow_inf_nan=False, description="pixels a wave of the first simplex octave"
+    )
+    noise_octaves: int = Field(6, ge=1, le=16, description="simplex octaves, each twice as fine")
+    noise_persistence: float = Field(
+        0.8, gt=0, le=1, description="amplitude of a simplex octave over that of the one before"
+    )
+
+    prediction: Literal["x0", "epsilon"] = Field(
+        "x0", description="what the U-Net predicts: the clean slice or the noise"
+    )
+    loss: Literal["l1", "mse"] = Field("l1", description="the mean error per pixel: L1 or L2")
+    p2_gamma: float = Field(
+        0.0, ge=0, le=1, description="weight of a time step: (1 + signal to noise) to the power −γ"
+    )
+
+    test_timestep: NonNegativeInt = Field(
+        500, description="time step to reconstruct from, 0 being the one with the least noise"
+    )
+    ensemble: bool = Field(
+        False, description="instead, the mean over a quarter, half and three quarters of the steps"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.ensemble and self.test_timestep >= self.steps:
+            raise ValueError(
+                f"test_timestep {self.test_timestep} below the {self.steps} time steps"
+            )
+        beyond = [
+            level for level in self.attention_levels if level >= len(self.channel_multipliers)
+        ]
+        if beyond:
+            raise ValueError(
+                f"attention_levels below {len(self.channel_multipliers)}, the number of levels"
+            )
+        return self
