@@ -55,9 +55,14 @@ def _facts(plan: Plan | None, outcome: Outcome) -> str:
     if outcome.value is not None:
         name = plan.objective.metric if plan else "objective"
         facts[f"best {name}"] = outcome.value
-        facts["at epoch"] = outcome.best_epoch
+        if outcome.folds:
+            facts["the mean of folds"] = words.listed(outcome.folds)
+        else:
+            facts["at epoch"] = outcome.best_epoch
     if outcome.epoch:
-        total = f" of {plan.recipe['epochs']}" if plan and "epochs" in plan.recipe else ""
+        total = ""
+        if plan and "epochs" in plan.recipe:
+            total = f" of {plan.folds * plan.recipe['epochs']}"
         facts["epochs validated"] = f"{outcome.epoch}{total}"
     facts["attempts"] = outcome.attempts
     if plan:

@@ -59,6 +59,11 @@ class TrialRecord:
         return int(self.notes.get("attempts", 0))
 
     @property
+    def folds(self) -> list[float]:
+        """Of a cross-validated trial: the objective of every fold; empty without folds."""
+        return list(self.notes.get("folds", []))
+
+    @property
     def metrics(self) -> dict[str, float]:
         return dict(self.notes.get("metrics", {}))
 

@@ -68,8 +68,10 @@ def _headline(report: Report) -> Text:
 
 
 def _best(report: Report, best: TrialRecord) -> Iterator[Text]:
-    epoch = f" at epoch {best.best_epoch}" if best.best_epoch else ""
-    told = f"Best: trial {best.number}, {report.metric} {words.number(best.value)}{epoch}"
+    where = f" at epoch {best.best_epoch}" if best.best_epoch else ""
+    if best.folds:
+        where = f", the mean of {len(best.folds)} folds: " + words.listed(best.folds)
+    told = f"Best: trial {best.number}, {report.metric} {words.number(best.value)}{where}"
     yield Text()
     yield Text(told, style="bold green")
     yield from _rows({name: words.setting(value) for name, value in best.params.items()})

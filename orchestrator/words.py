@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -15,6 +15,11 @@ def number(value: float | None) -> str:
     if not math.isfinite(value):
         return str(value)
     return re.sub(r"e(-?)\+?0*", r"e\1", f"{value:.5g}")
+
+
+def listed(values: Iterable[float]) -> str:
+    """Numbers one after the other: `1.5, 2, 0.25`."""
+    return ", ".join(number(value) for value in values)
 
 
 def setting(value: Any) -> str:

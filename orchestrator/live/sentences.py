@@ -39,7 +39,9 @@ def ending(number: int, outcome: Outcome, state: State, metric: str) -> str:
         text += f" after epoch {outcome.epoch}"
     if outcome.value is not None:
         text += f", {metric} {words.number(outcome.value)}"
-        if outcome.best_epoch != outcome.epoch:
+        if outcome.folds:
+            text += f", the mean of {words.counted(len(outcome.folds), 'fold')}"
+        elif outcome.best_epoch != outcome.epoch:
             text += f" at epoch {outcome.best_epoch}"
     return f"{text}: {outcome.reason}" if outcome.reason else text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,10 +56,10 @@ def check_settings(
     if not recipe_errors and not data_errors:
         try:
             every_fold = [{**data, "fold": fold} for fold in range(folds)] if folds > 1 else [data]
-            for section in reversed(every_fold):
-                report["samples"] = _samples(loaded, recipes[0] if recipes else {}, section)
+            first = recipes[0] if recipes else {}
+            report["samples"] = [_samples(loaded, first, section) for section in every_fold][0]
         except UserError as error:
-            report["errors"].append({"key": "data", "problem": str(error).removeprefix("data: ")})
+            report["errors"].append(_data_problem(error))
     return report
 
 
@@ -116,6 +117,14 @@ def _objective_problems(family: type[Family[Any, Any]], objective: dict[str, Any
         problem = f"found {direction!r}, expected {right!r}, which is better for {metric}"
         return [{"key": "objective.direction", "problem": problem}]
     return []
+
+
+def _data_problem(error: UserError) -> Problem:
+    """The problem under the key that the error's sentence begins with."""
+    key, colon, problem = str(error).partition(": ")
+    if colon and re.fullmatch(r"data(\.\w+)*", key):
+        return {"key": key, "problem": problem}
+    return {"key": "data", "problem": str(error)}
 
 
 def _fold_problems(family: type[Family[Any, Any]], folds: int) -> list[Problem]:

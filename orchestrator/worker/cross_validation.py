@@ -24,6 +24,8 @@ def train_folds(folder: TrialFolder, plan: Plan, group: Group, tick: Callable[[]
         Divergence, StopAgreed: as from `Training.run`; the folds before stay done.
     """
     done: list[int] = group.from_first([event.fold for event in finished_folds(folder)])
+    if group.first and not done:
+        _point_best_to(folder, 0)
     for fold in range(plan.folds):
         if fold not in done:
             Training(open_trial(folder, plan, group, tick, fold)).run()
@@ -41,7 +43,11 @@ def finished_folds(folder: TrialFolder) -> list[FoldFinished]:
 
 def point_to_best_fold(folder: TrialFolder, plan: Plan, finished: Sequence[FoldFinished]) -> None:
     """Let the trial's `best.pth` lead to that of its best fold so far."""
-    place = folder.fold(_best(plan, finished).fold)
+    _point_best_to(folder, _best(plan, finished).fold)
+
+
+def _point_best_to(folder: TrialFolder, fold: int) -> None:
+    place = folder.fold(fold)
     temporary = folder.path / f".best.{os.getpid()}"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(Path(place.path.name) / place.best.name)

@@ -58,6 +58,7 @@ class ToyData(BaseModel):
     validation_samples: int = 8  # of the validation and test splits
     size: int = 8  # pixels along each side
     seed: int = 0
+    fold: int = 0  # there are three; each has samples of its own
     noise: float = 0.0  # augmentation, drawn anew whenever a sample is read
 
 
@@ -65,7 +66,10 @@ class ToyDataset:
     def __init__(self, data: ToyData, split: str) -> None:
         self.length = data.samples if split == "train" else data.validation_samples
         self.data = data
+        if not 0 <= data.fold < 3:
+            raise DataError(f"data.fold: found {data.fold}, expected 0 to 2")
         self.offset = {"train": 0, "validation": 10**6, "test": 2 * 10**6}[split]
+        self.offset += 10**7 * data.fold
 
     def __len__(self) -> int:
         return self.length
