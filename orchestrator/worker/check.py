@@ -57,7 +57,8 @@ def check_settings(
         try:
             every_fold = [{**data, "fold": fold} for fold in range(folds)] if folds > 1 else [data]
             first = recipes[0] if recipes else {}
-            report["samples"] = [_samples(loaded, first, section) for section in every_fold][0]
+            samples = [_samples(loaded, first, section) for section in every_fold]
+            report["samples"] = samples[0]
         except UserError as error:
             report["errors"].append(_data_problem(error))
     return report

@@ -6,6 +6,7 @@ import pytest
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState
 
+from orchestrator.folds import best_epoch, unique_epochs
 from orchestrator.messages import (
     Ending,
     Finished,
@@ -16,7 +17,6 @@ from orchestrator.messages import (
     load_outcome,
 )
 from orchestrator.running import RunningTrial
-from orchestrator.folds import best_epoch, unique_epochs
 from orchestrator.settling import (
     keep_best,
     make_outcome,
