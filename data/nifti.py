@@ -1,4 +1,4 @@
-"""CT volumes from NIfTI files."""
+"""Volumes from NIfTI files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
 
 from data.volume import Scan, Volume, axial
 from orchestrator.errors import DataError
@@ -28,6 +29,15 @@ def nifti_scan(path: Path) -> Scan:
 
 
 def _read(path: Path) -> Volume:
+    return axial(*read_nifti(path))
+
+
+def read_nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The voxels (a, b, c) as stored, and the affine (4, 4) from indices to millimetres.
+
+    Raises:
+        DataError: the file is missing, damaged, not NIfTI, or not one volume of numbers.
+    """
     try:
         _check_sum(path)
         image = nibabel.loadsave.load(path)
@@ -35,11 +45,11 @@ def _read(path: Path) -> Volume:
             raise DataError(f"{path} is {type(image).__name__}, expected NIfTI; convert it")
         shape = _three_axes(path, image.shape)
         if image.get_data_dtype().kind not in "iuf" or image.affine is None:
-            raise DataError(f"{path} holds {image.get_data_dtype()} voxels, expected CT's numbers")
+            raise DataError(f"{path} holds {image.get_data_dtype()} voxels, expected numbers")
         values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
         affine = np.asarray(image.affine, dtype=np.float64)
     except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}; check --source") from error
+        raise DataError(f"there is no file {path}; check the path") from error
     except ImageFileError as error:
         raise DataError(
             f"{path} is not a NIfTI file, though its name says so; copy or export it again"
@@ -50,7 +60,7 @@ def _read(path: Path) -> Volume:
         ) from error
     if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
         raise DataError(f"{path}: the voxel size in its header is not usable; export it again")
-    return axial(values, affine)
+    return values, affine
 
 
 def _check_sum(path: Path) -> None:
