@@ -12,7 +12,7 @@ from orchestrator.errors import DataError
 
 _OURS = re.compile(
     r"(observation|ground_truth)_(train|validation|test)_\d{3,}\.hdf5"
-    r"|patient_ids_rand_(train|validation|test)\.csv|" + re.escape(PROVENANCE)
+    r"|patient_ids_rand_(train|validation|test)\.csv|\.cache|" + re.escape(PROVENANCE)
 )
 
 

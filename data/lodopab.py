@@ -100,6 +100,11 @@ class LodopabDataset:
         """The patient of each image; None where the data set does not say."""
         return self._patients
 
+    @property
+    def observation_files(self) -> tuple[Path, ...]:
+        """The files that the sinograms are read from."""
+        return self._files.observations[: -(-self._length // IMAGES_PER_FILE)]
+
     def __len__(self) -> int:
         return self._length
 
@@ -114,17 +119,29 @@ class LodopabDataset:
             IndexError: `index` is not in 0 … len − 1.
             DataError: the file can no longer be read, or holds values no scan has.
         """
-        if not 0 <= index < self._length:
-            raise IndexError(f"image {index} of {self._length}")
-        number, within = divmod(index, IMAGES_PER_FILE)
-        sinogram = self._read(self._files.observations[number], within)
+        return {"sinogram": self.sinogram(index), "image": self.image(index), "index": index}
+
+    def sinogram(self, index: int) -> NDArray[np.float32]:
+        """One sample's sinogram alone, as in the sample."""
+        number, within = self._place(index)
+        return self._read(self._files.observations[number], within)[np.newaxis]
+
+    def image(self, index: int) -> NDArray[np.float32]:
+        """One sample's image alone, as in the sample."""
+        number, within = self._place(index)
         image = self._read(self._files.images[number], within)
         if image.min() < 0 or image.max() > 1:
             raise DataError(
                 f"{self._files.images[number]}: image {within} has values from {image.min():g} to "
                 f"{image.max():g}, expected 0 to 1; normalise by LoDoPaB-CT's largest attenuation"
             )
-        return {"sinogram": sinogram[np.newaxis], "image": image[np.newaxis], "index": index}
+        return image[np.newaxis]
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """The number of the file, and the place in it."""
+        if not 0 <= index < self._length:
+            raise IndexError(f"image {index} of {self._length}")
+        return divmod(index, IMAGES_PER_FILE)
 
     def _read(self, path: Path, within: int) -> NDArray[np.float32]:
         try:

@@ -6,27 +6,17 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
 from data.geometry import ParallelGeometry
 from data.lodopab import LodopabDataset, LodopabSettings
 from models.blocks import metrics
+from models.blocks.comparison import compare
 from models.blocks.fbp import FilteredBackprojection, fixed_window_fbp
 from models.blocks.window import InitialWindow, WindowKind, make_window
-from models.family import (
-    Batch,
-    Direction,
-    Family,
-    FamilySettings,
-    MapDataset,
-    Panel,
-    Picture,
-    Split,
-)
+from models.family import Batch, Direction, Family, FamilySettings, MapDataset, Picture, Split
 
 
 class FbpWindowSettings(FamilySettings):
@@ -116,32 +106,4 @@ class FbpWindow(Family[FbpWindowSettings, LodopabSettings]):
         sinogram, target = batch["sinogram"], batch["image"]
         result = model(sinogram)
         ram_lak = fixed_window_fbp(sinogram, self.geometry)
-        return [
-            _picture(int(index), *images)
-            for index, *images in zip(batch["index"], target, ram_lak, result, strict=True)
-        ]
-
-
-def _picture(index: int, target: Tensor, ram_lak: Tensor, result: Tensor) -> Picture:
-    """One sample's panels, from images (1, N, N)."""
-    return Picture(
-        name=f"sample_{index:05d}",
-        title=f"Sample {index}",
-        panels=(
-            Panel(title="Target", image=_array(target)),
-            Panel(title=_scored("Input FBP (Ram-Lak)", ram_lak, target), image=_array(ram_lak)),
-            Panel(title=_scored("Result", result, target), image=_array(result)),
-            Panel(title="Result − target", image=_array(result - target), difference=True),
-        ),
-        window=(float(target.min()), float(target.max())),
-    )
-
-
-def _scored(name: str, image: Tensor, target: Tensor) -> str:
-    psnr = float(metrics.psnr(image[None], target[None]))
-    ssim = float(metrics.ssim(image[None], target[None]))
-    return f"{name}\nPSNR {psnr:.2f} dB, SSIM {ssim:.3f}"
-
-
-def _array(image: Tensor) -> NDArray[np.float32]:
-    return image.squeeze(0).float().cpu().numpy()
+        return compare(batch["index"], target, ("Input FBP (Ram-Lak)", ram_lak), result)
