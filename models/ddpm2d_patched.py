@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Literal, Self
+from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from models.blocks.anomaly.denoising import DenoisingFamily, to_model_range
@@ -42,7 +42,7 @@ class Ddpm2dPatchedSettings(DenoisingSettings):
     )
     boxes: Literal["grid", "random"] = Field(
         "grid",
-        description="where training puts its box: on the grid that reconstruction uses, or anywhere",
+        description="where training puts its box: on the grid of reconstruction, or anywhere",
     )
     masking: Literal["none", "frequency"] = Field(
         "none",
@@ -54,16 +54,15 @@ class Ddpm2dPatchedSettings(DenoisingSettings):
     masked_band_low: PositiveInt = Field(
         2, description="smallest v; the box of frequencies that is kept or removed is 2v wide"
     )
-    masked_band_high: PositiveInt = Field(10, description="largest v")
+    masked_band_high: PositiveInt = Field(10, description="largest v", validate_default=True)
 
-    @model_validator(mode="after")
-    def _bands_ascend(self) -> Self:
-        if self.masked_band_low > self.masked_band_high:
-            raise ValueError(
-                f"masked_band_low {self.masked_band_low} at most masked_band_high, which is "
-                f"{self.masked_band_high}"
-            )
-        return self
+    @field_validator("masked_band_high")
+    @classmethod
+    def _bands_ascend(cls, high: int, others: ValidationInfo) -> int:
+        low = others.data.get("masked_band_low", high)
+        if high < low:
+            raise ValueError(f"{low} or more, the value of masked_band_low")
+        return high
 
 
 class Ddpm2dPatched(DenoisingFamily[Ddpm2dPatchedSettings]):

@@ -79,7 +79,7 @@ def stitched(outputs: Tensor, masks: Tensor) -> Tensor:
         (B, 1, H, W).
     """
     weights = masks.to(outputs.dtype)
-    return torch.einsum("nbchw,nhw->bchw", outputs, weights / weights.sum(dim=0))
+    return (outputs * (weights / weights.sum(dim=0))[:, None, None]).sum(dim=0)
 
 
 def _starts(length: int, size: int, overlap: int) -> Tensor:

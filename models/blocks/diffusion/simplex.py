@@ -50,7 +50,8 @@ def simplex_noise(
     amplitudes = persistence ** torch.arange(octaves, device=seeds.device)
     variance = _octave_variance() * float(amplitudes.square().sum())
     amplitudes = amplitudes / math.sqrt(variance)
-    return torch.einsum("bohw,o->bhw", _octave_noise(x, y, keys), amplitudes)[:, None]
+    # No einsum: under autocast it would round the noise.
+    return (_octave_noise(x, y, keys) * amplitudes[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def _points(
