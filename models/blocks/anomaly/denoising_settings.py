@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
 
 from models.blocks.anomaly.encoder import EncoderKind, EncoderNorm
 from models.blocks.diffusion.noise import NoiseKind
@@ -71,24 +78,30 @@ class DenoisingSettings(FamilySettings):
         0.0, ge=0, le=1, description="weight of a time step: (1 + signal to noise) to the power −γ"
     )
 
-    test_timestep: NonNegativeInt = Field(
-        500, description="time step to reconstruct from, 0 being the one with the least noise"
-    )
     ensemble: bool = Field(
-        False, description="instead, the mean over a quarter, half and three quarters of the steps"
+        False,
+        description="reconstruct from a quarter, half and three quarters of the steps, and take "
+        "the mean",
+    )
+    test_timestep: int = Field(
+        500,
+        ge=0,
+        validate_default=True,
+        description="without `ensemble`, the time step to reconstruct from, 0 having least noise",
     )
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if not self.ensemble and self.test_timestep >= self.steps:
-            raise ValueError(
-                f"test_timestep {self.test_timestep} below the {self.steps} time steps"
-            )
-        beyond = [
-            level for level in self.attention_levels if level >= len(self.channel_multipliers)
-        ]
-        if beyond:
-            raise ValueError(
-                f"attention_levels below {len(self.channel_multipliers)}, the number of levels"
-            )
-        return self
+    @field_validator("attention_levels")
+    @classmethod
+    def _levels_exist(cls, levels: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        count = len(info.data.get("channel_multipliers", levels))
+        if any(level >= count for level in levels):
+            raise ValueError(f"levels from 0 to {count - 1}, as many as channel_multipliers")
+        return levels
+
+    @field_validator("test_timestep")
+    @classmethod
+    def _step_exists(cls, timestep: int, info: ValidationInfo) -> int:
+        steps = info.data.get("steps", timestep + 1)
+        if timestep >= steps and not info.data.get("ensemble"):
+            raise ValueError(f"a time step below `steps`, which is {steps}")
+        return timestep
