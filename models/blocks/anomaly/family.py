@@ -9,6 +9,7 @@ from typing import Generic
 from torch import Tensor, nn
 
 from data.brain import BrainSettings
+from models.evaluation import Evaluation
 from models.family import Family, S
 
 
@@ -19,6 +20,17 @@ class AnomalyFamily(Family[S, BrainSettings], Generic[S]):
     @abstractmethod
     def timesteps(self) -> tuple[int, ...]:
         """The time steps whose reconstructions are averaged, unless others are asked for."""
+
+    @property
+    def candidate_timesteps(self) -> tuple[tuple[int, ...], ...]:
+        """What tuning an evaluation may use instead: single steps, and several to average over."""
+        return tuple(dict.fromkeys([self.timesteps, *((step,) for step in self.timesteps)]))
+
+    def evaluation(self) -> Evaluation:
+        """The anomaly map's agreement with lesions that are known, and the error where none are."""
+        from models.blocks.anomaly.evaluation import AnomalyEvaluation  # which imports this
+
+        return AnomalyEvaluation(self)
 
     @abstractmethod
     def reconstruct(

@@ -17,7 +17,7 @@ Mask = NDArray[np.bool_]  # (Z, H, W)
 
 _PUBLISHED_WIDTH_PER_EROSION = 25  # pixels of a slice's width
 _IN_PLANE = ndimage.generate_binary_structure(2, 1)[np.newaxis]  # (1, 3, 3): a cross
-_ALL_NEIGHBOURS = ndimage.generate_binary_structure(3, 3)  # 26 of them
+ALL_NEIGHBOURS = ndimage.generate_binary_structure(3, 3)  # 26 of them
 _WINDOWS_AT_ONCE = 20_000  # so that the copies of all windows take some megabytes
 
 
@@ -77,7 +77,7 @@ def drop_small_components(mask: Mask, largest_dropped: int) -> Mask:
     if largest_dropped == 0 or not mask.any():
         return mask
     box = _around(mask, 0)
-    labels, _ = ndimage.label(mask[box], _ALL_NEIGHBOURS)
+    labels, _ = ndimage.label(mask[box], ALL_NEIGHBOURS)
     kept = np.bincount(labels.ravel()) > largest_dropped
     kept[0] = False  # the background
     result = np.zeros_like(mask)

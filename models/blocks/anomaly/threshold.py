@@ -8,7 +8,7 @@ voxel's value, and sorting tries all of those at once: exact, and no slower.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,6 +67,29 @@ class Sorted:
         return np.where(together > 0, 2 * hits / np.maximum(together, 1), 1.0)
 
 
+def find_threshold(
+    rule: Rule,
+    percentile: float,
+    lesions: Sequence[Sorted],
+    healthy: Callable[[], Sequence[Values]],
+) -> float:
+    """The threshold that a rule leads to.
+
+    Args:
+        percentile: of rule `healthy_percentile`.
+        lesions: the validation volumes with lesions.
+        healthy: gives the values inside the eroded brain of each healthy validation volume; asked
+            only when the rule needs them.
+    """
+    match rule:
+        case "global_dice":
+            return best_global(lesions)
+        case "mean_dice":
+            return best_mean(lesions)
+        case "healthy_percentile":
+            return float(np.percentile(np.concatenate(healthy()), percentile))
+
+
 def best_global(volumes: Sequence[Sorted]) -> float:
     """The threshold with the best Dice over the voxels of all volumes, the highest of equals.
 
@@ -90,15 +113,6 @@ def best_mean(volumes: Sequence[Sorted]) -> float:
     candidates = np.nextafter(lesion, np.float32(0))
     scores = np.mean([volume.dice(candidates) for volume in volumes], axis=0)
     return float(candidates[np.flatnonzero(scores == scores.max())[-1]])
-
-
-def healthy_percentile(anomalies: Sequence[Values], percentile: float) -> float:
-    """The value that all but (100 − percentile) % of healthy brain voxels stay below.
-
-    Args:
-        anomalies: the values inside the eroded brain of each healthy volume, also zeros.
-    """
-    return float(np.percentile(np.concatenate(anomalies), percentile))
 
 
 def _just_below(lesion: Values, healthy: Values) -> Values:

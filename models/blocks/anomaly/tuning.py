@@ -1,0 +1,94 @@
+"""Lays out what tuning the evaluation needs, so that scoring a proposal needs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.brain import BrainVolume
+from models.blocks.anomaly.family import AnomalyFamily
+from models.blocks.anomaly.parameters import (
+    Parameters,
+    spelled,
+    tuning_defaults,
+    tuning_space,
+)
+from models.blocks.anomaly.reconstructions import (
+    Reconstructions,
+    load_array,
+    save_array,
+    volume_key,
+)
+from models.evaluation import Request, Tuning
+
+SCORER = "models.blocks.anomaly.scorer:score"
+
+
+def tuning_of(
+    family: AnomalyFamily[Any],
+    reconstructions: Reconstructions,
+    request: Request,
+    defaults: Parameters,
+    *,
+    lesions: Iterable[BrainVolume],
+    healthy: Iterable[BrainVolume],
+) -> Tuning:
+    """Reconstruct every volume from every candidate time step, unless that was done before."""
+    candidates = tuple(dict.fromkeys([defaults.timesteps, *family.candidate_timesteps]))
+    layout = _Layout(request, reconstructions, candidates)
+    lesion_keys = [layout.lay_out(volume) for volume in lesions]
+    healthy_keys = [layout.lay_out(volume) for volume in healthy]
+    return Tuning(
+        scorer=SCORER,
+        task={
+            "store": str(request.store),
+            "lesions": lesion_keys,
+            "healthy": healthy_keys,
+            "defaults": defaults.model_dump(mode="json"),
+        },
+        space=tuning_space(candidates, layout.width),
+        defaults=tuning_defaults(defaults),
+    )
+
+
+class _Layout:
+    def __init__(
+        self,
+        request: Request,
+        reconstructions: Reconstructions,
+        candidates: tuple[tuple[int, ...], ...],
+    ) -> None:
+        self.width = 0
+        self._request = request
+        self._reconstructions = reconstructions
+        self._candidates = candidates
+
+    def lay_out(self, volume: BrainVolume) -> str:
+        """Keep the residual for each set of time steps; the volume's file stem."""
+        self.width = volume.image.shape[-1]
+        key = volume_key(volume)
+        for timesteps in self._candidates:
+            self._request.tell(f"residuals of {volume.name} at t = {spelled(timesteps)}")
+            path = residual_file(self._request.store, timesteps, key)
+            if load_array(path, volume.image.shape) is None:
+                healthy = self._reconstructions.of(volume, timesteps)
+                save_array(path, np.abs(volume.image - healthy))
+        for name, array in (("mask", volume.mask), ("truth", volume.segmentation)):
+            path = case_file(self._request.store, name, key)
+            kept = load_array(path, array.shape)
+            if kept is None or not np.array_equal(kept, array):
+                save_array(path, array)
+        return key
+
+
+def residual_file(store: Path, timesteps: Iterable[int], key: str) -> Path:
+    """Where a volume's |x − x̂| is, (Z, H, W) float32."""
+    return store / f"residual_{spelled(tuple(timesteps))}" / f"{key}.npy"
+
+
+def case_file(store: Path, name: str, key: str) -> Path:
+    """Where a volume's `mask` or `truth` is, (Z, H, W) bool."""
+    return store / name / f"{key}.npy"
