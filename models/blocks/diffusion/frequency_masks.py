@@ -70,8 +70,8 @@ def patches(brain: Tensor, seeds: Tensor, masks: FrequencyMasks) -> Tensor:
     height, width = brain.shape[-2:]
     first, extent = _bounding_box(brain)
     number = masks.patches
-    share = uniforms(seeds, SIZE_STREAM, number * 2).reshape(-1, number, 2)
-    place = uniforms(seeds, PLACE_STREAM, number * 2).reshape(-1, number, 2)
+    share = uniforms(seeds, SIZE_STREAM, number * 2).reshape(len(seeds), number, 2)
+    place = uniforms(seeds, PLACE_STREAM, number * 2).reshape(len(seeds), number, 2)
     smallest = _pixels(masks.smallest_side * extent)
     largest = _pixels(masks.largest_side * extent)
     sizes = smallest + (share * (largest - smallest + 1)).floor()
