@@ -80,6 +80,25 @@ def status(
 
 
 @app.command()
+def confirm(
+    study_name: StudyName,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many of the best trials.")] = 5,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="How often each is trained again.")
+    ] = 3,
+    json: Annotated[
+        bool, typer.Option("--json", help="For programs; progress goes to the error output.")
+    ] = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Train the best trials again with fresh seeds, and say whether the winner is luck."""
+    from orchestrator.confirm_command import confirm_study
+
+    folder = _folder(study_name, runs_dir)
+    raise typer.Exit(confirm_study(folder, top=top, seeds=seeds, as_json=json))
+
+
+@app.command()
 def dashboard(
     study_name: StudyName,
     port: Annotated[int, typer.Option("--port")] = 8080,

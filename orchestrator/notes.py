@@ -11,6 +11,8 @@ from optuna_dashboard import get_note, save_note
 
 from orchestrator.artifacts import upload_pictures
 from orchestrator.commands import commands_on
+from orchestrator.confirmation.note import confirmation_note
+from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.messages import Outcome, load_plan
 from orchestrator.note_text import study_note, trial_note
 from orchestrator.settings import Settings
@@ -28,18 +30,25 @@ def annotate_trial(
     """
     upload_pictures(trial, study, folder)
     plan = load_plan(folder.plan) if folder.plan.exists() else None
-    _write(trial, trial_note(folder, plan, outcome))
+    write_note(trial, trial_note(folder, plan, outcome))
 
 
 def annotate_study(study: optuna.Study, folder: StudyFolder, settings: Settings) -> None:
     """Say what the study is and which command goes on with it; safe to repeat."""
-    names = [settings.objective.metric]
-    if study.metric_names != names:
-        study.set_metric_names(names)  # or its plots say "Objective 0"
-    _write(study, study_note(folder, settings, commands_on(folder).go_on()))
+    name_values(study, settings.objective.metric)
+    text = study_note(folder, settings, commands_on(folder).go_on())
+    confirmed = load_confirmation(folder)
+    write_note(study, text if confirmed is None else f"{text}\n\n{confirmation_note(confirmed)}")
 
 
-def _write(subject: optuna.Study | optuna.Trial, text: str) -> None:
+def name_values(study: optuna.Study, metric: str) -> None:
+    """Let the dashboard call the trials' values by their name."""
+    if study.metric_names != [metric]:
+        study.set_metric_names([metric])  # or its plots say "Objective 0"
+
+
+def write_note(subject: optuna.Study | optuna.Trial, text: str) -> None:
+    """Replace the program's part of a note, and keep what people wrote below it."""
     before = get_note(subject)
     _, border, own = before.partition(_BORDER)
     note = text + _BORDER + (own if border else before)

@@ -84,22 +84,18 @@ class StudyRecord:
     @property
     def best(self) -> TrialRecord | None:
         """The complete trial with the best finite value; the earliest of equals."""
-        found: TrialRecord | None = None
-        for trial in self.trials:
-            if _eligible(trial) and (found is None or self._better(trial, found)):
-                found = trial
-        return found
+        return next(iter(self.ranked), None)
+
+    @property
+    def ranked(self) -> list[TrialRecord]:
+        """The complete trials with a finite value, the best first; the earlier of equals first."""
+        sign = 1.0 if self.direction == "minimize" else -1.0
+        eligible = [trial for trial in self.trials if _eligible(trial)]
+        return sorted(eligible, key=lambda trial: sign * (trial.value or 0.0))
 
     def trial(self, number: int) -> TrialRecord | None:
         """The trial with this number, if the study has it."""
         return next((trial for trial in self.trials if trial.number == number), None)
-
-    def _better(self, one: TrialRecord, other: TrialRecord) -> bool:
-        assert one.value is not None
-        assert other.value is not None
-        if self.direction == "minimize":
-            return one.value < other.value
-        return one.value > other.value
 
 
 def record_of(study: Study) -> StudyRecord:

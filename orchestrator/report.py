@@ -85,14 +85,14 @@ def _best(report: Report, best: TrialRecord) -> Iterator[Text]:
 
 def _files(report: Report, best: TrialRecord) -> dict[str, str]:
     folder = report.folder.trial(best.number)
-    files = {"checkpoint": _near(folder.best) if folder.best.exists() else "removed"}
+    files = {"checkpoint": near(folder.best) if folder.best.exists() else "removed"}
     pictures = len(list(folder.pictures.glob("*.png")))
     if pictures:
-        files["pictures"] = f"{_near(folder.pictures)} ({pictures})"
+        files["pictures"] = f"{near(folder.pictures)} ({pictures})"
     return files
 
 
-def _near(path: Path) -> str:
+def near(path: Path) -> str:
     """`path` as short as it can be typed from here."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import select
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,7 @@ class Search:
     display: Display
     slots: list[Slot]
     total: int  # trials of the whole study
+    describe: Callable[[optuna.Trial], Mapping[str, Any]]  # what displays show of a trial
     tidy: Callable[[], None]  # after every trial: removes the checkpoints that are not kept
 
 
@@ -162,7 +163,10 @@ class Runner:
         self._running.append(running)
         log.info("trial %d: attempt %d launched", running.number, running.number_of_attempt)
         self._search.display.trial_started(
-            running.number, running.trial.params, running.number_of_attempt, slot.devices
+            running.number,
+            self._search.describe(running.trial),
+            running.number_of_attempt,
+            slot.devices,
         )
 
     def _plan(self, running: RunningTrial, slot: Slot) -> Plan:

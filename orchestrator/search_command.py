@@ -126,6 +126,7 @@ def _run_locked(opened: Opened, interrupts: Interrupts, console: Console) -> int
             display=display,
             slots=slots,
             total=trials_in_all(settings),
+            describe=lambda trial: trial.params,
             tidy=partial(keep_best, folder, study, settings.keep.best_trials),
         )
         return _search(search, interrupts, console)

@@ -176,7 +176,11 @@ def keep_best(folder: StudyFolder, study: optuna.Study, best_trials: int | None)
     """
     if best_trials is None:
         return
-    kept = {trial.number for trial in rank_trials(study)[:best_trials]}
+    drop_checkpoints(folder, study, {trial.number for trial in rank_trials(study)[:best_trials]})
+
+
+def drop_checkpoints(folder: StudyFolder, study: optuna.Study, kept: set[int]) -> None:
+    """Remove the checkpoints of ended trials, but for those whose numbers are `kept`."""
     for trial in study.get_trials(deepcopy=False):
         if trial.state.is_finished() and trial.number not in kept:
             for checkpoint in folder.trial(trial.number).path.rglob("*.pth"):

@@ -1,0 +1,46 @@
+"""What the dashboard's notes say of a confirmation, as Markdown."""
+
+from __future__ import annotations
+
+from orchestrator import words
+from orchestrator.confirmation.saved import Confirmation, Confirmed
+
+
+def confirmation_note(confirmation: Confirmation) -> str:
+    """A section with a row for every confirmed trial, the best mean first."""
+    percent = f"{100 * confirmation.level:.0f} %"
+    head = [
+        f"| trial | complete runs | mean `{confirmation.metric}` | {percent} interval | searched |",
+        "|---|---|---|---|---|",
+    ]
+    return "\n".join(
+        [
+            "### Trained again with fresh seeds",
+            "",
+            confirmation.verdict,
+            "",
+            *head,
+            *(_row(trial) for trial in confirmation.trials),
+            "",
+            "*Searched* is the value for which a trial was chosen. It is no part of the mean: the "
+            "best of many values is better than it will be again.",
+        ]
+    )
+
+
+def _row(trial: Confirmed) -> str:
+    cells = [
+        str(trial.trial),
+        f"{trial.count('complete')} of {trial.asked}",
+        words.number(trial.mean),
+        interval(trial),
+        words.number(trial.search_value),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def interval(trial: Confirmed) -> str:
+    """The interval of the mean; a dash where there is none."""
+    if trial.low is None or trial.high is None:
+        return "-"
+    return f"{words.number(trial.low)} to {words.number(trial.high)}"

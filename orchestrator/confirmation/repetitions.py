@@ -1,0 +1,112 @@
+"""The runs of a confirmation: trials of a study of their own, each a trial of the search again.
+
+A run is known by the trial that it repeats and its count among that trial's repetitions. Its seed
+depends on these two alone, so asking for more trials or more seeds later only adds runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from orchestrator.search_space import suggest
+from orchestrator.seeds import derive_seed
+from orchestrator.settings import Settings
+from orchestrator.settling import drop_checkpoints, rank_trials
+from orchestrator.trial_folder import StudyFolder
+
+_CONFIRMS, _REPETITION = "confirms", "repetition"  # the runs' user attributes
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """Which run it is."""
+
+    source: int  # the number of the trial that is trained again
+    count: int  # from 0
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> Repetition:
+        """What a run's user attributes say."""
+        return cls(int(attributes[_CONFIRMS]), int(attributes[_REPETITION]))
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        return {_CONFIRMS: self.source, _REPETITION: self.count}
+
+    def seed(self, study_seed: int) -> int:
+        """The seed of all training randomness of this run."""
+        return derive_seed(study_seed, "confirm", self.source, self.count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repetitions:
+    """Gives the runner the runs that are missing: every trial's first, every trial's second, …"""
+
+    study: optuna.Study  # of the confirmations
+    settings: Settings
+    defaults: Mapping[str, Any]  # of the family's recipe keys
+    sources: Mapping[int, FrozenTrial]  # of the search, the best first
+    seeds: int  # repetitions of each
+
+    def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
+        """The next missing run."""
+        run = self.missing()[0]
+        source = self.sources[run.source]
+        # In one transaction: a kill leaves either no run or one with all of its parameters, and
+        # with the ranges they were drawn from, which the search may have moved since.
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.RUNNING,
+                params=source.params,
+                distributions=source.distributions,
+                user_attrs=run.attributes,
+            )
+        )
+        return self.attach(self.study.get_trials(deepcopy=False)[-1])
+
+    def attach(self, frozen: FrozenTrial) -> tuple[optuna.Trial, dict[str, Any]]:
+        """A run that is in the study, and its recipe."""
+        trial = optuna.trial.Trial(self.study, frozen._trial_id)
+        return trial, suggest(trial, self.settings.search, self.settings.recipe, self.defaults)
+
+    def trial_seed(self, number: int) -> int:
+        """The seed of all training randomness of the run under `number`."""
+        frozen = self.study.get_trials(deepcopy=False)[number]
+        return Repetition.of(frozen.user_attrs).seed(self.settings.seed)
+
+    def missing(self) -> list[Repetition]:
+        """The runs that were asked for and have not begun, in the order of their turns."""
+        begun = {Repetition.of(trial.user_attrs) for trial in self._runs()}
+        return missing_runs(list(self.sources), self.seeds, begun)
+
+    @property
+    def total(self) -> int:
+        """All runs: the missing, and those there are, also of trials asked for earlier."""
+        return len(self._runs()) + len(self.missing())
+
+    def _runs(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+
+def missing_runs(sources: list[int], seeds: int, begun: set[Repetition]) -> list[Repetition]:
+    """The runs of `sources` that have not begun; first the first one of every source."""
+    wanted = [Repetition(source, count) for count in range(seeds) for source in sources]
+    return [run for run in wanted if run not in begun]
+
+
+def described(run: optuna.Trial) -> dict[str, Any]:
+    """What displays show of a run: which one it is, and its parameters."""
+    return {**Repetition.of(run.user_attrs).attributes, **run.params}
+
+
+def keep_best_of_each(folder: StudyFolder, study: optuna.Study) -> None:
+    """Remove the checkpoints of ended runs, but for the best run of every source."""
+    best: dict[int, int] = {}
+    for run in rank_trials(study):
+        best.setdefault(Repetition.of(run.user_attrs).source, run.number)
+    drop_checkpoints(folder, study, set(best.values()))
