@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.brain_cache import BrainCache, CachedVolume
+from data.brain_cache import BrainCache
 from data.brain_layout import Case, Split, count_folds, healthy_cases, lesion_cases, lesion_sets
 from data.brain_overlap import check_overlap
 from data.brain_phantoms import ensure_brain_phantoms
 from data.brain_settings import BrainSettings
+from data.brain_store import CachedVolume
 from orchestrator.errors import DataError
 
 __all__ = ["BrainSettings", "BrainSlices", "BrainVolume", "BrainVolumes", "available_folds"]

@@ -23,7 +23,7 @@ Shape = tuple[int, int, int]  # slices, rows, columns
 # Millimetres that a volume covers: the middle of a brain, as the published crop takes it.
 EXTENT = (100.0, 192.0, 192.0)
 # Half axes of a mean brain in millimetres: up, to the front, to the side.
-RADII = (66.0, 82.0, 67.0)
+RADII = (68.0, 86.0, 70.0)
 
 # Intensities of fluid, grey and white matter.
 TISSUES: dict[Mode, tuple[float, float, float]] = {"t1": (0.12, 0.52, 0.88), "t2": (1.0, 0.6, 0.4)}
@@ -49,7 +49,9 @@ def draw_brain(seed: int, subject: int, shape: Shape) -> Brain:
     depth = (1 - radius) * RADII[2]  # millimetres below the surface, nearly
     fluid, grey = _fluid_and_grey(rng, shape, depth, (z, y, x))
     mask = depth > 0
-    images = {mode: _image(rng, mode, fluid, grey, mask) for mode in TISSUES}
+    # The outermost voxels are partly membranes and bone, which are dark.
+    rim = np.sqrt(_inside(depth - 0.3))
+    images = {mode: _image(rng, mode, fluid, grey, rim) * mask for mode in TISSUES}
     sizes = tuple(length / count for length, count in zip(EXTENT, shape, strict=True))
     return Brain(images=images, mask=mask, voxel_size=(sizes[0], sizes[1], sizes[2]))
 
@@ -82,7 +84,7 @@ def _warped_grid(rng: Rng, shape: Shape) -> tuple[Field, Field, Field]:
     z, y, x = np.meshgrid(axes[0], -axes[1], -axes[2], indexing="ij")
     turn = rng.normal(0, 0.05)
     y, x = np.cos(turn) * y - np.sin(turn) * x, np.sin(turn) * y + np.cos(turn) * x
-    bent = [axis + 3.0 * smooth_noise(rng, shape, 50) for axis in (z, y, x)]
+    bent = [axis + 2.2 * smooth_noise(rng, shape, 50) for axis in (z, y, x)]
     return bent[0], bent[1], bent[2]
 
 
@@ -92,7 +94,7 @@ def _fluid_and_grey(
     """The shares of fluid and of grey matter in every voxel."""
     z, y, x = at
     # Furrows follow the zero lines of a noise: their distance is |noise| over its slope.
-    folds = np.abs(smooth_noise(rng, shape, 13)) * 5
+    folds = np.abs(smooth_noise(rng, shape, 8)) * 4
     furrow_depth = rng.uniform(11, 16)
     furrow = np.maximum(_inside(1.6 * (1 - depth / furrow_depth) - folds), _inside(1.2 - depth))
     ribbon = np.maximum(_inside(4.2 - depth), _inside(3.6 - folds) * _inside(furrow_depth - depth))
@@ -128,13 +130,13 @@ def _inside(millimetres: Lengths) -> Field:
     return (1 / (1 + np.exp(np.clip(-2.5 * millimetres, -30, 30)))).astype(np.float32)
 
 
-def _image(rng: Rng, mode: Mode, fluid: Field, grey: Field, mask: NDArray[np.bool_]) -> Field:
+def _image(rng: Rng, mode: Mode, fluid: Field, grey: Field, rim: Field) -> Field:
     levels = np.array(TISSUES[mode]) * rng.normal(1, 0.04, 3)
     shares = np.stack([fluid, grey, 1 - fluid - grey])
     image = np.tensordot(levels, shares, axes=1).astype(np.float32)
     image = image + 0.02 * smooth_noise(rng, fluid.shape, 9)  # tissue is not uniform
-    image *= 1 + 0.06 * smooth_noise(rng, fluid.shape, 90)  # nor is the coil's field
+    image *= rim * (1 + 0.06 * smooth_noise(rng, fluid.shape, 90))  # nor is the coil's field
     # Magnitude images have Rician noise.
     real, imaginary = rng.normal(0, 0.02, (2, *fluid.shape)).astype(np.float32)
-    image = np.hypot(image + real, imaginary) * mask
+    image = np.hypot(image + real, imaginary)
     return np.clip(image / 1.2, 0, 1).astype(np.float32)

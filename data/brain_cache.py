@@ -1,48 +1,44 @@
 """Preprocessed volumes on disk, made once for all ranks, trials and folds.
 
-A volume is a .npy file of records (image, mask, segmentation), so that one memory-map gives all
-three, and beside it a .json file with its check sum. Their name holds a digest of everything the
-volume depends on: its source files, as far as size and time of change tell, and the settings. So
-nothing is ever out of date; what is no longer asked for leaves when room is needed.
+A volume's file name holds a digest of everything the volume depends on: its source files, as far
+as size and time of change tell, and the settings. So nothing is ever out of date; what is no
+longer asked for leaves when room is needed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
-import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
 from data.brain_layout import Case
 from data.brain_settings import BrainSettings
+from data.brain_store import (
+    RECORD,
+    CachedVolume,
+    load_volume,
+    note_of,
+    remove_volume,
+    store_volume,
+)
+from data.cache_folder import user_cache
 from orchestrator.errors import DataError
 
+FOLDER = ".cache"  # in data.root
+LOG_SECONDS = 30.0  # between words on how far the preprocessing is
 VERSION = 1  # to be raised when preprocessing changes, so that older volumes are not taken
-RECORD = np.dtype([("image", "<f4"), ("mask", "?"), ("segmentation", "?")])
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CachedVolume:
-    """A volume in the cache, mapped and not read; all (Z, H, W)."""
-
-    records: NDArray[np.void]  # of dtype RECORD
-    voxel_size: tuple[float, float, float]  # millimetres between slices, rows and columns
-
-    @property
-    def brain_share(self) -> NDArray[np.float64]:
-        """The share of brain in every slice, (Z,)."""
-        return np.asarray(self.records["mask"].mean(axis=(1, 2)))
 
 
 class BrainCache:
@@ -50,8 +46,9 @@ class BrainCache:
 
     def __init__(self, settings: BrainSettings) -> None:
         self._settings = settings
-        self._folder = settings.cache_folder
-        self._open: dict[Path, CachedVolume] = {}
+        given = settings.cache_folder
+        self._folders = (given,) if given else (settings.root / FOLDER, user_cache())
+        self._open: dict[str, CachedVolume] = {}
 
     def prepare(self, cases: Sequence[Case]) -> None:
         """Have all these volumes in the cache.
@@ -62,20 +59,17 @@ class BrainCache:
         Raises:
             DataError: a volume cannot be read, or the cache cannot be written or is too small.
         """
-        missing = [case for case in cases if not self._is_there(case)]
+        missing = [case for case in cases if self._found(self._name(case)) is None]
         if not missing:
             return
+        folder = self._writable()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._make_room(cases, missing)
-            _log.info("preprocessing %d volumes into %s", len(missing), self._folder)
-            busy = [case for case in missing if not self._build(case, timeout=0)]
-            for case in busy:
-                self._build(case, timeout=-1)
+            self._make_room(folder, cases, missing)
+            self._build_all(folder, missing)
         except OSError as error:
             raise DataError(
-                f"{self._folder} cannot be written ({error.strerror or error}); free some space, "
-                "or name a folder of your own with data.cache"
+                f"{folder} cannot be written ({error.strerror or error}); free some space, or "
+                "name another folder with data.cache_folder"
             ) from error
 
     def volume(self, case: Case) -> CachedVolume:
@@ -86,71 +80,105 @@ class BrainCache:
         Raises:
             DataError: as from `prepare`.
         """
-        path = self._path(case)
-        if path not in self._open:
-            found = _load(path)
-            if found is None:
-                _log.warning("%s is missing or damaged; it is made anew", path)
-                path.unlink(missing_ok=True)
-                self.prepare([case])
-                found = _load(path)
-            if found is None:
-                raise DataError(f"{path} is damaged as soon as it is written; check the disk")
-            self._open[path] = found
-        return self._open[path]
+        name = self._name(case)
+        if name not in self._open:
+            self._open[name] = self._sound(name) or self._made_anew(case, name)
+        return self._open[name]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_settings": self._settings, "_folder": self._folder, "_open": {}}
+        return vars(self) | {"_open": {}}
 
-    def _is_there(self, case: Case) -> bool:
-        path = self._path(case)
-        return path.is_file() and path.with_suffix(".json").is_file()
-
-    def _path(self, case: Case) -> Path:
+    def _name(self, case: Case) -> str:
         chosen = self._settings.model_dump(mode="json", include={"crop", "size", "percentiles"})
         sources = [_identity(path) for path in (case.image, case.mask, case.segmentation)]
         text = json.dumps([VERSION, chosen, sources])
-        digest = hashlib.sha256(text.encode()).hexdigest()[:20]
-        return self._folder / f"{case.subject}-{digest}.npy"
+        return f"{case.subject}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npy"
 
-    def _build(self, case: Case, timeout: float) -> bool:
+    def _found(self, name: str) -> Path | None:
+        """The volume's file, which may be damaged; None if it is not there."""
+        paths = (folder / name for folder in self._folders)
+        return next((p for p in paths if p.is_file() and note_of(p).is_file()), None)
+
+    def _sound(self, name: str) -> CachedVolume | None:
+        path = self._found(name)
+        return None if path is None else load_volume(path)
+
+    def _made_anew(self, case: Case, name: str) -> CachedVolume:
+        path = self._found(name)
+        if path is not None:
+            _log.warning("%s is damaged and made anew", path)
+            remove_volume(path)
+        self.prepare([case])
+        volume = self._sound(name)
+        if volume is None:
+            raise DataError(
+                f"{self._found(name) or name} is damaged as soon as it is written; check the disk, "
+                "or name another folder with data.cache_folder"
+            )
+        return volume
+
+    def _writable(self) -> Path:
+        for folder in self._folders:
+            with contextlib.suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+                if os.access(folder, os.W_OK | os.X_OK):
+                    return folder
+        raise DataError(
+            f"{' and '.join(map(str, self._folders))} cannot be written to, expected room for "
+            "preprocessed volumes; name another folder with data.cache_folder"
+        )
+
+    def _build_all(self, folder: Path, cases: Sequence[Case]) -> None:
+        _log.info("preprocessing %d volumes into %s", len(cases), folder)
+        said = time.monotonic()
+        busy = []
+        for done, case in enumerate(cases, start=1):
+            if not self._build(folder, case, timeout=0):
+                busy.append(case)
+            if time.monotonic() - said > LOG_SECONDS:
+                said = time.monotonic()
+                _log.info("preprocessed %d of %d volumes", done - len(busy), len(cases))
+        for case in busy:
+            self._build(folder, case, timeout=-1)
+
+    def _build(self, folder: Path, case: Case, timeout: float) -> bool:
         """Make one volume unless it is there; False if another process still works on it."""
         from data.brain_preprocess import preprocess
 
-        path = self._path(case)
+        path = folder / self._name(case)
+        lock = FileLock(path.with_suffix(".lock"), timeout=timeout)
         try:
-            with FileLock(path.with_suffix(".lock"), timeout=timeout):
-                if not self._is_there(case):
+            with lock:
+                if self._found(path.name) is None:
                     volume = preprocess(case, self._settings)
                     records = np.empty(volume.image.shape, dtype=RECORD)
                     for name in RECORD.names or ():
                         records[name] = getattr(volume, name)
-                    _store(path, records, volume.voxel_size)
+                    store_volume(path, CachedVolume(records=records, voxel_size=volume.voxel_size))
+                # Whoever waited for it, or comes later, finds the volume.
+                path.with_suffix(".lock").unlink(missing_ok=True)
         except Timeout:
             return False
         return True
 
-    def _make_room(self, cases: Sequence[Case], missing: Sequence[Case]) -> None:
+    def _make_room(self, folder: Path, cases: Sequence[Case], missing: Sequence[Case]) -> None:
         """Remove what was used longest ago, until the missing volumes fit as well."""
         limit = self._settings.cache_gb * 1e9
-        rows, columns, slices = self._settings.size
-        each = rows * columns * slices * RECORD.itemsize
+        each = math.prod(self._settings.size) * RECORD.itemsize
         if len(cases) * each > limit:
             raise DataError(
                 f"data.cache_gb: found {self._settings.cache_gb:g}, but the {len(cases)} volumes "
                 f"of this split need {len(cases) * each / 1e9:.3g}; raise it"
             )
-        needed = {self._path(case) for case in cases}
-        others = [path for path in self._folder.glob("*.npy") if path not in needed]
-        others.sort(key=lambda path: path.stat().st_mtime)
-        excess = sum(path.stat().st_size for path in self._folder.glob("*.npy"))
-        excess += len(missing) * each - int(limit)
-        for path in others:
-            if excess <= 0:
-                break
-            excess -= path.stat().st_size
-            for one in (path.with_suffix(".json"), path, path.with_suffix(".lock")):
-                one.unlink(missing_ok=True)
+        needed = {self._name(case) for case in cases}
+        sizes = {path: path.stat() for path in folder.glob("*.npy")}
+        taken = sum(status.st_size for status in sizes.values()) + len(missing) * each
+        for path in sorted(sizes, key=lambda path: sizes[path].st_mtime):
+            if taken <= limit:
+                return
+            if path.name not in needed:
+                taken -= sizes[path].st_size
+                remove_volume(path)
 
 
 def _identity(path: Path | None) -> list[Any] | None:
@@ -165,46 +193,3 @@ def _identity(path: Path | None) -> list[Any] | None:
             "or delete the row"
         ) from error
     return [str(path.absolute()), status.st_size, status.st_mtime_ns]
-
-
-def _store(path: Path, records: NDArray[np.void], voxel_size: Sequence[float]) -> None:
-    def write_records(stream: BinaryIO) -> None:
-        np.lib.format.write_array(stream, records, allow_pickle=False)
-
-    _write_whole(path, write_records)
-    note = {"sha256": _check_sum(path), "voxel_size": list(voxel_size)}
-    _write_whole(path.with_suffix(".json"), lambda stream: stream.write(json.dumps(note).encode()))
-
-
-def _write_whole(path: Path, write: Any) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _load(path: Path) -> CachedVolume | None:
-    """The volume at `path`; None if it is not there whole."""
-    try:
-        note = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        if _check_sum(path) != note["sha256"]:
-            return None
-        records = np.load(path, mmap_mode="r", allow_pickle=False)
-        os.utime(path)  # used just now
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    sizes = note["voxel_size"]
-    return CachedVolume(records=records, voxel_size=(sizes[0], sizes[1], sizes[2]))
-
-
-def _check_sum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

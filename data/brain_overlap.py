@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
-from data.brain_layout import Mode, Split, healthy_cases, lesion_cases, lesion_csv, lesion_sets
+from data.brain_layout import (
+    SPLITS,
+    Case,
+    Split,
+    healthy_cases,
+    healthy_csv,
+    lesion_cases,
+    lesion_csv,
+    lesion_sets,
+)
 from data.brain_settings import BrainSettings
 from orchestrator.errors import DataError
 
 NAMES_SHOWN = 10
-LESION_SPLITS: tuple[Split, Split] = ("validation", "test")
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectList:
+    """Whom one csv file lists, and what for."""
+
+    name: str
+    role: Split
+    subjects: frozenset[str]
 
 
 def check_overlap(settings: BrainSettings) -> None:
     """Refuse splits that share subjects, or warn of them if `allow_overlap` is set.
 
-    All lists of the fold are compared: of healthy volumes to train on, to validate and to test
-    with, and of every set with lesions.
+    Compared are the fold's lists of healthy volumes to train, validate and test with, and those
+    of every set with lesions. A healthy and an ill volume of one subject in the same split are no
+    harm.
 
     Raises:
-        DataError: they share subjects, or a csv file is missing or malformed.
+        DataError: splits share subjects, or a csv file is missing or malformed.
     """
-    text = overlap_text(subjects_of_splits(settings))
+    text = overlap_text(subject_lists(settings))
     if text is None:
         return
     if not settings.allow_overlap:
@@ -38,39 +56,38 @@ def check_overlap(settings: BrainSettings) -> None:
     _log.warning("%s: %s; going on as data.allow_overlap is set", settings.root, text)
 
 
-def subjects_of_splits(settings: BrainSettings) -> dict[str, set[str]]:
-    """The subjects of every list of the fold.
+def subject_lists(settings: BrainSettings) -> list[SubjectList]:
+    """Who is in every list of the fold.
 
     Raises:
         DataError: a csv file is missing or malformed.
     """
-    root, mode = settings.root, settings.mode
-    lists = {
-        f"fold {settings.fold}'s training": _names(root, "train", settings.fold, mode),
-        f"fold {settings.fold}'s validation": _names(root, "validation", settings.fold, mode),
-        "test": _names(root, "test", settings.fold, mode),
-    }
-    for name in lesion_sets(root, settings.lesions):
-        for split in LESION_SPLITS:
-            if (root / "Data" / "splits" / lesion_csv(name, split)).is_file():
-                cases = lesion_cases(root, name, split, mode)
-                lists[f"{name}'s {split}"] = {case.subject for case in cases}
+    root, fold, mode = settings.root, settings.fold, settings.mode
+    lists = [
+        _list(healthy_csv(split, fold), split, healthy_cases(root, split, fold, mode))
+        for split in SPLITS
+    ]
+    for dataset in lesion_sets(root, settings.lesions):
+        for split in SPLITS[1:]:
+            name = lesion_csv(dataset, split)
+            if (root / "Data" / "splits" / name).is_file():
+                lists.append(_list(name, split, lesion_cases(root, dataset, split, mode)))
     return lists
 
 
-def overlap_text(lists: Mapping[str, set[str]]) -> str | None:
-    """Which lists share how many and which subjects; None if no two do."""
+def overlap_text(lists: Sequence[SubjectList]) -> str | None:
+    """Which lists of different splits share how many and which subjects; None if none do."""
     parts = []
     for one, other in combinations(lists, 2):
-        shared = lists[one] & lists[other]
-        if shared:
-            count = f"{len(shared)} subject{'s' if len(shared) > 1 else ''}"
-            parts.append(f"{count} in both the {one} and the {other} list ({_some(shared)})")
+        shared = one.subjects & other.subjects
+        if shared and one.role != other.role:
+            count = f"{len(shared)} subject{'s are' if len(shared) > 1 else ' is'}"
+            parts.append(f"{count} both in {one.name} and in {other.name} ({_some(shared)})")
     return "; ".join(parts) or None
 
 
-def _names(root: Path, split: Split, fold: int, mode: Mode) -> set[str]:
-    return {case.subject for case in healthy_cases(root, split, fold, mode)}
+def _list(name: str, role: Split, cases: Sequence[Case]) -> SubjectList:
+    return SubjectList(name=name, role=role, subjects=frozenset(case.subject for case in cases))
 
 
 def _some(names: Iterable[str]) -> str:

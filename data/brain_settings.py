@@ -47,11 +47,15 @@ class BrainSettings(BaseModel):
     allow_overlap: bool = Field(
         False, description="go on, with a warning, when splits share subjects"
     )
-    cache: Path | None = Field(
-        None, description="folder of the preprocessed volumes; `cache` in `root` if not given"
+    cache_folder: Path | None = Field(
+        None,
+        description="where preprocessed volumes are kept; if not given `.cache` in `root`, or the "
+        "user's cache folder where `root` may not be written to",
     )
     cache_gb: PositiveFloat = Field(
-        20.0, description="most gigabytes of preprocessed volumes to keep"
+        20.0,
+        description="the most that preprocessed volumes may take there, in GB; those not used for "
+        "the longest time make room",
     )
     generate: BrainPhantomSettings | None = Field(
         None, description="make a data set of phantoms here if `root` does not exist yet"
@@ -65,8 +69,3 @@ class BrainSettings(BaseModel):
                 "[1, 99]"
             )
         return self
-
-    @property
-    def cache_folder(self) -> Path:
-        """Where the preprocessed volumes are."""
-        return self.root / "cache" if self.cache is None else self.cache
