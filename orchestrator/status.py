@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.find_study import read_study
 from orchestrator.holder import Holder, live_holder
 from orchestrator.messages import Validated, read_events
@@ -71,12 +72,14 @@ def look_at(folder: StudyFolder) -> Status:
 def status_json(status: Status) -> dict[str, Any]:
     """The status in JSON's types; a number that is not finite is null."""
     record, holder = status.record, status.holder
+    confirmation = load_confirmation(status.folder)
     counts = record.counts
     return {
         "study_name": record.name,
         "n_trials": len(record.trials) - counts["waiting"],
         "counts": {state: counts[state] for state in ("complete", "pruned", "failed", "running")},
         "best": record.best and _best_json(status, record.best),
+        "confirmation": confirmation and confirmation.model_dump(mode="json"),
         "waiting": counts["waiting"],
         "budget": status.budget,
         "objective": status.metric,

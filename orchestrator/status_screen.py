@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator import words
+from orchestrator.confirmation.note import confirmed_lines
+from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.record import TrialRecord
 from orchestrator.status import Status
 
@@ -20,7 +22,7 @@ def print_status(console: Console, status: Status) -> None:
     """Show the counts, the best trial, and the latest trials with what became of them."""
     _say(console, _headline(status), style="bold")
     _say(console, _at_work(status))
-    for line in _best(status):
+    for line in [*_best(status), *confirmed_lines(load_confirmation(status.folder))]:
         _say(console, line)
     trials = status.record.trials
     if trials:

@@ -44,3 +44,17 @@ def interval(trial: Confirmed) -> str:
     if trial.low is None or trial.high is None:
         return "-"
     return f"{words.number(trial.low)} to {words.number(trial.high)}"
+
+
+def confirmed_lines(confirmation: Confirmation | None) -> list[str]:
+    """For `status`: the winner and whether it is luck; nothing where nothing was confirmed."""
+    winner = confirmation and confirmation.winner
+    if confirmation is None or winner is None:
+        return []
+    runs = words.counted(winner.count("complete"), "run")
+    reach = f" ({interval(winner)})" if winner.low is not None else ""
+    mean = f"mean {confirmation.metric} {words.number(winner.mean)}{reach}"
+    return [
+        f"Confirmed: trial {winner.trial}, {mean} over {runs} with fresh seeds",
+        f"  {confirmation.verdict}",
+    ]
