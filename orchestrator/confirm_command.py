@@ -48,6 +48,7 @@ from orchestrator.session import (
     held,
     logging_to,
     prepare,
+    refuse_confirmations,
     run_trials,
     track,
 )
@@ -82,6 +83,7 @@ def confirm_study(folder: StudyFolder, *, top: int, seeds: int, as_json: bool = 
             can no longer be used.
         StudyInUse: another process works on the study.
     """
+    refuse_confirmations(folder)
     _look_at(folder, top, seeds)  # what is wrong at once is said before anything is written
     try:
         with (

@@ -14,7 +14,6 @@ from rich.text import Text
 from orchestrator.asking import Asker
 from orchestrator.checks import check_at_once, trials_in_all
 from orchestrator.config import Asked, Layers, load_settings
-from orchestrator.errors import SettingsError
 from orchestrator.interrupts import Interrupts
 from orchestrator.launcher.local import LocalLauncher
 from orchestrator.live import make_display
@@ -32,6 +31,7 @@ from orchestrator.session import (
     held,
     logging_to,
     prepare,
+    refuse_confirmations,
     run_trials,
     track,
 )
@@ -67,7 +67,7 @@ def run_study(name: str, runs_dir: Path, asked: Asked, console: Console) -> int:
         StudyInUse: another orchestrator runs it.
     """
     folder = StudyFolder(runs_dir / check_study_name(name))
-    _refuse_confirmations(folder)
+    refuse_confirmations(folder)
     _open(folder, asked)
     try:
         with Interrupts() as interrupts, held(folder):
@@ -75,15 +75,6 @@ def run_study(name: str, runs_dir: Path, asked: Asked, console: Console) -> int:
             return _run_locked(_open(folder, asked), interrupts, console)
     except StoppedEarly:
         return INTERRUPTED
-
-
-def _refuse_confirmations(folder: StudyFolder) -> None:
-    confirmed = StudyFolder(folder.path.parent)
-    if confirmed.settings.exists() and confirmed.confirmations == folder:
-        raise SettingsError(
-            f"{folder.path} holds what `confirm` trained, and is not searched; type "
-            f"`confirm --study_name {confirmed.name}` to go on with it"
-        )
 
 
 def _open(folder: StudyFolder, asked: Asked) -> Opened:

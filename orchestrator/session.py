@@ -20,7 +20,7 @@ from orchestrator.checks import Checked, check_with_family
 from orchestrator.clock import Clock
 from orchestrator.config import Layers
 from orchestrator.devices import Slot, cpu_cores, cut_slots
-from orchestrator.errors import UserError
+from orchestrator.errors import SettingsError, UserError
 from orchestrator.interrupts import Interrupts
 from orchestrator.launcher.base import Launcher
 from orchestrator.live import Display
@@ -45,6 +45,21 @@ class Ended:
     interrupted: bool
     budget_spent: bool
     trouble: UserError | None  # what only the user can mend; every trial can be resumed
+
+
+def refuse_confirmations(folder: StudyFolder) -> None:
+    """Make sure that `folder` is not where the trials of another study are trained again.
+
+    Raises:
+        SettingsError: it is; names that study.
+    """
+    path = folder.path.absolute()
+    confirmed = StudyFolder(path.parent)
+    if confirmed.settings.exists() and confirmed.confirmations.path == path:
+        raise SettingsError(
+            f"{folder.path} holds trials of study {confirmed.name!r} that `confirm` trained again; "
+            f"only `confirm --study_name {confirmed.name}` adds to them"
+        )
 
 
 @contextlib.contextmanager

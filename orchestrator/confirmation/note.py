@@ -48,7 +48,7 @@ def interval(trial: Confirmed) -> str:
 
 def confirmed_lines(confirmation: Confirmation | None) -> list[str]:
     """For `status`: the winner and whether it is luck; nothing where nothing was confirmed."""
-    winner = confirmation and confirmation.winner
+    winner = confirmation.winner if confirmation else None
     if confirmation is None or winner is None:
         return []
     runs = words.counted(winner.count("complete"), "run")
