@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from models.blocks.anomaly.encoder import HEAD
 from orchestrator.errors import SettingsError
 
-LEAST_SHARE = 0.5  # of the encoder's tensors, its head aside, that a file must have
+# Of the encoder's tensors, its head aside, that a file must have. The next smaller ResNet has
+# half of them under the same names.
+LEAST_SHARE = 0.75
 FIRST_LAYER = "conv1.weight"
 NAMES_SHOWN = 5
 
@@ -45,7 +47,8 @@ def load_encoder(encoder: nn.Module, path: Path) -> Match:
     stays as it was.
 
     Raises:
-        SettingsError: the file cannot be read, or has not half of the encoder's tensors.
+        SettingsError: the file cannot be read, or has not three quarters of the encoder's
+            tensors.
     """
     found = read_tensors(path)
     own = encoder.state_dict()
@@ -55,7 +58,7 @@ def load_encoder(encoder: nn.Module, path: Path) -> Match:
     if fitting < LEAST_SHARE * len(body):
         raise SettingsError(
             f"recipe.encoder_weights_file: {path} has {fitting} of the encoder's {len(body)} "
-            f"tensors, expected half of them at least; it holds {_shown(list(found))}: give the "
+            f"tensors, expected three quarters of them at least; it holds {_shown(list(found))}: give the "
             "weights of the network that `encoder` names, or set `encoder` to theirs"
         )
     encoder.load_state_dict(match.fitting, strict=False)
