@@ -180,7 +180,7 @@ def _train(
     stack.callback(launcher.close)
     layers = Layers()
     layers.add(job.settings.model_dump(mode="json"), str(job.folder.settings))
-    slots, checked = prepare(settings, layers, launcher, interrupts, display)
+    slots, _ = prepare(settings, layers, launcher, interrupts, display)
     # The file comes first: a folder without it counts as one in which nothing has begun.
     write_study_file(folder, StudyFile(asked=Asked(), settings=settings))
     study = open_study(folder, None, settings.objective.direction)
@@ -189,7 +189,6 @@ def _train(
     runs = Repetitions(
         study=study,
         settings=settings,
-        defaults=checked.defaults,
         sources={number: trials[number] for number in job.numbers},
         seeds=job.seeds,
     )

@@ -13,7 +13,6 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator.search_space import suggest
 from orchestrator.seeds import derive_seed
 from orchestrator.settings import Settings
 from orchestrator.settling import drop_checkpoints, rank_trials
@@ -49,7 +48,6 @@ class Repetitions:
 
     study: optuna.Study  # of the confirmations
     settings: Settings
-    defaults: Mapping[str, Any]  # of the family's recipe keys
     sources: Mapping[int, FrozenTrial]  # of the search, the best first
     seeds: int  # repetitions of each
 
@@ -57,8 +55,7 @@ class Repetitions:
         """The next missing run."""
         run = self.missing()[0]
         source = self.sources[run.source]
-        # In one transaction: a kill leaves either no run or one with all of its parameters, and
-        # with the ranges they were drawn from, which the search may have moved since.
+        # In one transaction, so that a kill leaves no run or one with all of its parameters.
         self.study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.RUNNING,
@@ -72,7 +69,7 @@ class Repetitions:
     def attach(self, frozen: FrozenTrial) -> tuple[optuna.Trial, dict[str, Any]]:
         """A run that is in the study, and its recipe."""
         trial = optuna.trial.Trial(self.study, frozen._trial_id)
-        return trial, suggest(trial, self.settings.search, self.settings.recipe, self.defaults)
+        return trial, {**self.settings.recipe, **frozen.params}
 
     def trial_seed(self, number: int) -> int:
         """The seed of all training randomness of the run under `number`."""

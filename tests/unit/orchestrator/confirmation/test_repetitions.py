@@ -1,0 +1,120 @@
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from orchestrator.confirmation.repetitions import (
+    Repetition,
+    Repetitions,
+    described,
+    keep_best_of_each,
+    missing_runs,
+)
+from orchestrator.seeds import derive_seed
+from orchestrator.storage import open_study
+from orchestrator.trial_folder import StudyFolder
+from tests.searches import CONDITIONAL, SmallSearch, make_settings, objective
+
+SETTINGS = make_settings(CONDITIONAL, {"kind": "random"}, seed=4, recipe={"epochs": 2})
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """Trials over numbers, whole numbers, words and a key that only one word has."""
+    search = SmallSearch(tmp_path_factory.mktemp("runs"), SETTINGS)
+    search.run(6)
+    return search.trials()
+
+
+@pytest.fixture
+def repetitions(searched):
+    """Makes the source of runs anew, as every command does, on one study."""
+    study = optuna.create_study()
+
+    def make(numbers=(0, 1), seeds=2, study=study):
+        sources = {number: searched[number] for number in numbers}
+        return Repetitions(study=study, settings=SETTINGS, sources=sources, seeds=seeds)
+
+    return make
+
+
+def run_all(runs):
+    while runs.missing():
+        trial, recipe = runs.ask()
+        runs.study.tell(trial, objective(recipe))
+    return runs.study.get_trials(deepcopy=False)
+
+
+def test_a_run_has_the_parameters_of_its_trial_and_what_is_fixed(searched, repetitions):
+    runs = repetitions(numbers=range(6), seeds=1)
+    for source in searched:
+        trial, recipe = runs.ask()
+        assert recipe == {"epochs": 2, **source.params}
+        assert trial.params == source.params
+    assert {source.params["window"] for source in searched} > {"fourier"}
+
+
+def test_every_trial_gets_its_first_run_before_any_gets_its_second(repetitions):
+    trials = run_all(repetitions(numbers=(3, 1)))
+    told = [Repetition.of(trial.user_attrs) for trial in trials]
+    assert told == [Repetition(3, 0), Repetition(1, 0), Repetition(3, 1), Repetition(1, 1)]
+
+
+def test_seeds_differ_from_each_other_and_from_those_of_the_search(repetitions):
+    ours = [Repetition(source, count).seed(4) for source in range(50) for count in range(20)]
+    theirs = [derive_seed(4, "trial", number) for number in range(50)]
+    assert len(set(ours + theirs)) == len(ours) + len(theirs)
+    runs = repetitions()
+    run_all(runs)
+    assert [runs.trial_seed(number) for number in range(4)] == [
+        Repetition(source, count).seed(4) for count in range(2) for source in range(2)
+    ]
+
+
+def test_more_seeds_and_more_trials_add_runs_and_keep_the_others(repetitions):
+    before = [(t.params, t.user_attrs) for t in run_all(repetitions())]
+    more = repetitions(numbers=(0, 1, 2), seeds=3)
+    assert more.total == 9
+    after = [(t.params, t.user_attrs) for t in run_all(more)]
+    assert after[:4] == before
+    assert len(after) == 9
+
+
+def test_fewer_seeds_and_trials_train_nothing_and_take_nothing_away(repetitions):
+    run_all(repetitions())
+    fewer = repetitions(numbers=(1,), seeds=1)
+    assert fewer.missing() == []
+    assert fewer.total == 4
+
+
+def test_a_run_that_a_kill_left_is_taken_up_as_it_was(repetitions, tmp_path):
+    folder = StudyFolder(tmp_path)
+    trial, recipe = repetitions(study=open_study(folder, None, "minimize")).ask()
+    again = repetitions(study=open_study(folder, None, "minimize"))
+    (left,) = again.study.get_trials(states=(TrialState.RUNNING,))
+    attached, same = again.attach(left)
+    assert (attached.number, same) == (trial.number, recipe)
+    assert again.missing()[0] == Repetition(1, 0)
+    assert again.trial_seed(0) == Repetition(0, 0).seed(4)
+
+
+def test_displays_say_which_trial_a_run_repeats(repetitions):
+    trial, _ = repetitions(numbers=(2,)).ask()
+    assert described(trial) == {"confirms": 2, "repetition": 0, **trial.params}
+
+
+def test_what_has_begun_is_not_missing():
+    begun = {Repetition(7, 0), Repetition(3, 1)}
+    assert missing_runs([7, 3], 2, begun) == [Repetition(3, 0), Repetition(7, 1)]
+
+
+def test_only_the_best_run_of_every_trial_keeps_its_checkpoints(repetitions, tmp_path):
+    runs, folder = repetitions(seeds=3), StudyFolder(tmp_path)
+    for value in (3.0, 5.0, 2.0, 9.0, None):
+        trial, _ = runs.ask()
+        folder.trial(trial.number).path.mkdir()
+        folder.trial(trial.number).best.touch()
+        if value is not None:
+            runs.study.tell(trial, value)
+    keep_best_of_each(folder, runs.study)
+    kept = [run.number for run in folder.trials() if run.best.exists()]
+    assert kept == [1, 2, 4]  # the last one is still running
