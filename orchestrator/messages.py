@@ -58,6 +58,7 @@ class Plan(Message):
     pictures: int = 4  # samples drawn from the validation split at the end
     checkpoint_seconds: float = 300.0  # between checkpoints within an epoch
     checkpoint_epochs: int | None = None  # also keep every k-th epoch's
+    history_epochs: int = 5  # between two writings of the history
     hang_seconds: float = 1800.0  # without progress before a rank counts as hung
 
     @property

@@ -187,6 +187,7 @@ class Runner:
             pictures=settings.pictures,
             checkpoint_seconds=settings.limits.checkpoint_seconds,
             checkpoint_epochs=settings.keep.every_epochs,
+            history_epochs=settings.keep.history_epochs,
             hang_seconds=settings.limits.hang_seconds,
         )
 

@@ -180,12 +180,15 @@ class StorageSettings(Section):
 
 
 class Keep(Section):
-    """Which checkpoints stay on the disk."""
+    """What stays on the disk: checkpoints, histories."""
 
     best_trials: int | None = Field(
         None, ge=1, description="only the best k trials keep checkpoints; null keeps all"
     )
     every_epochs: int | None = Field(None, ge=1, description="also keep every k-th epoch's")
+    history_epochs: int = Field(
+        5, ge=1, description="epochs between two writings of history.csv and history.png"
+    )
 
 
 class Limits(Section):

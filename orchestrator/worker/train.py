@@ -9,6 +9,7 @@ from orchestrator.messages import Validated
 from orchestrator.worker.batches import epoch_order, epoch_steps, steps_per_epoch
 from orchestrator.worker.divergence import Divergence
 from orchestrator.worker.guard import Wishes
+from orchestrator.worker.history import read_history, write_history
 from orchestrator.worker.keeping import Keeper, resume
 from orchestrator.worker.learner import Learner
 from orchestrator.worker.loading import BatchLoader
@@ -51,13 +52,18 @@ class Training:
                 started = time.monotonic()
                 self._train_epoch()
                 self._validate_epoch(started)
+                if (self.learner.progress.epoch - 1) % self.trial.plan.history_epochs == 0:
+                    self._keep_history()
+            self._keep_history()
             draw_best(self.trial, self.teller)
             self.teller.finished(self.learner.progress)
         except StopAgreed:
             self.keeper.keep_last()
+            self._keep_history()
             self.teller.stopped(self.stop.reason, self.learner.progress)
             raise
         except Divergence as error:
+            self._keep_history()
             self.teller.diverged(error, self.learner.progress.epoch)
             raise
 
@@ -114,6 +120,12 @@ class Training:
         learner.losses.clear()
         self.keeper.keep_last()
         self.teller.validated(event)
+
+    def _keep_history(self) -> None:
+        trial = self.trial
+        if trial.group.first:
+            told = [e for e in read_history(trial.folder.events) if e.fold == trial.fold]
+            write_history(trial.place, told, trial.plan.objective.metric)
 
     def _judge(self, metrics: dict[str, float]) -> bool:
         """Whether these metrics are the best so far, on all ranks the same."""
