@@ -58,8 +58,9 @@ def load_encoder(encoder: nn.Module, path: Path) -> Match:
     if fitting < LEAST_SHARE * len(body):
         raise SettingsError(
             f"recipe.encoder_weights_file: {path} has {fitting} of the encoder's {len(body)} "
-            f"tensors, expected three quarters of them at least; it holds {_shown(list(found))}: give the "
-            "weights of the network that `encoder` names, or set `encoder` to theirs"
+            "tensors, expected three quarters of them at least; it holds "
+            f"{_shown(list(found))}: give the weights of the network that `encoder` names, or "
+            "set `encoder` to theirs"
         )
     encoder.load_state_dict(match.fitting, strict=False)
     _report(path, match, len(own))
