@@ -35,16 +35,20 @@ def read_history(events: Path) -> list[Validated]:
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
-def write_history(folder: RunFolder, validated: Sequence[Validated], objective: str = "") -> None:
+def write_history(
+    folder: RunFolder, validated: Sequence[Validated], objective: str = "", *, drawn: bool = True
+) -> None:
     """Write history.csv and history.png, each whole or not at all; nothing without an epoch.
 
     Args:
         folder: where both go.
         validated: the epochs, in order.
         objective: the metric that is drawn; the first one if it is not among the metrics.
+        drawn: whether history.png is wanted.
     """
     if validated:
         write_text(folder.history, _table(validated))
+    if validated and drawn:
         _draw(folder.history_curve, validated, objective)
 
 

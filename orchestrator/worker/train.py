@@ -125,7 +125,8 @@ class Training:
         trial = self.trial
         if trial.group.first:
             told = [e for e in read_history(trial.folder.events) if e.fold == trial.fold]
-            write_history(trial.place, told, trial.plan.objective.metric)
+            drawn = trial.plan.pictures > 0
+            write_history(trial.place, told, trial.plan.objective.metric, drawn=drawn)
 
     def _judge(self, metrics: dict[str, float]) -> bool:
         """Whether these metrics are the best so far, on all ranks the same."""
