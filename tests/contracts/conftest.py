@@ -1,0 +1,87 @@
+"""Every test of this folder runs over every family; their data and trainings are made once."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from orchestrator.messages import Validated
+from orchestrator.trial_folder import TrialFolder
+from tests.contracts.bench import Bench, alone, plan_trial
+from tests.contracts.cases import CASES, Case
+from tests.ranks import events, started
+
+TRAINING_SECONDS = 240.0
+PICTURES = 2
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training of a family's tiny preset, to its end."""
+
+    folder: TrialFolder
+
+    @property
+    def epochs(self) -> list[Validated]:
+        return events(self.folder, Validated)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Path:
+    """A folder that all processes of this test run have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder = folder / "contracts"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(params=CASES, ids=[case.name for case in CASES])
+def case(request, shared, monkeypatch) -> Case:
+    """The family under test, with its package installed if it is of one."""
+    chosen: Case = request.param
+    with FileLock(shared / "preset.lock"):
+        chosen.preset(shared)
+    if chosen.packaged:
+        monkeypatch.syspath_prepend(shared / "readme" / "packages")
+    return chosen
+
+
+@pytest.fixture
+def bench(case, shared, tmp_path) -> Bench:
+    """The family's tiny preset before its first step."""
+    with FileLock(shared / f"{case.name}.lock"):  # one process makes its data, the others wait
+        bench = Bench(plan_trial(case, shared, tmp_path), alone())
+        bench.family.dataset("train")
+    return bench
+
+
+@pytest.fixture
+def trained(case, shared) -> Trained:
+    """The tiny preset trained as a study would, by whichever test needs it first."""
+    place = shared / "trained" / case.name
+    with FileLock(shared / f"{case.name}.lock"):
+        ended = place / "exit_codes"
+        if not ended.exists():
+            _run(
+                plan_trial(case, shared, place, pictures=PICTURES, recipe={"loader_workers": 1}),
+                ended,
+            )
+        folder = TrialFolder(place / "trial_0")
+        assert ended.read_text() == "[0]", folder.rank_log(0).read_text()
+    return Trained(folder)
+
+
+def _run(folder: TrialFolder, ended: Path) -> None:
+    """Once, also where it fails: the next test would wait for the same in vain."""
+    deadline = time.monotonic() + TRAINING_SECONDS
+    with started(folder) as processes:
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+        ended.write_text(str([process.exitcode for process in processes]))
