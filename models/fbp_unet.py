@@ -18,7 +18,7 @@ from models.blocks import metrics
 from models.blocks.comparison import compare
 from models.blocks.fbp import fixed_window_fbp
 from models.blocks.image_loss import l1_ms_ssim
-from models.blocks.unet import Norm, pooled_unet, published_unet, small_unet
+from models.blocks.unet import Head, Norm, pooled_unet, published_unet, small_unet
 from models.blocks.window import InitialWindow
 from models.family import Batch, Direction, Family, FamilySettings, MapDataset, Picture, Split
 
@@ -31,7 +31,7 @@ class FbpUnetSettings(FamilySettings):
     architecture: Literal["published", "small", "custom"] = Field(
         "published",
         description="`published` has 30 928 129 parameters, `small` 610 673; `custom` is the "
-        "published form with the five keys below",
+        "published form with the four keys below",
     )
     base_width: int = Field(
         32, ge=1, le=256, description="channels at full resolution; each level has twice as many"
@@ -41,8 +41,10 @@ class FbpUnetSettings(FamilySettings):
         "full", description="channels that a level hands to its decoder"
     )
     norm: Norm = Field("none", description="normalisation after each convolution")
-    sigmoid: bool = Field(
-        True, description="squeeze the result into (0, 1); for every architecture"
+    head: Head = Field(
+        "sigmoid",
+        description="the result is a `sigmoid`, in (0, 1); `linear`; or `residual`, added to the "
+        "FBP; for every architecture",
     )
     window: InitialWindow = Field("hann", description="the FBP's window; `ones` is the ramp alone")
     frequency_scaling: float = Field(
@@ -89,13 +91,11 @@ class FbpUnet(Family[FbpUnetSettings, ReconstructionSettings]):
         """The U-Net with random weights."""
         settings = self.settings
         if settings.architecture == "published":
-            return published_unet(sigmoid=settings.sigmoid)
+            return published_unet(head=settings.head)
         if settings.architecture == "small":
-            return small_unet(sigmoid=settings.sigmoid)
+            return small_unet(head=settings.head)
         channels = tuple(settings.base_width * 2**level for level in range(settings.depth))
-        return pooled_unet(
-            channels, skip=settings.skip, norm=settings.norm, sigmoid=settings.sigmoid
-        )
+        return pooled_unet(channels, skip=settings.skip, norm=settings.norm, head=settings.head)
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The mean error per pixel, or the two terms of the mixed loss."""

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Norm = Literal["none", "batch", "group"]
+Head = Literal["sigmoid", "linear", "residual"]
 Skip = Literal["full"] | int  # channels that a level hands to its decoder; `full` is all of them
 
 PUBLISHED_CHANNELS = (64, 128, 256, 512, 1024)
@@ -33,11 +34,26 @@ class UNet(nn.Module):
     the result cut to size again.
     """
 
-    def __init__(self, down: Iterable[nn.Module], up: Iterable[UpLevel], head: nn.Module) -> None:
+    def __init__(
+        self, down: Iterable[nn.Module], up: Iterable[UpLevel], channels: int, head: Head
+    ) -> None:
+        """Assemble the levels, from the finest down and from the coarsest up.
+
+        Args:
+            down: maps the image to `channels` features, then each halves the last one's.
+            up: one fewer.
+            channels: of the last of `up`.
+            head: `sigmoid` squeezes the result into (0, 1), `linear` leaves it as it is,
+                `residual` adds it to the image, beginning with nothing (Jin et al. 2017).
+        """
         super().__init__()
         self.down = nn.ModuleList(down)
         self.up = nn.ModuleList(up)
+        self.last = nn.Conv2d(channels, 1, 1)
         self.head = head
+        if head == "residual":
+            nn.init.zeros_(self.last.weight)
+            nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 1, H, W) → (B, 1, H, W)."""
@@ -50,8 +66,10 @@ class UNet(nn.Module):
         kept.pop()
         for level in self.up:
             features = level(features, kept.pop())
-        result: Tensor = self.head(features)[..., :height, :width]
-        return result
+        result: Tensor = self.last(features)[..., :height, :width]
+        if self.head == "residual":
+            return image + result
+        return result.sigmoid() if self.head == "sigmoid" else result
 
 
 class UpLevel(nn.Module):
@@ -69,17 +87,17 @@ class UpLevel(nn.Module):
         return joined
 
 
-def published_unet(*, sigmoid: bool = True) -> UNet:
+def published_unet(*, head: Head = "sigmoid") -> UNet:
     """The published network: 30 928 129 parameters.
 
     Levels of 64-128-256-512-1024 channels with two 3×3 convolutions each, and transposed
     convolutions. At full resolution the decoder is the head itself, 1×1 convolutions of
     128 → 64 → 1 channels.
     """
-    return pooled_unet(PUBLISHED_CHANNELS, sigmoid=sigmoid, pointwise_top=True)
+    return pooled_unet(PUBLISHED_CHANNELS, head=head, pointwise_top=True)
 
 
-def small_unet(*, sigmoid: bool = True) -> UNet:
+def small_unet(*, head: Head = "sigmoid") -> UNet:
     """The small network: 610 673 parameters.
 
     Strided convolutions on the way down, bilinear doubling on the way up, skips of 4 channels,
@@ -103,7 +121,7 @@ def small_unet(*, sigmoid: bool = True) -> UNet:
         )
         for finer, coarser in reversed(list(pairwise(SMALL_CHANNELS)))
     ]
-    return UNet(down, up, _head(SMALL_CHANNELS[0], sigmoid))
+    return UNet(down, up, SMALL_CHANNELS[0], head)
 
 
 def pooled_unet(
@@ -111,7 +129,7 @@ def pooled_unet(
     *,
     skip: Skip = "full",
     norm: Norm = "none",
-    sigmoid: bool = True,
+    head: Head = "sigmoid",
     pointwise_top: bool = False,
 ) -> UNet:
     """The published form with other measures: max pooling, ReLU, transposed convolutions.
@@ -120,7 +138,7 @@ def pooled_unet(
         channels: of each level, the finest first.
         skip: how many channels a level hands to its decoder, through a 1×1 convolution.
         norm: after every 3×3 convolution.
-        sigmoid: whether the result is squeezed into (0, 1).
+        head: what becomes of the last features, see `UNet`.
         pointwise_top: a 1×1 convolution in place of the finest decoder's two 3×3 ones.
     """
     down = [_double(1, channels[0], norm)]
@@ -137,7 +155,7 @@ def pooled_unet(
                 _pointwise(joined, finer, norm) if pointwise else _double(joined, finer, norm),
             )
         )
-    return UNet(down, reversed(up), _head(channels[0], sigmoid))
+    return UNet(down, reversed(up), channels[0], head)
 
 
 def _padded(image: Tensor, multiple: int) -> Tensor:
@@ -174,8 +192,3 @@ def _normalisation(norm: Norm, channels: int) -> list[nn.Module]:
     if norm == "group":
         return [nn.GroupNorm(math.gcd(channels, MOST_GROUPS), channels)]
     assert_never(norm)
-
-
-def _head(channels: int, sigmoid: bool) -> nn.Module:
-    convolution = nn.Conv2d(channels, 1, 1)
-    return nn.Sequential(convolution, nn.Sigmoid()) if sigmoid else convolution

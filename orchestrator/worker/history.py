@@ -1,6 +1,6 @@
 """A training's history for people: a table for a spreadsheet, and its curves.
 
-Made anew from the events after every epoch, so that it is whole after any kill.
+Each writing makes it anew from all the training's events, so that it is whole after any kill.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -105,11 +104,10 @@ def _draw_metric(axes: Axes, validated: Sequence[Validated], objective: str) -> 
     epochs = [event.epoch for event in validated]
     values = [event.metrics.get(name, math.nan) for event in validated]
     axes.plot(epochs, values, marker=".", color="tab:green")
-    best: list[Any] = [event for event in validated if event.best][-1:]
-    for event in best:
-        axes.plot(event.epoch, event.metrics[name], "o", color="tab:red", label="best")
-        axes.legend([f"best: {event.metrics[name]:.5g} at epoch {event.epoch}"], fontsize=8)
-        axes.get_legend()
+    for event in [event for event in validated if event.best][-1:]:
+        label = f"best: {event.metrics[name]:.5g} at epoch {event.epoch}"
+        axes.plot(event.epoch, event.metrics[name], "o", color="tab:red", label=label)
+        axes.legend(fontsize=8)
     _scale(axes, values)
     axes.set_ylabel(f"validation {name}")
     axes.set_xlabel("epoch")
