@@ -131,6 +131,32 @@ def visualize(
 
 
 @app.command()
+def evaluate(
+    study_name: StudyName,
+    trial: Trial = "best",
+    split: Annotated[str, typer.Option("--split", help="val or test.")] = "test",
+    tune_postprocessing: Annotated[
+        int | None,
+        typer.Option(
+            "--tune_postprocessing",
+            min=1,
+            help="Search thresholds, filters and time steps in so many trials on the validation "
+            "split first, without training; for anomaly detection.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda:0, …")] = "cpu",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Judge a trial's best checkpoint case by case, with pictures of the best and the worst."""
+    from orchestrator.evaluate_command import evaluate_trial
+
+    folder = _folder(study_name, runs_dir)
+    evaluate_trial(
+        folder, trial, split=split, device=device, tune_postprocessing=tune_postprocessing
+    )
+
+
+@app.command()
 def export(
     study_name: StudyName,
     out: Annotated[Path, typer.Option("--out", help="The folder to make.")],

@@ -153,6 +153,11 @@ class TrialFolder(RunFolder):
         return self.path / f"evaluation_{split}.csv"
 
     @property
+    def postprocessing(self) -> Path:
+        """What tuning the evaluation's post-processing tried, a line for every trial of it."""
+        return self.path / "postprocessing.csv"
+
+    @property
     def residuals(self) -> Path:
         """What `evaluate` keeps so as not to run the model again; may be deleted."""
         return self.path / "residuals"
