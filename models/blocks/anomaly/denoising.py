@@ -50,6 +50,14 @@ class DenoisingFamily(AnomalyFamily[P], Generic[P]):
         return (self.settings.test_timestep,)
 
     @property
+    def candidate_timesteps(self) -> tuple[tuple[int, ...], ...]:
+        """From a fifth to three quarters of the steps, alone or in threes."""
+        steps = self.settings.steps
+        alone = [steps // 5, steps // 4, 3 * steps // 8, steps // 2, 5 * steps // 8, 3 * steps // 4]
+        together = (alone[1], alone[3], alone[5]), (alone[2], alone[3], alone[4])
+        return tuple(dict.fromkeys([self.timesteps, *((step,) for step in alone), *together]))
+
+    @property
     def validation_timesteps(self) -> tuple[int, ...]:
         """Where epochs and trials are compared, whatever time steps are meant for the test."""
         return (self.settings.steps // 2,)
