@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -36,6 +37,28 @@ Detectors = Annotated[
         "--detectors", help="Detector cells. [default: as fine as the image; 513 for 362]"
     ),
 ]
+
+
+class Modality(StrEnum):
+    """A contrast of brain MRI."""
+
+    t1 = "t1"
+    t2 = "t2"
+
+
+class BrainMask(StrEnum):
+    """How to find a brain."""
+
+    auto = "auto"
+    nonzero = "nonzero"
+    threshold = "threshold"
+
+
+class Lesions(StrEnum):
+    """What to put into brains that are not trained on."""
+
+    none = "none"
+    synthetic = "synthetic"
 
 
 @app.command()
@@ -161,6 +184,130 @@ def phantoms(
         display.say(_next_command(out))
 
 
+@app.command()
+def brain(
+    source: Annotated[
+        Path,
+        typer.Option("--source", help="A brain volume (.nii, .nii.gz), or a folder of such files."),
+    ],
+    out: Out,
+    modality: Annotated[
+        Modality | None,
+        typer.Option("--modality", help="Contrast to take. [default: what the files' names say]"),
+    ] = None,
+    mask_method: Annotated[
+        BrainMask,
+        typer.Option(
+            "--mask_method",
+            help="How to find the brain where there is no NAME_mask file: `nonzero` for volumes "
+            "stripped of the skull before, `threshold` for whole heads, `auto` looks which it is.",
+        ),
+    ] = BrainMask.auto,
+    split: Annotated[
+        tuple[float, float, float],
+        typer.Option("--split", metavar="TRAIN VALIDATION TEST", help="Shares of subjects."),
+    ] = (0.7, 0.1, 0.2),
+    folds: Annotated[
+        int,
+        typer.Option("--folds", help="Training and validation lists, for cross-validation."),
+    ] = 1,
+    variants: Annotated[
+        int | None,
+        typer.Option(
+            "--variants",
+            help="Random variants of each volume: poses, shapes, fields and contrasts. "
+            "[default: 1, or as many as make 24 where subjects are too few to be split]",
+        ),
+    ] = None,
+    lesions: Annotated[
+        Lesions,
+        typer.Option(
+            "--lesions",
+            help="`synthetic` paints labelled lesions into volumes that are not trained on, so "
+            "that finding them can be measured.",
+        ),
+    ] = Lesions.none,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn brain MRI volumes into the brain-MRI layout of the anomaly families.
+
+    Volumes are turned upright, resampled to 1 mm, stripped of the skull and cropped to the brain.
+    A subject is the file's name up to its contrast, as in SUBJECT_t2.nii.gz; SUBJECT_mask and
+    SUBJECT_seg files beside it are its brain mask and the segmentation of its lesions. The split
+    is by subject; where those are too few, random variants of them stand in, loudly.
+    """
+    from data.brain_plan import BrainPrepareSettings
+    from data.brain_prepare import prepare_brain
+    from data.console import Display
+
+    settings = _checked(
+        BrainPrepareSettings,
+        source=source,
+        out=out,
+        modality=modality and modality.value,
+        mask_method=mask_method.value,
+        split=split,
+        folds=folds,
+        variants=variants,
+        lesions=lesions.value,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    with Display(things="volumes") as display:
+        contrast = prepare_brain(settings, display.say, display.step)
+        if lesions is Lesions.none:
+            display.say("Without lesions nothing can be found in it: see --lesions synthetic.")
+        display.say(_next_command(out, "ddpm2d", f"data.mode={contrast}"))
+
+
+@app.command("brain_phantoms")
+def brain_phantoms(
+    out: Out,
+    shape: Annotated[
+        tuple[int, int, int],
+        typer.Option("--shape", metavar="ROWS COLUMNS SLICES", help="Voxels of a volume."),
+    ] = (64, 64, 24),
+    train: Annotated[int, typer.Option("--train", help="Volumes to train on, per fold.")] = 12,
+    validation: Annotated[
+        int, typer.Option("--validation", help="Volumes to validate on, per fold.")
+    ] = 4,
+    test: Annotated[int, typer.Option("--test", help="Healthy volumes to test on.")] = 4,
+    lesions: Annotated[
+        int,
+        typer.Option("--lesions", help="Volumes with lesions to validate, and as many to test on."),
+    ] = 4,
+    folds: Annotated[int, typer.Option("--folds", help="Training and validation lists.")] = 2,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make random brains in T1 and T2, some with lesions, in the brain-MRI layout.
+
+    The same options make the same volumes everywhere. A volume is the middle 192 × 192 × 100 mm
+    of a brain, whatever its shape: 192 192 100 is the published size.
+    """
+    from data.brain_destination import check_brain_destination
+    from data.brain_phantoms import BrainPhantomSettings, generate_brain_phantoms
+    from data.console import Display
+
+    settings = _checked(
+        BrainPhantomSettings,
+        shape=shape,
+        train=train,
+        validation=validation,
+        test=test,
+        lesions=lesions,
+        folds=folds,
+        seed=seed,
+    )
+    check_brain_destination(out, overwrite=overwrite)
+    with Display(things="volumes") as display:
+        if not generate_brain_phantoms(out, settings, overwrite=overwrite, progress=display.step):
+            raise DataError(f"{out} was made by another process in the meantime; look there")
+        sizes = [f"data.crop={list(shape)}", f"data.size={[one // 2 for one in shape]}"]
+        display.say(_next_command(out, "ddpm2d_tiny", *sizes))
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -179,11 +326,11 @@ def _checked(model: type[Model], **values: object) -> Model:
         raise SettingsError(option + reason) from error
 
 
-def _next_command(out: Path) -> str:
-    return (
-        f"Wrote {out}. To search on it:\n"
-        f"  ./run_study.sh --study_name NAME --preset fbp_window --set data.root={out}"
-    )
+def _next_command(out: Path, preset: str = "fbp_window", *also: str) -> str:
+    settings = [f"data.root={out}", *(setting.replace(" ", "") for setting in also)]
+    words = " ".join(f"--set {setting}" for setting in settings)
+    command = f"./run_study.sh --study_name NAME --preset {preset} {words}"
+    return f"Wrote {out}. To search on it:\n  {command}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

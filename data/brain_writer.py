@@ -15,6 +15,7 @@ from data.brain_layout import (
     AVAILABLE_T2,
     COLUMNS,
     HEALTHY_FOLDER,
+    HEALTHY_SET,
     Mode,
     Split,
     healthy_csv,
@@ -30,7 +31,7 @@ class BrainWriter:
     """Fills a folder with one data set; a volume at a time, then the lists of who is where."""
 
     folder: Path
-    _rows: dict[str, Row] = field(default_factory=dict)  # by subject
+    _rows: dict[tuple[str, str], Row] = field(default_factory=dict)  # by set and subject
     _t2: set[str] = field(default_factory=set)
 
     def healthy(
@@ -41,7 +42,8 @@ class BrainWriter:
         voxel_size: Millimetres,
     ) -> None:
         """Write a healthy subject's images and mask, all (Z, H, W)."""
-        self._write(subject, HEALTHY_FOLDER, images, {"mask": mask}, voxel_size)
+        row = self._write(subject, HEALTHY_FOLDER, images, {"mask": mask}, voxel_size)
+        self._rows[HEALTHY_SET, subject] = row
 
     def lesions(
         self,
@@ -54,15 +56,16 @@ class BrainWriter:
     ) -> None:
         """Write a subject with lesions, all (Z, H, W)."""
         labels = {"mask": mask, "seg": segmentation}
-        self._write(subject, f"Test/{dataset}", images, labels, voxel_size)
+        row = self._write(subject, f"Test/{dataset}", images, labels, voxel_size)
+        self._rows[dataset, subject] = row
 
     def healthy_list(self, split: Split, fold: int, subjects: Sequence[str]) -> None:
         """Say who is in a healthy split; the volumes must have been written."""
-        self._list(healthy_csv(split, fold), subjects)
+        self._list(healthy_csv(split, fold), HEALTHY_SET, subjects)
 
     def lesion_list(self, dataset: str, split: Split, subjects: Sequence[str]) -> None:
         """Say who is in a split of a set with lesions."""
-        self._list(lesion_csv(dataset, split), subjects)
+        self._list(lesion_csv(dataset, split), dataset, subjects)
 
     def finish(self) -> None:
         """Write the list of subjects with a T2 volume."""
@@ -75,7 +78,7 @@ class BrainWriter:
         images: Mapping[Mode, NDArray[np.float32]],
         labels: Mapping[str, NDArray[np.bool_]],
         voxel_size: Millimetres,
-    ) -> None:
+    ) -> Row:
         shown = "t1" if "t1" in images else "t2"  # the contrast that the csv files name
         paths = {}
         volumes: list[tuple[str, NDArray[Any]]] = [*images.items(), *labels.items()]
@@ -86,7 +89,7 @@ class BrainWriter:
             write_upright(path, values, voxel_size)
         if "t2" in images:
             self._t2.add(f"{subject}_t2.nii.gz")
-        self._rows[subject] = {
+        return {
             "img_name": f"{subject}_{shown}.nii.gz",
             "label": str(int("seg" in labels)),
             "img_path": paths[shown],
@@ -94,8 +97,8 @@ class BrainWriter:
             "seg_path": paths.get("seg", ""),
         }
 
-    def _list(self, name: str, subjects: Sequence[str]) -> None:
-        rows = [self._rows[subject] for subject in subjects]
+    def _list(self, name: str, dataset: str, subjects: Sequence[str]) -> None:
+        rows = [self._rows[dataset, subject] for subject in subjects]
         cells = (
             [str(number), *(row.get(column, "") for column in COLUMNS)]
             for number, row in enumerate(rows)

@@ -22,7 +22,8 @@ SECONDS_BETWEEN_LINES = 10.0
 class Display:
     """Says lines and shows how far the work is; use it as a context."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, things: str = "images") -> None:
+        self._things = things
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
         self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
@@ -44,17 +45,17 @@ class Display:
         self._console.print(text, markup=False)
 
     def step(self, done: int, total: int) -> None:
-        """Show that `done` of `total` images are there."""
+        """Show that `done` of `total` things are there."""
         if self._console.is_terminal:
             self._move_bar(done, total)
         elif time.monotonic() >= self._next_line or done == total:
             self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
-            self.say(f"{done} of {total} images")
+            self.say(f"{done} of {total} {self._things}")
 
     def _move_bar(self, done: int, total: int) -> None:
         if self._bar is None:
             self._bar = Progress(
-                TextColumn("simulating"),
+                TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
@@ -62,5 +63,5 @@ class Display:
                 console=self._console,
             )
             self._bar.start()
-            self._bar.add_task("images", total=total)
+            self._bar.add_task(self._things, total=total)
         self._bar.update(self._bar.task_ids[0], completed=done)
