@@ -159,7 +159,7 @@ def run_trials(search: Search, interrupts: Interrupts) -> Ended:
     except UserError as error:
         trouble = error
     except (optuna.exceptions.StorageInternalError, OSError) as error:
-        trouble = _disk_trouble(error, search.folder)
+        trouble = disk_trouble(error, search.folder)
         if trouble is None:
             raise
     search.display.close()
@@ -170,7 +170,7 @@ def run_trials(search: Search, interrupts: Interrupts) -> Ended:
     )
 
 
-def _disk_trouble(error: Exception, folder: StudyFolder) -> UserError | None:
+def disk_trouble(error: Exception, folder: StudyFolder) -> UserError | None:
     """A sentence for a disk that is full or cannot be written; None for anything else."""
     cause: BaseException | None = error
     while cause is not None:

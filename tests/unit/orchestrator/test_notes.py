@@ -3,6 +3,7 @@ import pytest
 from optuna.artifacts import get_all_artifact_meta
 from optuna_dashboard import get_note, save_note
 
+from orchestrator.confirmation.saved import Confirmation, save_confirmation
 from orchestrator.messages import Ending
 from orchestrator.notes import annotate_study, annotate_trial
 from orchestrator.settings import Settings
@@ -140,3 +141,21 @@ def test_the_studys_note_says_what_it_is_and_how_to_go_on(made):
     assert "`fbp_window` for the highest `psnr` in 30 trials" in note
     assert "12 trials" not in note
     assert f"--study_name made --runs_dir {made.folder.path.parent}" in note
+
+
+def test_the_studys_note_tells_what_was_confirmed_and_still_does_after_the_next_run(made):
+    known = Confirmation(
+        study="made",
+        metric="psnr",
+        direction="maximize",
+        level=0.95,
+        finished=True,
+        trials=[],
+        verdict="Trial 7 is ahead of trial 3.",
+    )
+    annotate_study(made.study, made.folder, settings())
+    assert "fresh seeds" not in get_note(made.study)
+    save_confirmation(made.folder, known)
+    for _ in range(2):
+        annotate_study(made.study, made.folder, settings())
+        assert get_note(made.study).count("Trial 7 is ahead of trial 3.") == 1
