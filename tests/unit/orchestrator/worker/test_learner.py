@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from models.family import Family
 from orchestrator.messages import load_plan
 from orchestrator.worker.checkpoint import digest
 from orchestrator.worker.group import Group
@@ -76,6 +77,17 @@ def test_the_optimiser_is_the_recipes(tmp_path, recipe, expected):
     name, options = expected
     assert type(optimizer).__name__ == name
     assert {key: optimizer.defaults[key] for key in options} == options
+
+
+def test_weights_that_a_family_starts_from_are_trained_and_averaged(tmp_path, monkeypatch):
+    def start_from_ones(self, model):
+        for parameter in model.parameters():
+            torch.nn.init.ones_(parameter)
+
+    monkeypatch.setattr(Family, "initialize", start_from_ones)
+    _, learner = trial_and_learner(tmp_path)
+    for model in (learner.model, learner.average.model):
+        assert all((parameter == 1).all() for parameter in model.parameters())
 
 
 def test_frozen_parameters_are_left_out(tmp_path):
