@@ -116,3 +116,38 @@ def nifti():
 @pytest.fixture
 def dicom():
     return write_dicom
+
+
+BRAIN_SIZES = {"crop": (32, 32, 16), "size": (16, 16, 8)}
+
+
+@pytest.fixture(scope="session")
+def made_brains(tmp_path_factory):
+    """A small set of phantom brains in the brain-MRI layout; not to be changed."""
+    from data.brain_phantoms import BrainPhantomSettings, generate_brain_phantoms
+
+    root = tmp_path_factory.mktemp("brains") / "set"
+    settings = BrainPhantomSettings(
+        shape=(32, 32, 16), train=3, validation=2, test=2, lesions=2, folds=2
+    )
+    generate_brain_phantoms(root, settings)
+    return root
+
+
+@pytest.fixture
+def brains(made_brains, tmp_path):
+    """A copy of it that a test may change."""
+    import shutil
+
+    return Path(shutil.copytree(made_brains, tmp_path / "brains"))
+
+
+@pytest.fixture
+def brain_settings(brains):
+    """Makes settings that read the copy at half its resolution."""
+    from data.brain_settings import BrainSettings
+
+    def make(**changes):
+        return BrainSettings(**({"root": brains, **BRAIN_SIZES} | changes))
+
+    return make
