@@ -64,7 +64,6 @@ def evaluate_trial(
             save_table(folder.postprocessing, tuned.trials)
         name = _SPLITS[split] + ("_tuned" if tuned else "")
         pictures = folder.pictures / f"evaluation_{name}"
-        _remove_pictures(pictures)
         parameters = tuned.parameters if tuned else None
         reports = [
             {
@@ -73,10 +72,12 @@ def evaluate_trial(
             }
             for run in runs
         ]
+    drawn = [path for report in reports for path in report["pictures"]]
+    _remove_others(pictures, drawn)
     found = _evaluation(folder, plan, _SPLITS[split], reports, tuned)
     save_cases(folder.cases(name), reports)
     save_evaluation(folder, name, found)
-    print_evaluation(console, folder, name, found, [p for r in reports for p in r["pictures"]])
+    print_evaluation(console, folder, name, found, drawn)
 
 
 def runs_of(folder: TrialFolder, plan: Plan) -> list[Run]:
@@ -157,7 +158,8 @@ def _evaluation(
     return found | {"notes": notes, "groups": groups, "folds": folds}
 
 
-def _remove_pictures(folder: Path) -> None:
-    """Those of an earlier evaluation, which may have been of other cases."""
+def _remove_others(folder: Path, drawn: Sequence[str]) -> None:
+    """The pictures of an earlier evaluation, which may have been of other cases."""
     for path in folder.glob("*.png"):
-        path.unlink()
+        if str(path.absolute()) not in drawn:
+            path.unlink()
