@@ -47,9 +47,10 @@ def simplex_noise(
     """
     x, y = _points(seeds, height, width, octaves, frequency)
     keys = hashed(seeds, LATTICE_STREAM, octaves).to(torch.int32)[..., None, None]
-    amplitudes = persistence ** torch.arange(octaves, device=seeds.device)
-    variance = _octave_variance() * float(amplitudes.square().sum())
-    amplitudes = amplitudes / math.sqrt(variance)
+    powers = [persistence ** (2 * octave) for octave in range(octaves)]
+    # In Python, as a sum on a GPU would have to be waited for.
+    first = 1 / math.sqrt(_octave_variance() * sum(powers))
+    amplitudes = first * persistence ** torch.arange(octaves, device=seeds.device)
     # No einsum: under autocast it would round the noise.
     return (_octave_noise(x, y, keys) * amplitudes[:, None, None]).sum(dim=1, keepdim=True)
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from pydantic import ValidationError
 from torch import nn
 
@@ -10,6 +11,9 @@ from models.blocks.diffusion.hashing import derived
 from models.ddpm2d_patched import Ddpm2dPatched, Ddpm2dPatchedSettings
 from models.family import load_family
 from orchestrator.errors import SettingsError
+from orchestrator.recipe import split_recipe
+
+ROOT = Path(__file__).resolve().parents[3]
 
 SIDE, BATCH = 24, 6
 TINY = {"width": 8, "channel_multipliers": [1, 2], "residual_blocks": 1, "noise_frequency": 8}
@@ -232,3 +236,28 @@ def test_every_metric_and_a_picture_come_out_for_every_sample(batch):
     assert found.keys() == made.metrics.keys()
     assert all(values.shape == (BATCH,) and values.isfinite().all() for values in found.values())
     assert len({picture.name for picture in pictures}) == BATCH
+
+
+@pytest.mark.parametrize("preset", ["ddpm2d_patched", "ddpm2d_patched_tiny"])
+def test_what_a_preset_tries_first_is_a_recipe_within_its_search(preset):
+    study = yaml.safe_load((ROOT / "studies" / f"{preset}.yml").read_text())
+    assert study["enqueue"]
+    for first in study["enqueue"]:
+        _, own = split_recipe(study["recipe"] | first)
+        Ddpm2dPatchedSettings(**own)
+        for name, value in first.items():
+            space = study["search"][name]
+            if "choices" in space:
+                assert value in space["choices"]
+            else:
+                assert space["low"] <= value <= space["high"]
+
+
+def test_the_full_preset_tries_the_published_recipes_first():
+    study = yaml.safe_load((ROOT / "studies" / "ddpm2d_patched.yml").read_text())
+    published, masked = (
+        Ddpm2dPatchedSettings(**split_recipe(study["recipe"] | first)[1])
+        for first in study["enqueue"]
+    )
+    assert published == Ddpm2dPatchedSettings()
+    assert masked == Ddpm2dPatchedSettings(masking="frequency")
