@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -105,6 +106,9 @@ def _request(
     parameters: Mapping[str, Any] | None,
 ) -> Request:
     own = Path(store) / opened.sha256[:16]
+    for other in Path(store).glob("*"):
+        if other != own:  # of a checkpoint that this one has replaced
+            shutil.rmtree(other, ignore_errors=True)
     return Request(split=split, store=own, tell=tell, parameters=parameters or {})
 
 

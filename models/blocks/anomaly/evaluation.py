@@ -67,6 +67,7 @@ class _Judge:
     def __init__(self, family: AnomalyFamily[Any], model: nn.Module, request: Request) -> None:
         self._family = family
         self._request = request
+        self._volumes: dict[tuple[HeldOut, Kind], BrainVolumes] = {}
         self.reconstructions = Reconstructions(family, model, request.store)
         width = self.lesions("validation")[0].image.shape[-1]
         self.defaults = published(family.timesteps, width)
@@ -75,7 +76,10 @@ class _Judge:
         )
 
     def volumes(self, split: HeldOut, kind: Kind) -> BrainVolumes:
-        return BrainVolumes(self._family.data, split, kind)
+        """A split's volumes; the lists are read once."""
+        if (split, kind) not in self._volumes:
+            self._volumes[split, kind] = BrainVolumes(self._family.data, split, kind)
+        return self._volumes[split, kind]
 
     def lesions(self, split: HeldOut) -> BrainVolumes:
         """The split's volumes with lesions.
@@ -160,7 +164,7 @@ class _Judge:
 
     def _pictures(
         self,
-        lesions: Sequence[BrainVolume] | BrainVolumes,
+        lesions: BrainVolumes,
         cases: Sequence[Case],
         detector: Detector,
         threshold: float,

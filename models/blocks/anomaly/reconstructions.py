@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,10 @@ class Reconstructions:
         Raises:
             DataError: the model gives NaN or infinity.
         """
-        total = np.zeros(volume.image.shape, np.float64)
-        for step in timesteps:
-            total += self._at(volume, step)
-        mean: Volume = (total / len(timesteps)).astype(np.float32)
-        return mean
-
-    def missing(self, volume: BrainVolume, timesteps: Sequence[int]) -> int:
-        """How many of them the model would have to make."""
-        return sum(not self._path(volume, step).exists() for step in timesteps)
+        return averaged(self._at(volume, step) for step in timesteps)
 
     def _at(self, volume: BrainVolume, step: int) -> Volume:
-        path = self._path(volume, step)
+        path = reconstruction_file(self._store, step, volume_key(volume))
         kept = load_array(path, volume.image.shape)
         if kept is not None:
             return kept
@@ -60,9 +52,6 @@ class Reconstructions:
             )
         save_array(path, made)
         return made
-
-    def _path(self, volume: BrainVolume, step: int) -> Path:
-        return self._store / f"t{step:04d}" / f"{volume_key(volume)}.npy"
 
     @torch.no_grad()
     def _make(self, volume: BrainVolume, step: int) -> Volume:
@@ -81,6 +70,16 @@ class Reconstructions:
             )
             made[chosen] = result[:, 0].float().cpu().numpy()
         return made
+
+
+def averaged(reconstructions: Iterable[Volume]) -> Volume:
+    """Their mean, (Z, H, W) float32."""
+    return np.mean(list(reconstructions), axis=0, dtype=np.float64).astype(np.float32)
+
+
+def reconstruction_file(store: Path, step: int, key: str) -> Path:
+    """Where the reconstruction of the volume with this key from a time step is."""
+    return store / f"t{step:04d}" / f"{key}.npy"
 
 
 def slice_seeds(name: str, count: int) -> Tensor:

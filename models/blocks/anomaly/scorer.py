@@ -20,9 +20,14 @@ from numpy.typing import NDArray
 from models.blocks.anomaly.components import component_table, dice_without_small
 from models.blocks.anomaly.parameters import Parameters, spelled
 from models.blocks.anomaly.postprocess import Mask, Volume, eroded, filtered_residual
-from models.blocks.anomaly.reconstructions import load_array, save_array
+from models.blocks.anomaly.reconstructions import (
+    averaged,
+    load_array,
+    reconstruction_file,
+    save_array,
+)
 from models.blocks.anomaly.threshold import Sorted, Values, find_threshold
-from models.blocks.anomaly.tuning import case_file, residual_file
+from models.blocks.anomaly.tuning import case_file
 
 T = TypeVar("T")
 
@@ -65,7 +70,7 @@ class Bench:
         self._lesions: list[str] = task["lesions"]
         self._healthy: list[str] = task["healthy"]
         self._defaults: dict[str, Any] = task["defaults"]
-        self._truths = _each(self._truth, self._lesions)
+        self._truths: list[Mask] = _each(lambda key: self._case("truth", key), self._lesions)
         self._lesion_voxels = [int(truth.sum()) for truth in self._truths]
         self._digest = _digest(self._lesions + self._healthy, self._truths)
 
@@ -110,17 +115,27 @@ class Bench:
 
     def _anomaly(self, parameters: Parameters, key: str) -> Volume:
         path = self._filtered / _filtering_name(parameters) / f"{key}.npy"
-        mask = self._mask(key)
+        mask = self._case("mask", key)
         kept = load_array(path, mask.shape)
         if kept is not None:
             return kept
-        residual = np.load(residual_file(self._store, parameters.timesteps, key), mmap_mode="r")
-        made = filtered_residual(residual, mask, parameters.filtering)
+        made = filtered_residual(
+            self._residual(parameters.timesteps, key), mask, parameters.filtering
+        )
         save_array(path, made)
         return made
 
+    def _residual(self, timesteps: Sequence[int], key: str) -> Volume:
+        """|x − x̂|, (Z, H, W)."""
+        reconstructions = (
+            np.load(reconstruction_file(self._store, step, key), mmap_mode="r")
+            for step in timesteps
+        )
+        difference: Volume = np.abs(self._case("image", key) - averaged(reconstructions))
+        return difference
+
     def _inside(self, parameters: Parameters, key: str) -> Values:
-        return self._anomaly(parameters, key)[eroded(self._mask(key), parameters.erosion)]
+        return self._anomaly(parameters, key)[eroded(self._case("mask", key), parameters.erosion)]
 
     def trim(self, limit: int = KEPT_BYTES) -> None:
         """Remove the filtered residuals that were made first, beyond `limit` bytes of them."""
@@ -136,11 +151,8 @@ class Bench:
     def _filtered(self) -> Path:
         return self._store / "filtered"
 
-    def _mask(self, key: str) -> Mask:
-        return np.asarray(np.load(case_file(self._store, "mask", key)))
-
-    def _truth(self, key: str) -> Mask:
-        return np.asarray(np.load(case_file(self._store, "truth", key)))
+    def _case(self, name: str, key: str) -> NDArray[Any]:
+        return np.asarray(np.load(case_file(self._store, name, key)))
 
 
 def _digest(keys: Sequence[str], truths: Sequence[Mask]) -> str:

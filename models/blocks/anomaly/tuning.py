@@ -10,12 +10,7 @@ import numpy as np
 
 from data.brain import BrainVolume
 from models.blocks.anomaly.family import AnomalyFamily
-from models.blocks.anomaly.parameters import (
-    Parameters,
-    spelled,
-    tuning_defaults,
-    tuning_space,
-)
+from models.blocks.anomaly.parameters import Parameters, tuning_defaults, tuning_space
 from models.blocks.anomaly.reconstructions import (
     Reconstructions,
     load_array,
@@ -67,16 +62,17 @@ class _Layout:
         self._candidates = candidates
 
     def lay_out(self, volume: BrainVolume) -> str:
-        """Keep the residual for each set of time steps; the volume's file stem."""
+        """Reconstruct a volume from every time step, and keep what else scores need; its key."""
         self.width = volume.image.shape[-1]
         key = volume_key(volume)
-        for timesteps in self._candidates:
-            self._request.tell(f"residuals of {volume.name} at t = {spelled(timesteps)}")
-            path = residual_file(self._request.store, timesteps, key)
-            if load_array(path, volume.image.shape) is None:
-                healthy = self._reconstructions.of(volume, timesteps)
-                save_array(path, np.abs(volume.image - healthy))
-        for name, array in (("mask", volume.mask), ("truth", volume.segmentation)):
+        for step in sorted({step for timesteps in self._candidates for step in timesteps}):
+            self._request.tell(f"reconstructing {volume.name} from time step {step}")
+            self._reconstructions.of(volume, [step])
+        for name, array in (
+            ("image", volume.image),
+            ("mask", volume.mask),
+            ("truth", volume.segmentation),
+        ):
             path = case_file(self._request.store, name, key)
             kept = load_array(path, array.shape)
             if kept is None or not np.array_equal(kept, array):
@@ -84,11 +80,6 @@ class _Layout:
         return key
 
 
-def residual_file(store: Path, timesteps: Iterable[int], key: str) -> Path:
-    """Where a volume's |x − x̂| is, (Z, H, W) float32."""
-    return store / f"residual_{spelled(tuple(timesteps))}" / f"{key}.npy"
-
-
 def case_file(store: Path, name: str, key: str) -> Path:
-    """Where a volume's `mask` or `truth` is, (Z, H, W) bool."""
+    """Where a volume's `image`, `mask` or `truth` is, each (Z, H, W)."""
     return store / name / f"{key}.npy"

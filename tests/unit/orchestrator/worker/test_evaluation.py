@@ -30,6 +30,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(trial, place):
+    (place / "store" / "of_an_older_checkpoint" / "t0500").mkdir(parents=True)
     return judge(
         checkpoint=str(trial.best),
         split="test",
@@ -64,6 +65,10 @@ def test_best_median_and_worst_are_drawn(report):
         f"fold1_{rank}_{case['name']}.png" for rank, case in chosen.items()
     ]
     assert all(Path(path).stat().st_size > 1000 for path in report["pictures"])
+
+
+def test_what_was_kept_of_an_older_checkpoint_goes(report, place):
+    assert not list((place / "store").iterdir())
 
 
 def test_how_far_it_is_can_be_read_meanwhile(report, place):
