@@ -38,7 +38,7 @@ def l1_ms_ssim(result: Tensor, target: Tensor) -> dict[str, Tensor]:
 def ms_ssim(result: Tensor, target: Tensor) -> Tensor:
     """Multi-scale structural similarity at data range 1, images clamped to [0, 1]; (B,).
 
-    Five scales from 161 pixels on; a smaller image has as many as it has room for, their weights
+    Five scales from 176 pixels on; a smaller image has as many as it has room for, their weights
     scaled to sum 1. A sample that is not finite scores NaN.
 
     Source: Wang et al., "Multi-scale structural similarity for image quality assessment",

@@ -39,7 +39,7 @@ GOALS = {
             "depth": 2,
             "skip": "full",
             "norm": "batch",
-            "sigmoid": False,
+            "head": "residual",
         },
     ),
     "readme_file": Goal(reaches=0.035, gain=0.1, recipe={"learning_rate": 0.01}),
