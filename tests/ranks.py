@@ -63,7 +63,9 @@ def started(trial: TrialFolder, *, ranks: int = 1):
             process.join()
 
 
-def talk_together(function, rendezvous: Path, *, ranks: int) -> dict[int, Any]:
+def talk_together(
+    function, rendezvous: Path, *, ranks: int, patience: float = PATIENCE
+) -> dict[int, Any]:
     """The answers by rank that `function(rendezvous, rank, queue)` puts as (rank, answer)."""
     context = fork_server()
     queue = context.Queue()
@@ -73,9 +75,9 @@ def talk_together(function, rendezvous: Path, *, ranks: int) -> dict[int, Any]:
     for process in processes:
         process.start()
     try:
-        answers = dict(queue.get(timeout=PATIENCE) for _ in processes)
+        answers = dict(queue.get(timeout=patience) for _ in processes)
         for process in processes:
-            process.join(PATIENCE)
+            process.join(patience)
     finally:
         for process in processes:
             process.kill()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -14,6 +16,8 @@ from orchestrator.asking import Asker
 from orchestrator.settings import Settings
 from orchestrator.storage import open_study
 from orchestrator.trial_folder import StudyFolder
+
+Direction = Literal["minimize", "maximize"]
 
 NUMBERS = {
     "x": {"low": -1.0, "high": 1.0},
@@ -56,6 +60,9 @@ class SmallSearch:
     def __post_init__(self) -> None:
         self.folder = StudyFolder(self.runs / "small")
         self.folder.path.mkdir(parents=True, exist_ok=True)
+        if not self.folder.database.exists():
+            blank = _blank_study(self.folder.name, self.settings.objective.direction)
+            self.folder.database.write_bytes(blank)
         self.restart()
 
     def restart(self) -> None:
@@ -103,6 +110,17 @@ class SmallSearch:
             return self.asker.ask()
         finally:
             self.study._storage.set_trial_param = store
+
+
+@functools.cache
+def _blank_study(name: str, direction: Direction) -> bytes:
+    """The database of a study without trials: making the tables anew takes most of a second."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = StudyFolder(Path(place) / name)
+        folder.path.mkdir()
+        study = open_study(folder, None, direction)
+        study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+        return folder.database.read_bytes()
 
 
 def objective(recipe: dict[str, Any]) -> float:

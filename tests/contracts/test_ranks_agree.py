@@ -28,7 +28,7 @@ def test_two_ranks_find_the_gradient_of_one(case, bench, shared, tmp_path):
     pair = plan_trial(case, shared, tmp_path / "pair", ranks=2, recipe=_batch(GLOBAL_BATCH // 2))
     single = plan_trial(case, shared, tmp_path / "single", recipe=_batch(GLOBAL_BATCH))
     expected = _gradients(single, alone())
-    answers = talk_together(_answer, pair.path, ranks=2)
+    answers = talk_together(_answer, pair.path, ranks=2, patience=200)
     for found in answers.values():
         assert len(found) == len(expected) == 2
         for of_two, of_one in zip(found, expected, strict=True):
@@ -41,7 +41,7 @@ def _batch(size: int) -> dict[str, int]:
 
 
 def _answer(folder: Path, rank: int, queue) -> None:
-    group = join(devices=["cpu", "cpu"], rank=rank, rendezvous=folder / "meeting", patience=60)
+    group = join(devices=["cpu", "cpu"], rank=rank, rendezvous=folder / "meeting", patience=200)
     gradients = _gradients(TrialFolder(folder), group)
     queue.put((rank, gradients))
     group.leave()

@@ -76,16 +76,17 @@ def test_a_kill_while_it_is_created_leaves_it_whole_or_not_at_all(folder):
     opened(StudyFolder(folder.path)).ask()
     whole = time.monotonic() - start
     left = []
-    for seed in range(40):
+    kills = 20
+    for kill in range(kills):
         for file in folder.path.iterdir():
-            if seed % 2 == 0 or not file.name.startswith("."):
+            if kill % 2 == 0 or not file.name.startswith("."):
                 file.unlink()  # every other time leave what a kill left half done
         child = os.fork()
         if child == 0:
             with contextlib.suppress(BaseException):
                 opened(folder)
             os._exit(0)
-        time.sleep(random.Random(seed).uniform(0.0, whole))
+        time.sleep(whole * (kill + random.Random(kill).random()) / kills)  # at all stages of it
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         left.append(folder.database.exists())
