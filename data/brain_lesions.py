@@ -1,7 +1,7 @@
 """Labelled synthetic lesions, so that an overlap with a segmentation can be measured.
 
-A lesion is a bent ellipsoid wholly within the brain whose tissue goes over, across a soft edge,
-to one brighter or darker value, with some of its texture left. Small ones are the most frequent.
+A lesion is a bumpy ellipsoid within the brain whose tissue goes over, across a soft edge, to one
+brighter or darker value, with some of its texture left. Small ones are the most frequent.
 In T2 four of five are bright, in T1 four of five dark, as oedema, gliosis and most tumours are.
 A lesion's segmentation is where more than half of the way to that value is gone.
 """
@@ -25,7 +25,7 @@ USUAL = 0.8
 MOST_LESIONS = 3
 RADII = (3.0, 18.0)  # millimetres
 SMALLEST = 3.5  # voxels, so that something is left at half the resolution
-EDGE = 1.5  # millimetres over which a lesion fades
+EDGES = (1.0, 4.0)  # millimetres over which a lesion fades
 TEXTURE_LEFT = 0.3
 
 
@@ -62,7 +62,7 @@ def add_lesions(
 def _target(rng: Rng, brain: NDArray[np.float32], bright: bool) -> float:
     """A value near the bright or the dark end of what the brain has."""
     low, high = np.percentile(brain, [2, 98])
-    place = rng.uniform(0.85, 1.05) if bright else rng.uniform(0.0, 0.2)
+    place = rng.uniform(0.7, 1.05) if bright else rng.uniform(0.0, 0.35)
     return float(low + place * (high - low))
 
 
@@ -74,7 +74,8 @@ def _lesion(
     # Evenly drawn logarithms: as many of 3 to 6 mm as of 6 to 12.
     radius = float(np.exp(rng.uniform(*np.log(RADII))))
     radius = max(min(radius, 0.6 * deepest), SMALLEST * float(np.prod(voxel_size)) ** (1 / 3))
-    allowed = np.argwhere(depth >= min(radius * 0.8 + EDGE, deepest))
+    edge = rng.uniform(*EDGES)
+    allowed = np.argwhere(depth >= min(radius * 0.8 + edge, deepest))
     centre = allowed[rng.integers(len(allowed))]
     radii = radius * rng.uniform(0.7, 1.2, 3)
     axes = [
@@ -86,7 +87,7 @@ def _lesion(
     y, x = np.cos(turn) * y - np.sin(turn) * x, np.sin(turn) * y + np.cos(turn) * x
     distance = np.sqrt((z / radii[0]) ** 2 + (y / radii[1]) ** 2 + (x / radii[2]) ** 2)
     bumps = _bumps(rng, (z, y, x), radius)
-    share = 1 / (1 + np.exp(np.clip((distance - 1 - bumps) * 4 * radius / EDGE, -30, 30)))
+    share = 1 / (1 + np.exp(np.clip((distance - 1 - bumps) * 4 * radius / edge, -30, 30)))
     share[tuple(centre)] = 1.0
     return share.astype(np.float32)
 
