@@ -5,6 +5,12 @@ from __future__ import annotations
 from orchestrator import words
 from orchestrator.confirmation.saved import Confirmation, Confirmed
 
+EXPLANATION = (
+    "`searched` is the value for which a trial was chosen; the best of many values is better than",
+    "it will be again, so it is no part of the mean. The interval is over seeds alone: it says",
+    "nothing of how the value would vary with other validation data.",
+)
+
 
 def confirmation_note(confirmation: Confirmation) -> str:
     """A section with a row for every confirmed trial, the best mean first."""
@@ -22,8 +28,7 @@ def confirmation_note(confirmation: Confirmation) -> str:
             *head,
             *(_row(trial) for trial in confirmation.trials),
             "",
-            "*Searched* is the value for which a trial was chosen. It is no part of the mean: the "
-            "best of many values is better than it will be again.",
+            " ".join(EXPLANATION),
         ]
     )
 
