@@ -10,7 +10,7 @@ from rich.text import Text
 
 from orchestrator import words
 from orchestrator.commands import commands_on
-from orchestrator.confirmation.note import interval
+from orchestrator.confirmation.note import EXPLANATION, interval
 from orchestrator.confirmation.saved import Confirmation, Confirmed
 from orchestrator.report import near
 from orchestrator.trial_folder import StudyFolder
@@ -26,10 +26,8 @@ def print_confirmation(
     console.print(_table(confirmation))
     _say(console, "")
     _say(console, confirmation.verdict, style="bold green" if confirmation.winner else "bold red")
-    _say(
-        console, "`searched` is the value for which a trial was chosen. The best of many values is"
-    )
-    _say(console, "better than it will be again, so it is no part of the mean.")
+    for line in EXPLANATION:
+        _say(console, line, style="dim")
     console.print()
     for line in _files_and_commands(folder, confirmation, interrupted):
         _say(console, line)

@@ -87,6 +87,7 @@ def test_the_dashboards_note_has_a_row_for_every_trial(known):
     assert "| 3 | 1 of 4 | 31.5 | - | 33.1 |" in note
     assert "95 % interval" in note
     assert "Trial 7 is ahead." in note
+    assert "over seeds alone" in note
 
 
 def test_status_is_told_of_the_winner_and_of_nothing_where_there_is_none(known):
