@@ -8,9 +8,12 @@ Baur et al., "Autoencoders for unsupervised anomaly segmentation in brain MR ima
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
+
+from models.blocks.anomaly.median_kernel import median_lines
 
 Volume = NDArray[np.float32]  # (Z, H, W)
 Mask = NDArray[np.bool_]  # (Z, H, W)
@@ -18,7 +21,6 @@ Mask = NDArray[np.bool_]  # (Z, H, W)
 _PUBLISHED_WIDTH_PER_EROSION = 25  # pixels of a slice's width
 _IN_PLANE = ndimage.generate_binary_structure(2, 1)[np.newaxis]  # (1, 3, 3): a cross
 ALL_NEIGHBOURS = ndimage.generate_binary_structure(3, 3)  # 26 of them
-_WINDOWS_AT_ONCE = 20_000  # so that the copies of all windows take some megabytes
 
 
 class Filtering(BaseModel):
@@ -59,8 +61,7 @@ def eroded(mask: Mask, iterations: int) -> Mask:
 def masked_median(volume: Volume, mask: Mask, size: int) -> Volume:
     """The cubic median filter of `volume · mask`, which must not be negative; edges reflect.
 
-    It equals scipy.ndimage.median_filter in a fraction of the time, because a window of mostly
-    zeros needs no sorting.
+    It equals scipy.ndimage.median_filter in a fraction of the time.
     """
     if size % 2 == 0:
         raise ValueError(f"the median of {size}³ values is not one of them; the edge must be odd")
@@ -91,31 +92,13 @@ def _median_in_box(
     half = size // 2
     outer = tuple(slice(part.start, part.stop + 2 * half) for part in box)
     # NumPy's "symmetric" is what SciPy, whose default the published protocol uses, calls "reflect".
-    values = np.pad(np.where(mask, volume, np.float32(0)), half, mode="symmetric")[outer]
-    inside = np.pad(mask, half, mode="symmetric")[outer]
-    middle = size**3 // 2
-    worth = np.argwhere(_window_sums(inside, size) > middle)
-    windows = np.lib.stride_tricks.sliding_window_view(values, (size, size, size))
-    found = np.zeros(windows.shape[:3], np.float32)
-    for start in range(0, len(worth), _WINDOWS_AT_ONCE):
-        z, y, x = worth[start : start + _WINDOWS_AT_ONCE].T
-        chosen = windows[z, y, x].reshape(len(z), -1)
-        chosen.partition(middle, axis=1)
-        found[z, y, x] = chosen[:, middle]
+    masked = np.where(mask, volume, np.float32(0))
+    padded = np.ascontiguousarray(np.pad(masked, half, mode="symmetric")[outer])
+    lines = np.pad(mask.any(axis=2), half, mode="symmetric")[outer[:2]]
+    wanted = sliding_window_view(lines, (size, size)).any(axis=(2, 3))
+    found = np.zeros([part.stop - part.start for part in box], np.float32)
+    median_lines(padded.view(np.int32), wanted, size, found.view(np.int32))
     return found
-
-
-def _window_sums(inside: Mask, size: int) -> NDArray[np.int64]:
-    """How many voxels of each window are inside."""
-    sums = inside.astype(np.int64)
-    for axis in range(3):
-        running = np.cumsum(sums, axis=axis)
-        first = np.zeros_like(np.take(running, [0], axis=axis))
-        running = np.concatenate([first, running], axis=axis)
-        count = running.shape[axis]
-        upper = np.take(running, range(size, count), axis=axis)
-        sums = upper - np.take(running, range(count - size), axis=axis)
-    return sums
 
 
 def _around(mask: Mask, margin: int) -> tuple[slice, slice, slice]:

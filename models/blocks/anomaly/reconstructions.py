@@ -74,7 +74,8 @@ class Reconstructions:
 
 def averaged(reconstructions: Iterable[Volume]) -> Volume:
     """Their mean, (Z, H, W) float32."""
-    return np.mean(list(reconstructions), axis=0, dtype=np.float64).astype(np.float32)
+    mean: NDArray[np.float64] = np.mean(list(reconstructions), axis=0, dtype=np.float64)
+    return mean.astype(np.float32)
 
 
 def reconstruction_file(store: Path, step: int, key: str) -> Path:

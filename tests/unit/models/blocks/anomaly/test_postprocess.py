@@ -51,6 +51,15 @@ def test_the_median_in_a_mask_is_scipys_of_the_masked_volume(residual, size, rad
     assert np.array_equal(masked_median(residual, mask, size), expected)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e6])
+def test_the_median_is_exact_at_any_scale_and_among_equals(residual, scale):
+    values = (np.round(residual, 1) * np.float32(scale)).astype(np.float32)
+    values[::2] *= np.float32(1.0001)  # as near as to fall into one bin
+    mask = ball(values.shape, 0.45)
+    expected = ndimage.median_filter(values * mask, size=5)
+    assert np.array_equal(masked_median(values, mask, 5), expected)
+
+
 def test_the_median_of_an_empty_mask_is_zero(residual):
     assert not masked_median(residual, np.zeros(residual.shape, bool), 5).any()
 
