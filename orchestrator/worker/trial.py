@@ -103,7 +103,8 @@ def open_split(family: Family[Any, Any], split: Split) -> MapDataset:
 
 def limit_threads(threads: int) -> None:
     """Keep this process's numerical libraries to its share of the cores."""
-    torch.set_num_threads(threads)
     numba = sys.modules.get("numba")  # only where the family brought it
     if numba is not None:
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    # Last, because numba's first word sets OpenMP, which is torch's too, to every core.
+    torch.set_num_threads(threads)
