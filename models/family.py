@@ -90,6 +90,15 @@ class Family(ABC, Generic[S, D]):
         self.settings = settings
         self.data = data
 
+    def check(self) -> None:
+        """Refuse what only a look at other files than the data can refuse.
+
+        It is called before a study starts, so that a wrong path does not begin one.
+
+        Raises:
+            SettingsError: its sentence begins with the key, as in `recipe.weights_file: …`.
+        """
+
     @abstractmethod
     def dataset(self, split: Split) -> MapDataset:
         """The split's samples; opening it checks every file's header.

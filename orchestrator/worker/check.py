@@ -123,7 +123,7 @@ def _objective_problems(family: type[Family[Any, Any]], objective: dict[str, Any
 def _data_problem(error: UserError) -> Problem:
     """The problem under the key that the error's sentence begins with."""
     key, colon, problem = str(error).partition(": ")
-    if colon and re.fullmatch(r"data(\.\w+)*", key):
+    if colon and re.fullmatch(r"(data|recipe)(\.\w+)*", key):
         return {"key": key, "problem": problem}
     return {"key": "data", "problem": str(error)}
 
@@ -140,6 +140,7 @@ def _samples(
 ) -> dict[str, int]:
     _, own = split_recipe(recipe)
     opened = family(family.Settings.model_validate(own), family.Data.model_validate(data))
+    opened.check()
     return {
         "train": len(open_split(opened, "train")),
         "validation": len(open_split(opened, "validation")),

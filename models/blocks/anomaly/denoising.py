@@ -16,7 +16,7 @@ from models.blocks.anomaly.denoising_settings import DenoisingSettings
 from models.blocks.anomaly.encoder import make_encoder
 from models.blocks.anomaly.family import AnomalyFamily
 from models.blocks.anomaly.slice_picture import slice_picture
-from models.blocks.anomaly.weights_file import load_encoder
+from models.blocks.anomaly.weights_file import fitting_tensors, load_encoder
 from models.blocks.diffusion.hashing import derived
 from models.blocks.diffusion.noise import sample_noise, sample_timesteps
 from models.blocks.diffusion.schedule import NoiseSchedule
@@ -74,12 +74,22 @@ class DenoisingFamily(AnomalyFamily[P], Generic[P]):
         """
         return BrainSlices(self.data, split)
 
+    def check(self) -> None:
+        """Look into `encoder_weights_file`, if there is one.
+
+        Raises:
+            SettingsError: the file cannot be read, or is of another network.
+        """
+        with torch.device("meta"):
+            encoder = self._encoder()
+        path = self.settings.encoder_weights_file
+        if path is not None and encoder is not None:
+            fitting_tensors(encoder, path)
+
     def build_model(self) -> nn.Module:
         """The U-Net and its encoder, both with random weights."""
         settings = self.settings
-        encoder = make_encoder(
-            settings.encoder, settings.condition_features, norm=settings.encoder_norm
-        )
+        encoder = self._encoder()
         unet = DiffusionUNet(
             width=settings.width,
             multipliers=settings.channel_multipliers,
@@ -99,6 +109,12 @@ class DenoisingFamily(AnomalyFamily[P], Generic[P]):
         path = self.settings.encoder_weights_file
         if path is not None and isinstance(model, GuidedDenoiser) and model.encoder is not None:
             load_encoder(model.encoder, path)
+
+    def _encoder(self) -> nn.Module | None:
+        settings = self.settings
+        return make_encoder(
+            settings.encoder, settings.condition_features, norm=settings.encoder_norm
+        )
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The error of what the U-Net predicts, in [−1, 1], weighted by time step; by its name."""

@@ -19,6 +19,7 @@ from orchestrator.errors import SettingsError
 # Of the encoder's tensors, its head aside, that a file must have. The next smaller ResNet has
 # half of them under the same names.
 LEAST_SHARE = 0.75
+KEY = "recipe.encoder_weights_file"
 FIRST_LAYER = "conv1.weight"
 NAMES_SHOWN = 5
 
@@ -47,6 +48,18 @@ def load_encoder(encoder: nn.Module, path: Path) -> Match:
     stays as it was.
 
     Raises:
+        SettingsError: as from `fitting_tensors`.
+    """
+    match = fitting_tensors(encoder, path)
+    encoder.load_state_dict(match.fitting, strict=False)
+    _report(path, match, len(encoder.state_dict()))
+    return match
+
+
+def fitting_tensors(encoder: nn.Module, path: Path) -> Match:
+    """What a file has for the encoder, whose own weights are not looked at.
+
+    Raises:
         SettingsError: the file cannot be read, or has not three quarters of the encoder's
             tensors.
     """
@@ -54,16 +67,13 @@ def load_encoder(encoder: nn.Module, path: Path) -> Match:
     own = encoder.state_dict()
     match = match_tensors(found, own)
     body = [name for name in own if _is_body(name)]
-    fitting = sum(name in match.fitting for name in body)
-    if fitting < LEAST_SHARE * len(body):
+    count = sum(name in match.fitting for name in body)
+    if count < LEAST_SHARE * len(body):
         raise SettingsError(
-            f"recipe.encoder_weights_file: {path} has {fitting} of the encoder's {len(body)} "
-            "tensors, expected three quarters of them at least; it holds "
-            f"{_shown(list(found))}: give the weights of the network that `encoder` names, or "
-            "set `encoder` to theirs"
+            f"{KEY}: {path} has {count} of the encoder's {len(body)} tensors, expected three "
+            f"quarters of them at least; it holds {_shown(list(found))}: give the weights of the "
+            "network that `encoder` names, or set `encoder` to theirs"
         )
-    encoder.load_state_dict(match.fitting, strict=False)
-    _report(path, match, len(own))
     return match
 
 
@@ -75,7 +85,7 @@ def read_tensors(path: Path) -> State:
     """
     if not path.is_file():
         raise SettingsError(
-            f"recipe.encoder_weights_file: there is no file {path}; mend the path, or set it to "
+            f"{KEY}: there is no file {path}; mend the path, or set it to "
             "null to start from random weights"
         )
     try:
@@ -83,12 +93,12 @@ def read_tensors(path: Path) -> State:
     except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         reason = str(error).strip().split("\n")[0]
         raise SettingsError(
-            f"recipe.encoder_weights_file: {path} cannot be read ({reason}); expected a "
+            f"{KEY}: {path} cannot be read ({reason}); expected a "
             ".safetensors file, or a torch file of tensors alone"
         ) from error
     tensors = _fullest(content)
     if not tensors:
-        raise SettingsError(f"recipe.encoder_weights_file: {path} holds no named tensors")
+        raise SettingsError(f"{KEY}: {path} holds no named tensors")
     return tensors
 
 

@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from models.family import Family
+from orchestrator.errors import SettingsError
 from orchestrator.recipe import TrainingRecipe
 from orchestrator.worker.check import check_settings, devices
 from tests.ranks import TOY
@@ -52,6 +54,14 @@ def test_the_data_section_is_checked_by_the_familys_model():
     (problem,) = errors(data={"sampels": 3})
     assert problem["key"] == "data.sampels"
     assert "samples" in problem["valid_keys"]
+
+
+def test_what_the_family_itself_refuses_is_told_under_its_key(monkeypatch):
+    def refuse(self):
+        raise SettingsError("recipe.weights_file: there is no file a: b")
+
+    monkeypatch.setattr(Family, "check", refuse)
+    assert errors() == [{"key": "recipe.weights_file", "problem": "there is no file a: b"}]
 
 
 def test_a_split_without_samples_is_told():

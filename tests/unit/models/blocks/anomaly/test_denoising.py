@@ -7,6 +7,7 @@ from models.blocks.anomaly.denoising import masked_l1
 from models.blocks.diffusion.noise import sample_noise, sample_timesteps
 from models.blocks.diffusion.schedule import NoiseSchedule
 from models.ddpm2d import Ddpm2d, Ddpm2dSettings
+from orchestrator.errors import SettingsError
 
 TINY = {
     "width": 8,
@@ -265,6 +266,19 @@ def test_the_encoder_starts_from_a_file_when_training_starts_and_only_then(famil
     assert torch.equal(built.unet.conv_in.weight, before)
     path.unlink()
     made.build_model().load_state_dict(built.state_dict())
+
+
+def test_an_encoder_s_file_is_looked_into_before_anything_starts(family, tmp_path):
+    path = tmp_path / "encoder.pth"
+    torch.save(_built(family()).state_dict(), path)
+    family(encoder_weights_file=path).check()
+    family(encoder_weights_file=tmp_path / "gone.pth", encoder="none").check()
+    for encoder, given, words in (
+        ("small", tmp_path / "gone.pth", "there is no file"),
+        ("resnet18", path, "has 0 of the encoder's"),
+    ):
+        with pytest.raises(SettingsError, match=f"^recipe.encoder_weights_file: .*{words}"):
+            family(encoder=encoder, encoder_weights_file=given).check()
 
 
 def test_checkpoints_hold_parameters_and_running_means_alone(family):
