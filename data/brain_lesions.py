@@ -24,7 +24,7 @@ USUALLY_BRIGHT: dict[Mode, bool] = {"t1": False, "t2": True}
 USUAL = 0.8
 MOST_LESIONS = 3
 RADII = (3.0, 18.0)  # millimetres
-SMALLEST = 3.5  # voxels, so that something is left at half the resolution
+SMALLEST = 3.0  # voxels, so that something is left at half the resolution
 EDGES = (1.0, 4.0)  # millimetres over which a lesion fades
 TEXTURE_LEFT = 0.3
 

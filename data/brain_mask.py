@@ -1,9 +1,10 @@
 """Where in a head is the brain, when no mask says so.
 
 `nonzero`: the image has been stripped of its skull before; what stands out from its background is
-brain. `threshold`: Otsu's threshold of the smoothed and field-corrected image, cut loose from skin
-and fat by an erosion, of which the largest part is grown back, closed and filled. `auto` takes the
-first where both nearly agree, as then nothing but brain is there, and the second elsewhere.
+brain. `threshold`: all above the lower of Otsu's two thresholds of the smoothed and field-corrected
+image, cut loose from skin and fat by an erosion, of which the largest part is grown back, closed
+and filled. `auto` takes the first where both nearly agree, as then nothing but brain is there, and
+the second elsewhere.
 
 The threshold method is simple and fast. It errs by some millimetres where the brain touches its
 coverings; masks of a dedicated tool, put beside the volumes, are better.
@@ -17,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.filters import threshold_otsu
+from skimage.filters import threshold_multiotsu
 
 from data.brain_volume import Millimetres
 
@@ -50,27 +51,41 @@ def find_mask(image: Image, voxel_size: Millimetres, method: MaskMethod) -> Foun
     nonzero = _standing_out(image, voxel_size)
     if method != "nonzero":
         threshold = _threshold(image, voxel_size)
-        if method == "threshold" or threshold.sum() < AGREE * nonzero.sum():
+        if method == "threshold" or threshold.sum() < AGREE * _outlined(nonzero).sum():
             return FoundMask(mask=threshold, method="threshold") if threshold.any() else None
     return FoundMask(mask=nonzero, method="nonzero") if nonzero.any() else None
 
 
 def _standing_out(image: Image, voxel_size: Millimetres) -> Mask:
     bright = float(np.percentile(image[image > 0], 98))
-    return _filled(_largest(image > BACKGROUND * bright), voxel_size, 2.0)
+    return _filled(_without_specks(image > BACKGROUND * bright), voxel_size, 2.0)
+
+
+def _outlined(mask: Mask) -> Mask:
+    """Every slice filled: of a whole head, bone as well, wherever the volume cuts through it."""
+    return np.stack([ndimage.binary_fill_holes(one) for one in mask])
 
 
 def _threshold(image: Image, voxel_size: Millimetres) -> Mask:
     coarse = _resampled(image, [size / GRID for size in voxel_size], image.shape)
     smooth = ndimage.gaussian_filter(coarse, SMOOTHING / GRID)
-    head = smooth > 0.5 * threshold_otsu(smooth)
+    bright = float(np.percentile(smooth[smooth > 0], 98))
+    head = ndimage.binary_fill_holes(_largest(smooth > BACKGROUND * bright))
     flat = _without_field(smooth, head)
-    tissue = head & (flat > 0.9 * threshold_otsu(flat[head]))
+    tissue = head & (flat > _lower_threshold(flat[head]))
     core = _largest(_eroded(tissue, BRIDGE))
     brain = tissue & _dilated(core, BRIDGE + GRID)
     brain = _filled(_largest(brain), (GRID, GRID, GRID), CLOSING)
     steps = [fine / coarse for fine, coarse in zip(image.shape, brain.shape, strict=True)]
     return _resampled(brain.astype(np.float32), steps, brain.shape, image.shape) > 0.5
+
+
+def _lower_threshold(values: Image) -> float:
+    """Of three classes the lowest is bone, air and, in T1, fluid."""
+    try:
+        return float(threshold_multiotsu(values, classes=3)[0])
+    except ValueError:  # there are not as many different values
+        return 0.5 * float(values.mean())
 
 
 def _without_field(smooth: Image, head: Mask) -> Image:
@@ -93,6 +108,16 @@ def _resampled(
     return np.asarray(
         ndimage.zoom(values, zoom, order=1, mode="nearest", grid_mode=True), dtype=np.float32
     )
+
+
+def _without_specks(mask: Mask) -> Mask:
+    """What is at least a hundredth of all; a skin around the brain, if there is one, stays."""
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    large = np.bincount(labels.ravel()) >= 0.01 * mask.sum()
+    large[0] = False
+    return np.asarray(large[labels])
 
 
 def _largest(mask: Mask) -> Mask:

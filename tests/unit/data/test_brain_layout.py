@@ -19,7 +19,9 @@ def layout(tmp_path):
     class Layout:
         root = tmp_path
 
-        def rows(self, name, rows, header=("", "img_name", "age", "label", "img_path", "mask_path")):
+        def rows(
+            self, name, rows, header=("", "img_name", "age", "label", "img_path", "mask_path")
+        ):
             path = self.root / "Data" / "splits" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("w", newline="") as stream:

@@ -31,6 +31,26 @@ def test_phantoms_can_be_made_from_the_command_line(tmp_path):
     assert dataset[0]["sinogram"].shape == (1, 8, 21)
 
 
+def test_phantom_brains_can_be_made_and_prepared_again_from_the_command_line(tmp_path, capsys):
+    from data.brain import BrainSettings, BrainSlices, BrainVolumes
+
+    made, prepared = tmp_path / "made", tmp_path / "prepared"
+    sizes = {"train": 3, "validation": 1, "test": 1, "lesions": 1, "folds": 1}
+    words = [f"--{name}={value}" for name, value in sizes.items()]
+    shape = ["--shape", "24", "24", "12"]
+    assert main(["brain_phantoms", "--out", str(made), *shape, *words]) == 0
+    said = capsys.readouterr().out
+    assert f"data.root={made} --set data.crop=[24,24,12] --set data.size=[12,12,6]" in said
+    settings = BrainSettings(root=made, crop=(24, 24, 12), size=(12, 12, 6))
+    assert len(BrainSlices(settings, "train")) == 3
+    source = made / "Data" / "Train" / "ixi" / "t1"
+    options = ["--source", str(source), "--lesions", "synthetic", "--mask-method", "nonzero"]
+    assert main(["brain", "--out", str(prepared), *options]) == 0
+    assert f"--set data.root={prepared} --set data.mode=t1" in capsys.readouterr().out
+    settings = BrainSettings(root=prepared, mode="t1", size=(24, 24, 10))
+    assert len(BrainVolumes(settings, "test", "lesion")) == 1
+
+
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(tmp_path, capsys):
     assert main(["lodopab", "--source", "gone.nii", "--out", str(tmp_path / "set")]) == 2
     error = capsys.readouterr().err
@@ -58,7 +78,7 @@ def test_an_unknown_option_is_exit_code_2(tmp_path, capsys):
     assert "--sizes" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["lodopab"], ["phantoms"]])
+@pytest.mark.parametrize("command", [[], ["lodopab"], ["phantoms"], ["brain"], ["brain_phantoms"]])
 def test_help_speaks_of_the_users_command(command, capsys):
     assert main([*command, "--help"]) == 0
     assert f"Usage: ./run_study.sh prepare {' '.join(command)}".strip() in capsys.readouterr().out
@@ -88,3 +108,4 @@ def test_the_module_can_be_run():
     command = [sys.executable, "-m", "data", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "phantoms" in done.stdout
+    assert "brain" in done.stdout
