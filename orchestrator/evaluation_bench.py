@@ -17,6 +17,8 @@ from orchestrator.preloading import modules_of
 if TYPE_CHECKING:
     from orchestrator.evaluate_command import Run
 
+_SCORER = "models.blocks.anomaly.scorer"  # the only one so far; another would be imported later
+
 
 class EvaluationBench:
     """A launcher of one command, and its line on the screen."""
@@ -27,7 +29,7 @@ class EvaluationBench:
         self._progress = place / "progress"
         preload = ["orchestrator.worker.evaluation", *modules_of(family)]
         # Each batch of proposals is scored by a process of its own, which is to start at once.
-        preload += ["scipy.ndimage"] if tunes else []
+        preload += [_SCORER] if tunes else []
         self._launcher = LocalLauncher(log=place / "log", preload=tuple(preload))
         self._status = console.status("loading")
         self._device = device

@@ -118,3 +118,5 @@ def _draw_outlines(axes: Any, panel: Panel) -> None:
             padded = np.pad(mask.astype(np.float32), 1)
             rows, columns = (np.arange(extent) - 1 for extent in padded.shape)
             axes.contour(columns, rows, padded, levels=[0.5], colors=[colour], linewidths=0.9)
+    height, width = panel.image.shape
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))

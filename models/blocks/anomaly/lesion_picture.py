@@ -26,7 +26,7 @@ def lesion_picture(
     brightest = max(2 * threshold, float(anomaly[index].max()), 1e-6)
     return Picture(
         name=volume.name,
-        title=f"{title}\nslice {index}; truth {TRUTH}, found {FOUND}",
+        title=f"{title}\nslice {index}; truth green, found red",
         panels=[
             Panel(title="Slice", image=image),
             Panel(title="Reconstruction", image=reconstruction[index]),

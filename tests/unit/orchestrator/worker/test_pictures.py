@@ -37,6 +37,35 @@ def test_all_panels_share_the_pictures_window(tmp_path):
     assert image[middle, 3 * width // 4].tolist() == [1.0] * 3
 
 
+def test_a_panel_may_have_a_window_of_its_own(tmp_path):
+    half = np.full((32, 32), 0.5, np.float32)
+    image = drawn(
+        tmp_path,
+        Panel(title="", image=half),
+        Panel(title="", image=half, window=(0.0, 0.5)),
+        window=(0.0, 2.0),
+    )
+    height, width, _ = image.shape
+    middle = int(height * 0.6)
+    assert image[middle, width // 4].tolist() == pytest.approx([0.25] * 3, abs=0.01)
+    assert image[middle, 3 * width // 4].tolist() == [1.0] * 3
+
+
+def test_an_outline_runs_round_its_pixels_and_leaves_the_panel_as_large_as_it_was(tmp_path):
+    dark, corner = np.zeros((32, 32), np.float32), np.zeros((32, 32), bool)
+    corner[:16, :16] = True
+    plain = drawn(tmp_path, Panel(title="", image=dark))
+    outlined = drawn(tmp_path, Panel(title="", image=dark, outlines={"red": corner}))
+    black = (plain == 0).all(axis=2)
+    top, *_, bottom = np.flatnonzero(black.mean(axis=1) > 0.5)
+    left, *_, right = np.flatnonzero(black.mean(axis=0) > 0.5)
+    red = np.argwhere((outlined[..., 0] > 0.5) & (outlined[..., 1] < 0.3))
+    side = (bottom - top) / 2
+    assert red.max(axis=0) == pytest.approx([top + side, left + side], abs=3)
+    assert outlined[top + 5 : bottom - 5, left + 5 : right - 5].max(axis=2).mean() < 0.1
+    assert outlined.shape == plain.shape
+
+
 def test_a_difference_is_white_at_zero_and_as_red_above_as_it_is_blue_below(tmp_path):
     difference = np.zeros((30, 30), np.float32)
     difference[:, :10], difference[:, 20:] = -0.1, 0.1
