@@ -305,6 +305,7 @@ def brain_phantoms(
         if not generate_brain_phantoms(out, settings, overwrite=overwrite, progress=display.step):
             raise DataError(f"{out} was made by another process in the meantime; look there")
         sizes = [f"data.crop={list(shape)}", f"data.size={[one // 2 for one in shape]}"]
+        sizes.append("data.generate=null")  # what the preset would make
         display.say(_next_command(out, "ddpm2d_tiny", *sizes))
 
 

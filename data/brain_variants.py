@@ -54,9 +54,12 @@ def vary(brain: StandardBrain, rng: np.random.Generator) -> StandardBrain:
     )
 
 
-def _displacement(shape: tuple[int, ...]) -> tuple[float, ...]:
+def _displacement(shape: tuple[int, ...]) -> tuple[float, float, float]:
     """Less in a small volume, where the grid is so fine that tissue would fold over."""
-    return tuple(min(DISPLACEMENT, 0.45 * side / (CONTROL_POINTS - 2)) for side in shape)
+    slices, rows, columns = (
+        min(DISPLACEMENT, 0.45 * side / (CONTROL_POINTS - 2)) for side in shape
+    )
+    return slices, rows, columns
 
 
 def _with_contrast(image: NDArray[np.float32], power: float) -> NDArray[np.float32]:

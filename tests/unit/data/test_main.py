@@ -31,24 +31,37 @@ def test_phantoms_can_be_made_from_the_command_line(tmp_path):
     assert dataset[0]["sinogram"].shape == (1, 8, 21)
 
 
-def test_phantom_brains_can_be_made_and_prepared_again_from_the_command_line(tmp_path, capsys):
-    from data.brain import BrainSettings, BrainSlices, BrainVolumes
+def test_phantom_brains_can_be_made_from_the_command_line(tmp_path, capsys):
+    from data.brain import BrainSettings, BrainSlices
 
-    made, prepared = tmp_path / "made", tmp_path / "prepared"
     sizes = {"train": 3, "validation": 1, "test": 1, "lesions": 1, "folds": 1}
     words = [f"--{name}={value}" for name, value in sizes.items()]
-    shape = ["--shape", "24", "24", "12"]
-    assert main(["brain_phantoms", "--out", str(made), *shape, *words]) == 0
+    out = tmp_path / "set"
+    assert main(["brain_phantoms", "--out", str(out), "--shape", "24", "24", "12", *words]) == 0
     said = capsys.readouterr().out
-    assert f"data.root={made} --set data.crop=[24,24,12] --set data.size=[12,12,6]" in said
-    settings = BrainSettings(root=made, crop=(24, 24, 12), size=(12, 12, 6))
+    assert f"data.root={out} --set data.crop=[24,24,12] --set data.size=[12,12,6]" in said
+    settings = BrainSettings(root=out, crop=(24, 24, 12), size=(12, 12, 6))
     assert len(BrainSlices(settings, "train")) == 3
-    source = made / "Data" / "Train" / "ixi" / "t1"
-    options = ["--source", str(source), "--lesions", "synthetic", "--mask-method", "nonzero"]
-    assert main(["brain", "--out", str(prepared), *options]) == 0
-    assert f"--set data.root={prepared} --set data.mode=t1" in capsys.readouterr().out
-    settings = BrainSettings(root=prepared, mode="t1", size=(24, 24, 10))
-    assert len(BrainVolumes(settings, "test", "lesion")) == 1
+
+
+def test_brains_can_be_prepared_from_the_command_line(tmp_path, capsys):
+    from data.brain import BrainSettings, BrainVolumes
+    from data.brain_anatomy import draw_brain
+    from data.brain_volume import write_upright
+
+    for number in range(4):
+        brain = draw_brain(0, number, (12, 20, 20))
+        path = tmp_path / f"{number}_T1w.nii.gz"
+        write_upright(path, brain.images["t1"], (2.0, 2.0, 2.0))
+    out = tmp_path / "set"
+    options = ["--source", str(tmp_path), "--lesions", "synthetic", "--mask-method", "nonzero"]
+    assert main(["brain", "--out", str(out), *options]) == 0
+    said = capsys.readouterr().out
+    assert f"--preset ddpm2d --set data.root={out} --set data.mode=t1" in said
+    assert "Split by subject" in said
+    settings = BrainSettings(root=out, mode="t1", crop=(40, 40, 20), size=(20, 20, 10))
+    (volume,) = BrainVolumes(settings, "test", "lesion")
+    assert volume.segmentation.any()
 
 
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(tmp_path, capsys):
