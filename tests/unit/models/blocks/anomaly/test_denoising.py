@@ -211,19 +211,20 @@ def test_the_error_is_that_inside_the_brain():
     torch.testing.assert_close(masked_l1(result, target, mask), torch.tensor([0.75, 1.0]))
 
 
-@pytest.mark.parametrize("settings", [{}, {"encoder": "none"}, {"prediction": "epsilon"}])
+@pytest.mark.parametrize("settings", [{}, {"encoder": "none", "prediction": "epsilon"}], ids=str)
 def test_a_few_steps_on_a_batch_lower_its_loss(family, batch, settings):
     made = family(**settings)
     torch.manual_seed(0)
     model = made.build_model()
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     history = []
     for _ in range(15):
-        optimizer.zero_grad()
+        model.zero_grad()
         loss = made.losses(model, batch)["l1"]
         loss.backward()
-        optimizer.step()
         history.append(loss.item())
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight -= 3e-3 * weight.grad.sign()
     assert history[-1] < 0.8 * history[0]
 
 
