@@ -25,6 +25,7 @@ from orchestrator.trial_choice import resolve_trial
 from orchestrator.trial_folder import StudyFolder, TrialFolder
 
 _SPLITS = {"val": "validation", "validation": "validation", "test": "test"}
+_NOT_ENDED = "the trial has not ended, its best checkpoint may still be replaced"
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,12 @@ def _evaluation(
             "parameters": tuned.parameters,
             "seconds": round(tuned.seconds, 3),
         }
+    notes = [] if folder.outcome.exists() else [_NOT_ENDED]
     if plan.folds == 1:
         del folds[0]["fold"]
-        return found | folds[0]
+        return found | folds[0] | {"notes": [*notes, *folds[0]["notes"]]}
     missing = sorted(set(range(plan.folds)) - {fold["fold"] for fold in folds})
-    notes = [f"fold {fold} has no checkpoint and is left out" for fold in missing]
+    notes += [f"fold {fold} has no checkpoint and is left out" for fold in missing]
     groups = across_folds([fold["groups"] for fold in folds])
     return found | {"notes": notes, "groups": groups, "folds": folds}
 

@@ -68,6 +68,12 @@ def test_dice_at_a_threshold_counts_lesion_voxels_that_are_zero():
     assert Sorted.of(anomaly, truth).dice(np.array([0.1, 0.7])) == pytest.approx([0.5, 2 / 3])
 
 
+def test_a_value_at_the_threshold_does_not_count_as_found():
+    anomaly = np.array([[[0.25, 0.5, 0.75]]], np.float32)
+    found = Sorted.of(anomaly, anomaly > 0.6).dice(np.array([0.25, 0.5]))
+    assert found == pytest.approx([2 / 3, 1.0])
+
+
 def test_where_lesions_leave_no_residual_nothing_is_found():
     anomaly, truth = np.array([[[0.0, 0.5, 0.9]]], np.float32), np.array([[[True, False, False]]])
     threshold = best_global([Sorted.of(anomaly, truth)])
