@@ -32,6 +32,7 @@ def test_the_tiny_preset_reaches_its_objective_and_betters_the_untrained_model(
     untrained = Validator.of_trial(bench.trial).metrics(bench.model)[objective.metric]
     record_property("reached", reached)
     record_property("untrained", untrained)
+    print(f"{case.name}: {objective.metric} {reached:.5g}, untrained {untrained:.5g}")
     assert sign * reached >= sign * goal.reaches, (reached, untrained)
     assert sign * (reached - untrained) >= goal.gain, (reached, untrained)
 
