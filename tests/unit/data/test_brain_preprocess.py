@@ -6,7 +6,7 @@ import pytest
 from data.brain_layout import Case, lesion_cases
 from data.brain_preprocess import preprocess
 from data.brain_settings import BrainSettings
-from data.brain_volume import write_upright
+from data.brain_volume import read_upright, write_upright
 from orchestrator.errors import DataError
 
 
@@ -71,6 +71,22 @@ def test_a_small_volume_is_padded_and_a_large_one_cropped_around_the_middle(case
 def test_without_a_mask_all_that_is_above_zero_is_brain(case):
     found = preprocess(dataclasses.replace(case, mask=None), settings())
     assert found.mask.all()
+
+
+def test_what_is_padded_is_no_brain_even_beside_brain(case):
+    whole = dataclasses.replace(case, mask=None)
+    found = preprocess(whole, settings(crop=(28, 32, 20), size=(28, 32, 20)))
+    assert found.mask.sum() == 16 * 20 * 24
+    assert found.mask[2:-2, 4:-4, 4:-4].all()
+
+
+def test_nothing_of_what_is_outside_the_mask_runs_into_the_brain(case):
+    before = preprocess(case, settings())
+    values = read_upright(case.image).values
+    values[read_upright(case.mask).values == 0] = 0
+    write_upright(case.image, values, (1.0, 1.0, 1.0))
+    after = preprocess(case, settings())
+    assert np.allclose(before.image, after.image, atol=1e-3)
 
 
 def test_without_a_segmentation_there_are_no_lesions(case):
