@@ -13,7 +13,7 @@ WINDOW = 11  # pixels of SSIM's Gaussian, the narrowest image that has an SSIM
 # Of the scales, the finest first (Wang et al. 2003); of the first few where an image is small.
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 MS_SSIM_SHARE = 0.84  # of the mixed loss (Zhao et al. 2017)
-LEAST_SIMILARITY = 1e-3  # of a scale: a power of a smaller one has no usable slope
+LEAST_SIMILARITY = 1e-3  # of a scale: with a zero among the factors no other would be learned
 
 
 def l1_ms_ssim(result: Tensor, target: Tensor) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@ import logging
 import multiprocessing
 import os
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -95,6 +96,7 @@ def test_another_identity_has_arrays_of_its_own(cache, builder):
 
 def test_processes_that_begin_together_compute_each_array_once(cache, builder):
     barrier = FORK.Barrier(4)
+    builder.wait = lambda: time.sleep(0.05)
 
     def read_all():
         barrier.wait(30)
