@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,7 +30,7 @@ class CachedVolume:
     records: NDArray[np.void]  # of dtype RECORD
     voxel_size: tuple[float, float, float]  # millimetres between slices, rows and columns
 
-    @property
+    @cached_property
     def brain_share(self) -> NDArray[np.float64]:
         """The share of brain in every slice, (Z,)."""
         return np.asarray(self.records["mask"].mean(axis=(1, 2)))
