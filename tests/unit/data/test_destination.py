@@ -19,6 +19,7 @@ def test_a_data_set_is_replaced_only_when_asked(lodopab):
     lodopab.split("train", 2)
     lodopab.patients("train", ["1", "2"])
     (lodopab.root / "made_from.json").write_text("{}")
+    (lodopab.root / ".cache").mkdir()  # reconstructions of it, which go with it
     with pytest.raises(DataError, match="exists already; give --overwrite"):
         check_destination(lodopab.root, overwrite=False)
     check_destination(lodopab.root, overwrite=True)

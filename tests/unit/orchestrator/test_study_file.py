@@ -77,6 +77,8 @@ def test_a_change_of_meaning_is_refused_by_name(tmp_path, changed, key):
         ({"timeout": 5.0}, "timeout"),
         ({"tracking": {"wandb": "offline"}}, "tracking.wandb"),
         ({"recipe": {"epochs": 3, "loader_workers": 2}}, "recipe.loader_workers"),
+        ({"data": {"root": "/d", "cache_gb": 9}}, "data.cache_gb"),
+        ({"data": {"root": "/d", "cache_folder": "/scratch"}}, "data.cache_folder"),
         (
             search(learning_rate={"low": 1e-4, "high": 1e-1, "log": True}),
             "search.learning_rate.low",
