@@ -16,6 +16,8 @@ source "$root/scripts/setup.sh"
 set_up dev
 
 cd -- "$root"
+# Tests run side by side: threads of their own would only get into each other's way.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 failed=()
 

@@ -124,6 +124,7 @@ def _next(report: Report, best: TrialRecord | None) -> Iterator[Text]:
         return
     shown = {"see every trial": commands.on_study("status")}
     if best is not None and report.folder.trial(best.number).best.exists():
+        shown["judge it case by case"] = commands.on_study("evaluate", "--trial", "best")
         shown["draw pictures"] = commands.on_study("visualize", "--trial", "best")
         shown["take the model elsewhere"] = commands.on_study("export", "--out", "best/")
     shown["look at it in a browser"] = commands.on_study("dashboard")

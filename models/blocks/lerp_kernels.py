@@ -8,29 +8,21 @@ do not depend on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from models.blocks.compiled import compiled
+
 LANES = 8  # columns that one vector operation takes
 TILE = 8  # pixels on a tile's side: its sums and the rows that it reads stay in the L1 cache
 
 Numbers = NDArray[np.floating[Any]]
 Positions = NDArray[np.float64]
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    """`numba.njit` that releases the interpreter and caches on disk wherever it may write."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no writable place for the cache
-        return numba.njit(nogil=True)(function)
 
 
 # The loop vectoriser guards a loop over 8 to 32 columns with alias checks that cost more than the
@@ -127,12 +119,12 @@ _gather: Any = intrinsic(_declare_gather)
 _scatter: Any = intrinsic(_declare_scatter)
 
 
-@_compiled
+@compiled
 def _four(values: Positions, first: int) -> Any:
     return values[first], values[first + 1], values[first + 2], values[first + 3]
 
 
-@_compiled
+@compiled
 def _along(start: Any, step: Any, count: int) -> Any:
     return (
         start[0] + count * step[0],
@@ -142,7 +134,7 @@ def _along(start: Any, step: Any, count: int) -> Any:
     )
 
 
-@_compiled
+@compiled
 def _locate(position: float, row: int, cells: int) -> Any:
     """The table's row below a position of the angle that starts at `row`; the next one's weight."""
     inside = min(max(position, 0.0), cells - 2.0)
@@ -150,7 +142,7 @@ def _locate(position: float, row: int, cells: int) -> Any:
     return row + cell, inside - cell
 
 
-@_compiled
+@compiled
 def _locate_four(position: Any, angle: int, cells: int) -> Any:
     """`_locate` at four consecutive angles: (rows, weights)."""
     row = angle * cells
@@ -161,7 +153,7 @@ def _locate_four(position: Any, angle: int, cells: int) -> Any:
     return (r0, r1, r2, r3), (w0, w1, w2, w3)
 
 
-@_compiled
+@compiled
 def _starts(rows: Any, columns: int, column: int) -> Any:
     return (
         rows[0] * columns + column,
@@ -171,7 +163,7 @@ def _starts(rows: Any, columns: int, column: int) -> Any:
     )
 
 
-@_compiled
+@compiled
 def gather_rows(
     table: Numbers,
     origin: Positions,
@@ -208,7 +200,7 @@ def gather_rows(
                             _gather(out, at + c, flat, starts, columns, weights)
 
 
-@_compiled
+@compiled
 def scatter_rows(
     table: Numbers,
     origin: Positions,

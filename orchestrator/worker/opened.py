@@ -32,8 +32,11 @@ class Opened:
     training: TrainingRecipe
 
 
-def open_checkpoint(path: Path, device: str) -> Opened:
+def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Opened:
     """The model of a `best`, `last` or epoch file, on `device`.
+
+    Args:
+        data_root: where the data lie now, in place of `data.root` as it was in training.
 
     Raises:
         CheckpointError: the file is missing, damaged or not of a trial.
@@ -44,7 +47,8 @@ def open_checkpoint(path: Path, device: str) -> Opened:
     if missing:
         raise CheckpointError(f"{path} is not of a trial: it has no {min(missing)!r}")
     place = _device(device)
-    family = open_family(content["family"], content["recipe"], content["data"])
+    data = content["data"] | ({} if data_root is None else {"root": data_root})
+    family = open_family(_where_it_is_now(content["family"], path), content["recipe"], data)
     model = family.build_model()
     model.load_state_dict(content["model"])
     return Opened(
@@ -56,6 +60,18 @@ def open_checkpoint(path: Path, device: str) -> Opened:
         seed=content["seed"],
         training=TrainingRecipe.model_validate(split_recipe(content["recipe"])[0]),
     )
+
+
+def _where_it_is_now(family: str, checkpoint: Path) -> str:
+    """A user's own family whose file has gone is taken from beside the checkpoint if it is there.
+
+    That is where an export puts it.
+    """
+    path, colon, class_name = family.rpartition(":")
+    beside = checkpoint.absolute().parent / Path(path).name
+    if colon and not Path(path).exists() and beside.is_file():
+        return f"{beside}:{class_name}"
+    return family
 
 
 def _whole(path: Path) -> tuple[dict[str, Any], str]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from models.family import Family, Split
-from orchestrator.errors import CheckpointError, SettingsError
-from orchestrator.recipe import TrainingRecipe, split_recipe
+from orchestrator.errors import SettingsError
 from orchestrator.worker.batches import Sharing, validation_rounds
-from orchestrator.worker.checkpoint import load_checkpoint
 from orchestrator.worker.group import Group
 from orchestrator.worker.loading import BatchLoader
+from orchestrator.worker.opened import Opened, open_checkpoint
 from orchestrator.worker.pictures import draw, evenly_spread, sample_pictures
-from orchestrator.worker.trial import open_family, open_split
+from orchestrator.worker.trial import open_split
 from orchestrator.worker.validate import Validator
 
 
@@ -32,7 +30,8 @@ def load_model(
         CheckpointError: the file is missing, damaged or not of a trial.
         SettingsError: its family is no longer there, or has other keys.
     """
-    return _open(_content(checkpoint), device, data_root)
+    opened = open_checkpoint(Path(checkpoint), device, data_root)
+    return opened.family, opened.model
 
 
 def evaluate(
@@ -48,9 +47,7 @@ def evaluate(
     Raises:
         CheckpointError, SettingsError, DataError: as from `load_model` and the data set.
     """
-    content = _content(checkpoint)
-    family, model = _open(content, device, data_root)
-    return _evaluate(content, family, model, split, samples)
+    return _evaluate(open_checkpoint(Path(checkpoint), device, data_root), split, samples)
 
 
 def visualize(
@@ -72,9 +69,8 @@ def visualize(
     Raises:
         CheckpointError, SettingsError, DataError: as from `load_model` and the data set.
     """
-    content = _content(checkpoint)
-    family, model = _open(content, device, data_root)
-    dataset = open_split(family, split)
+    opened = open_checkpoint(Path(checkpoint), device, data_root)
+    dataset = open_split(opened.family, split)
     chosen = evenly_spread(samples, len(dataset)) if isinstance(samples, int) else samples
     _check_range(chosen, len(dataset), split)
     folder = Path(out_dir)
@@ -82,64 +78,26 @@ def visualize(
     paths = []
     for index in chosen:
         for stem, picture in sample_pictures(
-            family, model, dataset, index, split=split, seed=content["seed"]
+            opened.family, opened.model, dataset, index, split=split, seed=opened.seed
         ):
             path = folder / f"{stem}.png"
             draw(picture, path)
             paths.append(str(path))
     judged = None if isinstance(samples, int) else chosen
-    return {"pictures": paths, "metrics": _evaluate(content, family, model, split, judged)}
+    return {"pictures": paths, "metrics": _evaluate(opened, split, judged)}
 
 
-def _content(checkpoint: str | Path) -> dict[str, Any]:
-    content = load_checkpoint(Path(checkpoint))
-    missing = {"model", "family", "recipe", "data", "seed"} - content.keys()
-    if missing:
-        raise CheckpointError(f"{checkpoint} is not of a trial: it has no {min(missing)!r}")
-    return content | {"family": _where_it_is_now(content["family"], Path(checkpoint))}
-
-
-def _where_it_is_now(family: str, checkpoint: Path) -> str:
-    """A user's own family whose file has gone is taken from beside the checkpoint if it is there.
-
-    That is where an export puts it.
-    """
-    path, colon, class_name = family.rpartition(":")
-    beside = checkpoint.absolute().parent / Path(path).name
-    if colon and not Path(path).exists() and beside.is_file():
-        return f"{beside}:{class_name}"
-    return family
-
-
-def _open(
-    content: dict[str, Any], device: str, data_root: str | None
-) -> tuple[Family[Any, Any], nn.Module]:
-    data = content["data"] | ({} if data_root is None else {"root": data_root})
-    family = open_family(content["family"], content["recipe"], data)
-    model = family.build_model()
-    model.load_state_dict(content["model"])
-    return family, model.to(device).eval()
-
-
-def _evaluate(
-    content: dict[str, Any],
-    family: Family[Any, Any],
-    model: nn.Module,
-    split: Split,
-    samples: list[int] | None,
-) -> dict[str, float]:
-    dataset = open_split(family, split)
-    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    group = Group(rank=0, ranks=1, device=device)
-    loader = BatchLoader(dataset, seed=content["seed"], workers=0, device=device)
-    training = TrainingRecipe.model_validate(split_recipe(content["recipe"])[0])
-    sharing = Sharing(rank=0, ranks=1, batch_size=training.batch_size, accumulation=1)
+def _evaluate(opened: Opened, split: Split, samples: list[int] | None) -> dict[str, float]:
+    dataset = open_split(opened.family, split)
+    group = Group(rank=0, ranks=1, device=opened.device)
+    loader = BatchLoader(dataset, seed=opened.seed, workers=0, device=opened.device)
+    sharing = Sharing(rank=0, ranks=1, batch_size=opened.training.batch_size, accumulation=1)
     chosen = list(range(len(dataset))) if samples is None else samples
     rounds = [
         tuple(chosen[position] for position in positions)
         for positions in validation_rounds(len(chosen), sharing)
     ]
-    return Validator(family, group, loader, rounds, content["seed"]).metrics(model)
+    return Validator(opened.family, group, loader, rounds, opened.seed).metrics(opened.model)
 
 
 def _check_range(samples: list[int], total: int, split: str) -> None:

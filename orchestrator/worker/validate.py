@@ -70,8 +70,9 @@ class Validator:
         batches = self._loader.batches(0, [indices for indices in self._rounds if indices])
         for indices in self._rounds:
             if indices:
+                batch = next(batches)  # first: reading samples in this process seeds as well
                 reseed(mix(self._seed, "validation", indices[0]))
-                sums += self._sums(model, next(batches), names, len(indices))
+                sums += self._sums(model, batch, names, len(indices))
             tick()
             if self._group.any(stop_requested()):
                 raise StopAgreed

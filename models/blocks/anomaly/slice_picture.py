@@ -22,9 +22,9 @@ def slice_picture(
         timesteps: those that the reconstruction averages over.
     """
     original, shown = image * mask, result.detach() * mask
-    residual = (original - shown).abs()
+    residual = original - shown
     inside = float(mask.sum())
-    error = float(residual.sum()) / max(inside, 1.0)
+    error = float(residual.abs().sum()) / max(inside, 1.0)
     psnr = float(metrics.psnr(shown[None], original[None]))
     ssim = float(metrics.ssim(shown[None], original[None]))
     steps = ", ".join(str(timestep) for timestep in timesteps)
@@ -37,7 +37,7 @@ def slice_picture(
                 title=f"Reconstruction\nPSNR {psnr:.2f} dB, SSIM {ssim:.3f}", image=_array(shown)
             ),
             Panel(
-                title=f"|Original − reconstruction|\nmean inside the brain {error:.4f}",
+                title=f"Original − reconstruction\nmean |difference| in the brain {error:.4f}",
                 image=_array(residual),
                 difference=True,
             ),
