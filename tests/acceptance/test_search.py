@@ -106,13 +106,13 @@ def test_a_hopeless_trial_is_pruned_while_it_trains(studio):
     studio.change(
         n_trials=2,
         enqueue=[{"learning_rate": 0.05}, {"learning_rate": 0.001}],
-        recipe={"epochs": 40, "step_seconds": 0.01},
+        recipe={"epochs": 16, "step_seconds": 0.02},
         pruner={"kind": "median", "n_startup_trials": 1, "n_warmup_steps": 1},
     )
     code, output = studio.run()
     assert code == 0
     assert studio.states() == ["COMPLETE", "PRUNED"]
-    assert max(studio.trials()[1].intermediate_values) < 40
+    assert max(studio.trials()[1].intermediate_values) < 16
     assert "pruned" in output
 
 

@@ -174,7 +174,7 @@ def test_an_unknown_preset_is_refused_with_the_known_ones(name):
     with pytest.raises(SettingsError) as caught:
         find_preset(name)
     assert f"there is no {name!r}" in str(caught.value)
-    assert "known are demo, fbp_window" in str(caught.value)
+    assert "demo, fbp_unet, fbp_unet_tiny, fbp_window" in str(caught.value)
 
 
 def test_an_unknown_preset_is_answered_with_the_nearest():

@@ -41,6 +41,7 @@ def test_it_gives_the_next_commands_to_type(made):
     commands = [line.partition("./run_study.sh ")[2] for line in report(made, 1).splitlines()]
     assert [command for command in commands if command] == [
         "status --study_name demo",
+        "evaluate --study_name demo --trial best",
         "visualize --study_name demo --trial best",
         "export --study_name demo --out best/",
         "dashboard --study_name demo",
@@ -53,6 +54,7 @@ def test_a_checkpoint_that_is_gone_is_not_offered(made):
     text = report(made)
     assert "checkpoint  removed" in text
     assert "visualize" not in text
+    assert "evaluate" not in text
     assert "export" not in text
 
 
