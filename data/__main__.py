@@ -206,7 +206,7 @@ def brain(
     split: Annotated[
         tuple[float, float, float],
         typer.Option("--split", metavar="TRAIN VALIDATION TEST", help="Shares of subjects."),
-    ] = (0.7, 0.1, 0.2),
+    ] = (0.6, 0.2, 0.2),
     folds: Annotated[
         int,
         typer.Option("--folds", help="Training and validation lists, for cross-validation."),

@@ -29,7 +29,7 @@ class BrainPrepareSettings(BaseModel):
     out: Path
     modality: Mode | None = None
     mask_method: MaskMethod = "auto"
-    split: tuple[Share, Share, Share] = (0.7, 0.1, 0.2)
+    split: tuple[Share, Share, Share] = (0.6, 0.2, 0.2)
     folds: PositiveInt = 1
     variants: PositiveInt | None = None
     lesions: Literal["none", "synthetic"] = "none"
