@@ -206,7 +206,7 @@ def brain(
     split: Annotated[
         tuple[float, float, float],
         typer.Option("--split", metavar="TRAIN VALIDATION TEST", help="Shares of subjects."),
-    ] = (0.6, 0.2, 0.2),
+    ] = (0.7, 0.1, 0.2),
     folds: Annotated[
         int,
         typer.Option("--folds", help="Training and validation lists, for cross-validation."),
@@ -227,6 +227,14 @@ def brain(
             "that finding them can be measured.",
         ),
     ] = Lesions.none,
+    lesion_radius: Annotated[
+        tuple[float, float],
+        typer.Option(
+            "--lesion_radius",
+            metavar="LOW HIGH",
+            help="Of synthetic lesions, in mm; small ones are the most frequent.",
+        ),
+    ] = (3.0, 18.0),
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -251,6 +259,7 @@ def brain(
         folds=folds,
         variants=variants,
         lesions=lesions.value,
+        lesion_radius=lesion_radius,
         seed=seed,
         overwrite=overwrite,
     )

@@ -34,6 +34,7 @@ def add_lesions(
     images: Mapping[M, NDArray[np.float32]],
     mask: NDArray[np.bool_],
     voxel_size: tuple[float, float, float],
+    radii: tuple[float, float] = RADII,
 ) -> tuple[dict[M, NDArray[np.float32]], NDArray[np.bool_]]:
     """One to three lesions at the same places in every contrast.
 
@@ -41,6 +42,7 @@ def add_lesions(
         images: one subject's contrasts, (Z, H, W), any scale, zero outside the brain.
         mask: (Z, H, W), not empty.
         voxel_size: millimetres between slices, rows and columns.
+        radii: the smallest and the largest, in millimetres, as far as the brain has room.
 
     Returns:
         The changed images, and the segmentation (Z, H, W), which is never empty.
@@ -49,7 +51,7 @@ def add_lesions(
     depth = ndimage.distance_transform_edt(np.pad(mask, 1), voxel_size)[1:-1, 1:-1, 1:-1]
     segmentation = np.zeros_like(mask)
     for _ in range(rng.integers(1, MOST_LESIONS + 1)):
-        share = _lesion(rng, depth, voxel_size) * mask
+        share = _lesion(rng, depth, voxel_size, radii) * mask
         usual = rng.random() < USUAL
         for mode, image in changed.items():
             target = _target(rng, images[mode][mask], USUALLY_BRIGHT[mode] == usual)
@@ -67,12 +69,15 @@ def _target(rng: Rng, brain: NDArray[np.float32], bright: bool) -> float:
 
 
 def _lesion(
-    rng: Rng, depth: NDArray[np.float64], voxel_size: tuple[float, float, float]
+    rng: Rng,
+    depth: NDArray[np.float64],
+    voxel_size: tuple[float, float, float],
+    radii_allowed: tuple[float, float],
 ) -> NDArray[np.float32]:
     """The share of lesion in every voxel; above a half in one voxel at least."""
     deepest = float(depth.max())
     # Evenly drawn logarithms: as many of 3 to 6 mm as of 6 to 12.
-    radius = float(np.exp(rng.uniform(*np.log(RADII))))
+    radius = float(np.exp(rng.uniform(*np.log(radii_allowed))))
     radius = max(min(radius, 0.6 * deepest), SMALLEST * float(np.prod(voxel_size)) ** (1 / 3))
     edge = rng.uniform(*EDGES)
     allowed = np.argwhere(depth >= min(radius * 0.8 + edge, deepest))

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from data.brain_assignment import BrainAssignment, assign_brains, least_subjects
 from data.brain_layout import Mode
+from data.brain_lesions import RADII
 from data.brain_mask import MaskMethod
 from data.brain_sources import Source, Sources
 from orchestrator.errors import DataError
 
 WANTED = 24  # volumes, where subjects are so few that they are varied
 
+Radius = Annotated[float, Field(gt=0, le=60)]  # millimetres
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -29,12 +31,20 @@ class BrainPrepareSettings(BaseModel):
     out: Path
     modality: Mode | None = None
     mask_method: MaskMethod = "auto"
-    split: tuple[Share, Share, Share] = (0.6, 0.2, 0.2)
+    split: tuple[Share, Share, Share] = (0.7, 0.1, 0.2)
     folds: PositiveInt = 1
     variants: PositiveInt | None = None
     lesions: Literal["none", "synthetic"] = "none"
+    lesion_radius: tuple[Radius, Radius] = RADII
     seed: Annotated[int, Field(ge=0)] = 0
     overwrite: bool = False
+
+    @model_validator(mode="after")
+    def _radii_ascend(self) -> Self:
+        low, high = self.lesion_radius
+        if low > high:
+            raise ValueError(f"lesion_radius: found {low:g} {high:g}, expected the smaller first")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,9 @@ class _Work:
             writer.healthy(piece.name, images, brain.mask, SIDES)
         if place in self.plan.get_lesions:
             rng = np.random.default_rng([self.settings.seed, place, 1])
-            changed, labels = add_lesions(rng, images, brain.mask, SIDES)
+            changed, labels = add_lesions(
+                rng, images, brain.mask, SIDES, self.settings.lesion_radius
+            )
             writer.lesions(piece.name, LESION_SET, changed, brain.mask, labels, SIDES)
 
     def _write_ill(self, writer: BrainWriter, source: Source) -> None:

@@ -77,3 +77,12 @@ def test_intensities_of_any_scale_do(brain):
     )
     assert np.array_equal(labels, again)
     assert np.allclose(scaled["t2"], 1000 * plain["t2"], atol=0.5)
+
+
+def test_larger_radii_make_larger_lesions(brain):
+    def voxels(radii):
+        rng = np.random.default_rng(3)
+        _, labels = add_lesions(rng, brain.images, brain.mask, brain.voxel_size, radii)
+        return int(labels.sum())
+
+    assert voxels((30.0, 30.0)) > 3 * voxels((15.0, 15.0))
