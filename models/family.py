@@ -26,6 +26,7 @@ from orchestrator.errors import SettingsError
 
 if TYPE_CHECKING:
     from models.evaluation import Evaluation
+    from models.inference import Volume
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ Split = Literal["train", "validation", "test"]
 Direction = Literal["minimize", "maximize"]
 Batch = dict[str, Tensor]
 
-_NO_FAMILIES = ("__init__", "evaluation", "family", "plugins")  # the other files of models/
+# The other files of models/.
+_NO_FAMILIES = ("__init__", "evaluation", "family", "inference", "pipelined", "plugins")
 
 
 class FamilySettings(BaseModel):
@@ -121,6 +123,13 @@ class Family(ABC, Generic[S, D]):
             SettingsError: the weights cannot be read or are of another model.
         """
 
+    def epoch_begins(self, epoch: int) -> None:
+        """Get ready to train epoch number `epoch`, counted from 1 within a fold.
+
+        It is called on every rank before the epoch's first step, and again before the first step
+        after an interruption: for losses that change while a model trains.
+        """
+
     @abstractmethod
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The weighted loss terms, each a scalar mean over the batch; their sum is minimised.
@@ -140,6 +149,20 @@ class Family(ABC, Generic[S, D]):
     def evaluation(self) -> Evaluation | None:
         """How a whole split is judged; None: by the mean of `evaluate` over its samples."""
         return None
+
+    def infer(self, model: nn.Module, xrays: Tensor) -> Volume:
+        """The volume that belongs to two X-rays which come without a target.
+
+        Args:
+            xrays: (2, H, W) in [0, 1], front view first, of any size, on the model's device.
+
+        Raises:
+            SettingsError: this family makes no volumes from X-rays.
+        """
+        raise SettingsError(
+            f"infer: {type(self).__name__} makes no volume from X-rays; "
+            "expected a trial of a family that does"
+        )
 
 
 def load_family(reference: str) -> type[Family[Any, Any]]:

@@ -82,6 +82,7 @@ class Training:
         """Take the steps that remain of this epoch."""
         learner, trial = self.learner, self.trial
         learner.model.train()
+        trial.family.epoch_begins(learner.progress.epoch)
         order = epoch_order(trial.plan.seed, learner.progress.epoch, len(self.dataset))
         steps = list(epoch_steps(order, trial.sharing, learner.progress.seen))
         batches = self.loader.batches(
