@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from orchestrator.files import append_line, write_text
 
 Direction = Literal["minimize", "maximize"]
+Schedule = Literal["1f1b", "gpipe", "device_map"]
 
 
 class Message(BaseModel):
@@ -53,7 +54,9 @@ class Plan(Message):
     objective: Objective
     searched: list[str] = []  # the recipe keys that the sampler chose
     folds: int = 1  # of a cross-validated trial: trained one after the other
-    devices: list[str]  # one a rank: "cpu", "cuda:0"
+    devices: list[str]  # one a rank: "cpu", "cuda:0"; with a device map all are the one rank's
+    stages: int = 1  # devices that one copy of the model is cut for
+    schedule: Schedule = "1f1b"  # of micro-batches through the stages
     threads: int  # CPU threads of one rank
     pictures: int = 4  # samples drawn from the validation split at the end
     checkpoint_seconds: float = 300.0  # between checkpoints within an epoch
@@ -63,7 +66,13 @@ class Plan(Message):
 
     @property
     def ranks(self) -> int:
-        return len(self.devices)
+        """Processes."""
+        return 1 if self.mapped else len(self.devices)
+
+    @property
+    def mapped(self) -> bool:
+        """Whether one process spreads the model over all devices."""
+        return self.stages > 1 and self.schedule == "device_map"
 
 
 class Stop(StrEnum):
@@ -82,7 +91,8 @@ class Started(EventBase):
     """The ranks have met and the model is ready; a cross-validated trial starts every fold."""
 
     event: Literal["started"] = "started"
-    ranks: int
+    ranks: int  # processes
+    stages: int = 1  # of them that share one copy of the model
     epochs: int  # over all folds
     steps_per_epoch: int
     parameters: int  # trainable

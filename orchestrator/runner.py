@@ -183,6 +183,8 @@ class Runner:
             searched=sorted(running.trial.params),
             folds=settings.folds,
             devices=list(slot.devices),
+            stages=settings.parallel.depth,
+            schedule=settings.parallel.schedule,
             threads=slot.threads,
             pictures=settings.pictures,
             checkpoint_seconds=settings.limits.checkpoint_seconds,

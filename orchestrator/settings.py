@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from orchestrator.messages import Objective
+from orchestrator.parallel_settings import Parallel
 from orchestrator.tracking_settings import TrackingSettings
 
 
@@ -154,13 +155,6 @@ def _refuse_foreign_options(section: SamplerSettings | PrunerSettings) -> None:
 def options_of(section: SamplerSettings | PrunerSettings) -> dict[str, Any]:
     """The options that were set, as keyword arguments."""
     return section.model_dump(exclude={"kind"}, exclude_none=True)
-
-
-class Parallel(Section):
-    """How the processes of one trial share its work."""
-
-    kind: Literal["ddp"] = "ddp"
-    ranks: int = Field(1, ge=1, description="worker processes, one device each")
 
 
 class StorageSettings(Section):

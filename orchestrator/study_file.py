@@ -18,7 +18,16 @@ from orchestrator.yaml_files import dump_yaml, read_mapping
 _MEANING = ("family", "objective", "data", "recipe", "search", "folds", "seed", "parallel")
 # Within those, these change how fast a trial runs and not what it computes; Optuna accepts a
 # range that moves, because each trial keeps the range that it was drawn from.
-_FREE = ("recipe.loader_workers", "data.cache_folder", "data.cache_gb")
+_FREE = (
+    "recipe.loader_workers",
+    "data.cache_folder",
+    "data.cache_gb",
+    # How a copy of the model is cut; how many copies share a batch (ranks) does mean something.
+    "parallel.kind",
+    "parallel.stages",
+    "parallel.devices",
+    "parallel.schedule",
+)
 _FREE_ENDINGS = (".low", ".high")
 
 _HEAD = """\
