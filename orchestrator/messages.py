@@ -63,6 +63,8 @@ class Plan(Message):
     checkpoint_epochs: int | None = None  # also keep every k-th epoch's
     history_epochs: int = 5  # between two writings of the history
     hang_seconds: float = 1800.0  # without progress before a rank counts as hung
+    micro_batch: int | None = None  # samples in one forward pass, where batch_size did not fit
+    memory_gb: float | None = None  # that one rank may take, in units of 2³⁰ bytes
 
     @property
     def ranks(self) -> int:
@@ -229,6 +231,7 @@ class Ending(StrEnum):
     PRUNED = "pruned"  # stopped because the pruner said so
     INTERRUPTED = "interrupted"  # stopped because the user or the system said so
     NONFINITE = "nonfinite"  # NaN or infinity
+    MEMORY = "memory"  # ran out of memory
     FAILED = "failed"  # an exception in the trial's code
     LOST = "lost"  # a process was killed from outside
     HUNG = "hung"  # no progress within the time-out

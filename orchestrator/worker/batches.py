@@ -3,6 +3,12 @@
 An epoch is one permutation of all samples, cut into global batches. Of each, rank r takes every
 ranks-th sample from the r-th on, in micro-batches. Weights make an uneven last batch right: the
 gradient that data-parallel training averages is that of the mean over the global batch.
+
+A trial that ran out of memory goes on in smaller micro-batches, and more of them. The global
+batches, their order and every sample's weight stay what they were, so the gradient is the same up
+to rounding, with two exceptions: batch normalisation sees the smaller micro-batch, and what a
+family draws from torch's global generator (dropout, a whole batch's noise) is drawn for each
+micro-batch, hence differently; what it derives from a sample's own seed stays.
 """
 
 from __future__ import annotations
@@ -22,13 +28,19 @@ class Sharing:
 
     rank: int
     ranks: int
-    batch_size: int  # of a micro-batch
-    accumulation: int  # micro-batches of one rank in one optimiser step
+    batch_size: int  # of a micro-batch, as the recipe has it
+    accumulation: int  # micro-batches of one rank in one optimiser step, as the recipe has it
+    reduced: int | None = None  # samples of a micro-batch, where less fits into memory
 
     @property
     def global_batch(self) -> int:
         """Samples of all ranks in one optimiser step."""
         return self.batch_size * self.ranks * self.accumulation
+
+    @property
+    def micro_batch(self) -> int:
+        """Samples that one rank runs through the model at once, at most."""
+        return min(self.batch_size, self.reduced or self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +81,15 @@ def steps_per_epoch(samples: int, sharing: Sharing) -> int:
 
 def validation_rounds(samples: int, sharing: Sharing) -> list[tuple[int, ...]]:
     """This rank's validation batches, unpadded; the same number on all ranks, so some are empty."""
-    rounds = math.ceil(math.ceil(samples / sharing.ranks) / sharing.batch_size)
+    size = sharing.micro_batch
+    rounds = math.ceil(math.ceil(samples / sharing.ranks) / size)
     own = range(sharing.rank, samples, sharing.ranks)
-    size = sharing.batch_size
     return [tuple(own[number * size : (number + 1) * size]) for number in range(rounds)]
 
 
 def _share(batch: Sequence[int], sharing: Sharing) -> tuple[MicroBatch, ...]:
     own = batch[sharing.rank :: sharing.ranks]
-    size = sharing.batch_size
+    size = sharing.micro_batch
     count = math.ceil(math.ceil(len(batch) / sharing.ranks) / size)
     parts = [own[number * size : (number + 1) * size] for number in range(count)]
     return tuple(

@@ -44,6 +44,7 @@ class Trial:
             ranks=self.group.ranks,
             batch_size=self.recipe.batch_size,
             accumulation=self.recipe.accumulation,
+            reduced=self.plan.micro_batch,
         )
 
 
