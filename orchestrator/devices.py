@@ -15,7 +15,10 @@ _CORES_OF_A_CPU_TRIAL = 8  # by default; a big CPU server then runs several tria
 
 @dataclass(frozen=True)
 class Slot:
-    """The devices of one running trial, one a rank, and the CPU threads of each rank."""
+    """The devices of one running trial, one a process, and the CPU threads of each process.
+
+    Under a device map one process has them all.
+    """
 
     devices: tuple[str, ...]
     threads: int
@@ -39,41 +42,63 @@ def cut_slots(settings: Settings, found: list[dict[str, Any]], cores: int) -> li
     Raises:
         SettingsError: a named device is not there, or a trial needs more than there are.
     """
-    ranks = settings.parallel.ranks
     present = [f"cuda:{gpu['index']}" for gpu in found]
+    if settings.parallel.devices is not None:
+        return _given_slots(settings, settings.parallel.devices, present, cores)
     if settings.devices == "auto":
         gpus = present
     else:
         wanted = ["cpu"] if settings.devices == "cpu" else list(settings.devices)
         gpus = [device for device in wanted if device != "cpu"]
-        missing = [device for device in gpus if device not in present]
-        if missing:
-            raise SettingsError(
-                f"devices: there is no {', '.join(missing)}; found are "
-                f"{', '.join([*present, 'cpu'])}"
-            )
-    return _gpu_slots(settings, gpus, ranks, cores) if gpus else _cpu_slots(settings, ranks, cores)
+        _refuse_missing("devices", gpus, present)
+    return _gpu_slots(settings, gpus, cores) if gpus else _cpu_slots(settings, cores)
 
 
-def _gpu_slots(settings: Settings, gpus: list[str], ranks: int, cores: int) -> list[Slot]:
-    most = len(gpus) // ranks
-    if most == 0:
+def _refuse_missing(key: str, wanted: list[str], present: list[str]) -> None:
+    missing = [device for device in wanted if device not in (*present, "cpu")]
+    if missing:
         raise SettingsError(
-            f"parallel.ranks: found {ranks}, but there are {len(gpus)} GPUs to use; "
+            f"{key}: there is no {', '.join(missing)}; found are {', '.join([*present, 'cpu'])}"
+        )
+
+
+def _given_slots(
+    settings: Settings, devices: list[str], present: list[str], cores: int
+) -> list[Slot]:
+    """The named devices for one trial at a time; on the CPU for as many as there are cores."""
+    _refuse_missing("parallel.devices", devices, present)
+    if all(device == "cpu" for device in devices):
+        return _cpu_slots(settings, cores)
+    if settings.parallel_trials not in ("auto", 1):
+        raise SettingsError(
+            f"parallel_trials: found {settings.parallel_trials}, but parallel.devices are those of "
+            "one trial at a time; expected 1, or parallel.stages instead"
+        )
+    return [Slot(tuple(devices), max(1, cores // settings.parallel.processes))]
+
+
+def _gpu_slots(settings: Settings, gpus: list[str], cores: int) -> list[Slot]:
+    needed = settings.parallel.trial_devices
+    most = len(gpus) // needed
+    if most == 0:
+        key = "ranks" if settings.parallel.depth == 1 else "stages"
+        raise SettingsError(
+            f"parallel.{key}: a trial needs {needed} GPUs, but there are {len(gpus)} to use; "
             "lower it, or set devices to cpu"
         )
     trials = most if settings.parallel_trials == "auto" else settings.parallel_trials
     if trials > most:
         raise SettingsError(
-            f"parallel_trials: {trials} trials of {ranks} ranks need {trials * ranks} GPUs, "
+            f"parallel_trials: {trials} trials of {needed} devices need {trials * needed} GPUs, "
             f"but there are {len(gpus)}"
         )
-    threads = max(1, cores // (trials * ranks))
-    return [Slot(tuple(gpus[i * ranks : (i + 1) * ranks]), threads) for i in range(trials)]
+    threads = max(1, cores // (trials * settings.parallel.processes))
+    return [Slot(tuple(gpus[i * needed : (i + 1) * needed]), threads) for i in range(trials)]
 
 
-def _cpu_slots(settings: Settings, ranks: int, cores: int) -> list[Slot]:
-    automatic = max(1, cores // max(ranks, _CORES_OF_A_CPU_TRIAL))
+def _cpu_slots(settings: Settings, cores: int) -> list[Slot]:
+    processes = settings.parallel.processes
+    automatic = max(1, cores // max(processes, _CORES_OF_A_CPU_TRIAL))
     trials = automatic if settings.parallel_trials == "auto" else settings.parallel_trials
-    threads = max(1, cores // (trials * ranks))
-    return [Slot(("cpu",) * ranks, threads)] * trials
+    threads = max(1, cores // (trials * processes))
+    return [Slot(("cpu",) * settings.parallel.trial_devices, threads)] * trials

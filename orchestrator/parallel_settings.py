@@ -70,7 +70,7 @@ class Parallel(BaseModel):
 
     def _refuse(self, *keys: str) -> None:
         for key in keys:
-            if key in self.model_fields_set and getattr(self, key) != type(self)().__dict__[key]:
+            if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"`{key}` belongs to kind model and ddp+model, not to ddp")
 
     def _check_devices(self) -> None:
