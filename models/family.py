@@ -65,12 +65,13 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """Panels side by side, drawn in one intensity window but for those with their own."""
+    """Panels in one row or several, drawn in one intensity window but for those with their own."""
 
     name: str  # tells several pictures of one sample apart
     title: str
     panels: Sequence[Panel]
     window: tuple[float, float]  # lowest and highest intensity shown
+    per_row: int | None = None  # panels of a row, which divides their number; None: all of them
 
 
 S = TypeVar("S", bound=FamilySettings)

@@ -76,20 +76,20 @@ def sample_pictures(
 
 
 def draw(picture: Picture, path: Path) -> None:
-    """Write a picture as a PNG: its panels side by side in its one window.
+    """Write a picture as a PNG: its panels, row by row, in its one window.
 
     Difference panels have a window of their own, symmetric about zero, and a colour bar.
     """
-    count = len(picture.panels)
-    rows, columns = picture.panels[0].image.shape
-    height = PANEL_INCHES * rows / columns + 1.0
+    columns = picture.per_row or len(picture.panels)
+    rows = len(picture.panels) // columns
+    firsts = [panel.image.shape for panel in picture.panels[::columns]]
+    height = sum(PANEL_INCHES * shape[0] / shape[1] + 0.4 for shape in firsts) + 0.6
     # A Figure without pyplot keeps no global state and needs no display.
-    figure = Figure(figsize=(PANEL_INCHES * count + 0.4, height), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(PANEL_INCHES * columns + 0.4, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(picture.title, fontsize=10)
-    for axes, panel in zip(
-        figure.subplots(1, count, squeeze=False)[0], picture.panels, strict=True
-    ):
+    places = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, panel in zip(places, picture.panels, strict=True):
         _draw_panel(figure, axes, panel, picture.window)
     with replacing(path) as stream:
         figure.savefig(stream, format="png")

@@ -27,6 +27,23 @@ def test_each_panel_takes_its_place_in_one_row(tmp_path):
     assert 2.4 < three.shape[1] / one.shape[1] < 3.0
 
 
+def test_panels_may_stand_in_several_rows_in_reading_order(tmp_path):
+    levels = [np.full((32, 32), level, np.float32) for level in (0.0, 0.2, 0.4, 0.6)]
+    panels = [Panel(title="", image=level) for level in levels]
+    picture = Picture(name="x", title="", panels=panels, window=(0.0, 1.0), per_row=2)
+    path = tmp_path / "grid.png"
+    draw(picture, path)
+    image = matplotlib.image.imread(path)[..., 0]
+    height, width = image.shape
+    assert 0.8 < height / width < 1.3
+    found = [
+        image[row, column]
+        for row in (height // 3, 4 * height // 5)
+        for column in (width // 4, 3 * width // 4)
+    ]
+    assert found == pytest.approx([0.0, 0.2, 0.4, 0.6], abs=0.01)
+
+
 def test_all_panels_share_the_pictures_window(tmp_path):
     """An image twice as bright as the window's top is white all over; half as bright is grey."""
     bright, half = np.full((32, 32), 2.0, np.float32), np.full((32, 32), 0.5, np.float32)
