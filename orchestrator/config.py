@@ -192,6 +192,8 @@ def _replaces(over: dict[str, Any], base: dict[str, Any], place: tuple[str, ...]
         case ("sampler" | "pruner" | "parallel" as section,):
             usual = Settings.model_fields[section].default.kind
             return "kind" in over and over["kind"] != base.get("kind", usual)
+        case ("parent",):
+            return {"study", "checkpoint"} <= {*over, *base}
         case ("search", _):
             return ("choices" in over and "low" in base) or ("low" in over and "choices" in base)
     return False
@@ -218,12 +220,10 @@ def _dotted(mapping: dict[str, Any], prefix: str = "") -> list[str]:
 def _absolute_paths(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
     """`layer` with its relative paths made absolute, seen from `folder`."""
     resolved = dict(layer)
-    for section in ("data", "recipe"):
+    for section in ("data", "parent", "recipe"):
         if isinstance(layer.get(section), dict):
             resolved[section] = {
-                key: _absolute(value, folder)
-                if isinstance(value, str) and _PATH_KEY.fullmatch(key)
-                else value
+                key: _absolute(value, folder) if _is_path(section, key, value) else value
                 for key, value in layer[section].items()
             }
     family = layer.get("family")
@@ -234,6 +234,14 @@ def _absolute_paths(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
     if isinstance(preset, str) and preset.endswith(_YAML):
         resolved["preset"] = _absolute(preset, folder)
     return resolved
+
+
+def _is_path(section: str, key: str, value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    if section == "parent":  # a study's name alone means one beside the study that asks
+        return key == "checkpoint" or (key == "study" and "/" in value)
+    return _PATH_KEY.fullmatch(key) is not None
 
 
 def _absolute(path: str, folder: Path) -> str:

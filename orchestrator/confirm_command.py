@@ -36,6 +36,8 @@ from orchestrator.launcher.local import LocalLauncher
 from orchestrator.live import Display, make_display
 from orchestrator.lock import StudyLock
 from orchestrator.notes import annotate_study, name_values, write_note
+from orchestrator.parent import recorded
+from orchestrator.parent_record import ParentRecord
 from orchestrator.preloading import modules_of
 from orchestrator.record import StudyRecord
 from orchestrator.runner import Search
@@ -65,7 +67,8 @@ class _Job:
     """What is confirmed: the search as it stands, and what was asked for."""
 
     folder: StudyFolder  # of the search
-    settings: Settings  # of the search
+    settings: Settings  # of the search, with its parent
+    parent: ParentRecord | None
     record: StudyRecord  # of the search
     sources: Sources
     seeds: int
@@ -104,9 +107,11 @@ def _look_at(folder: StudyFolder, top: int, seeds: int) -> _Job:
             f"the study {folder.name!r} has no {folder.settings}, which says what its trials were "
             "trained with; put it back"
         )
+    parent, _ = recorded(folder, known)
     return _Job(
         folder=folder,
-        settings=known.settings,
+        settings=parent.given_to(known.settings, folder) if parent else known.settings,
+        parent=parent,
         record=record,
         sources=best_sources(record, top),
         seeds=seeds,
@@ -182,7 +187,7 @@ def _train(
     layers.add(job.settings.model_dump(mode="json"), str(job.folder.settings))
     slots, _ = prepare(settings, layers, launcher, interrupts, display)
     # The file comes first: a folder without it counts as one in which nothing has begun.
-    write_study_file(folder, StudyFile(asked=Asked(), settings=settings))
+    write_study_file(folder, StudyFile(asked=Asked(), settings=settings, parent=job.parent))
     study = open_study(folder, None, settings.objective.direction)
     study.pruner = optuna.pruners.NopPruner()
     trials = search.get_trials(deepcopy=False)
@@ -193,7 +198,7 @@ def _train(
         seeds=job.seeds,
     )
     settings = settings.model_copy(update={"n_trials": runs.total})
-    write_study_file(folder, StudyFile(asked=Asked(), settings=settings))
+    write_study_file(folder, StudyFile(asked=Asked(), settings=settings, parent=job.parent))
     name_values(study, settings.objective.metric)
     track(stack, folder, settings, display)
     keeps_all = settings.keep.best_trials is None

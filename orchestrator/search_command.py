@@ -18,6 +18,7 @@ from orchestrator.interrupts import Interrupts
 from orchestrator.launcher.local import LocalLauncher
 from orchestrator.live import make_display
 from orchestrator.notes import annotate_study
+from orchestrator.parent import adopt
 from orchestrator.preloading import clash, modules_of
 from orchestrator.pruner import make_pruner
 from orchestrator.record import record_of
@@ -98,8 +99,14 @@ def _run_locked(opened: Opened, interrupts: Interrupts, console: Console) -> int
         for sentence in [*_harmless_changes(opened), clash(settings.family)]:
             if sentence:
                 display.notice(sentence)
+        parent, told = adopt(folder, settings, opened.layers, opened.earlier)
+        for sentence in told:
+            display.notice(sentence)
+        if parent is not None:
+            settings = parent.given_to(settings, folder)
         slots, checked = prepare(settings, opened.layers, launcher, interrupts, display)
-        write_study_file(folder, StudyFile(asked=opened.asked, settings=settings))
+        known = StudyFile(asked=opened.asked, settings=opened.settings, parent=parent)
+        write_study_file(folder, known)
         study = open_study(folder, settings.storage.url, settings.objective.direction)
         study.pruner = make_pruner(
             settings.pruner, settings.folds * int(checked.defaults["epochs"])

@@ -18,6 +18,7 @@ from pydantic import (
 
 from orchestrator.messages import Objective
 from orchestrator.parallel_settings import Parallel
+from orchestrator.parent_settings import ParentSettings
 from orchestrator.tracking_settings import TrackingSettings
 
 
@@ -205,6 +206,7 @@ class Settings(Section):
     )
     objective: Objective
     data: dict[str, Any]
+    parent: ParentSettings | None = None
     recipe: dict[str, Any] = {}
     search: dict[str, Searched] = {}
     enqueue: list[dict[str, Scalar]] = Field([], description="points to try first")

@@ -10,12 +10,23 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.config import Asked
 from orchestrator.errors import SettingsError, UserError
 from orchestrator.files import write_text
+from orchestrator.parent_record import ParentRecord
 from orchestrator.settings import Range, Settings
 from orchestrator.trial_folder import StudyFolder
 from orchestrator.yaml_files import dump_yaml, read_mapping
 
 # Changing one of these would make trials of one study incomparable.
-_MEANING = ("family", "objective", "data", "recipe", "search", "folds", "seed", "parallel")
+_MEANING = (
+    "family",
+    "objective",
+    "data",
+    "parent",
+    "recipe",
+    "search",
+    "folds",
+    "seed",
+    "parallel",
+)
 # Within those, these change how fast a trial runs and not what it computes; Optuna accepts a
 # range that moves, because each trial keeps the range that it was drawn from.
 _FREE = (
@@ -41,6 +52,7 @@ class StudyFile(BaseModel):
 
     asked: Asked
     settings: Settings
+    parent: ParentRecord | None = None  # that the study was begun with
 
 
 def read_study_file(folder: StudyFolder) -> StudyFile | None:

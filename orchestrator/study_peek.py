@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from orchestrator.parent_record import ParentRecord, record_in
 from orchestrator.trial_folder import StudyFolder
 
 
@@ -17,6 +18,7 @@ class Peek:
     metric: str | None = None
     n_trials: int | None = None
     url: str | None = None  # of another database than the study's own
+    parent: ParentRecord | None = None  # of a dependent study
 
 
 def peek(folder: StudyFolder) -> Peek:
@@ -33,6 +35,7 @@ def peek(folder: StudyFolder) -> Peek:
         metric=metric if isinstance(metric, str) else None,
         n_trials=n_trials if isinstance(n_trials, int) else None,
         url=url if isinstance(url, str) else None,
+        parent=record_in(_section(content, "parent") or None),
     )
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+_PARENT = "parent.pth"
+_LEVELS = 4  # that a fold's checkpoint in a confirmation lies below the study's folder
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,11 @@ class StudyFolder:
     def confirmations(self) -> StudyFolder:
         """A study of its own in which `confirm` trains the best trials again."""
         return StudyFolder(self.path / "confirm")
+
+    @property
+    def parent(self) -> Path:
+        """Of a dependent study: the checkpoint that its trials start from, its own hold on it."""
+        return self.path / _PARENT
 
     def trial(self, number: int) -> TrialFolder:
         return TrialFolder(self.path / f"trial_{number}")
@@ -172,3 +182,17 @@ class TrialFolder(RunFolder):
     def rendezvous(self, attempt: int) -> Path:
         """The file through which one attempt's ranks find each other."""
         return self.path / f".rendezvous_{attempt}"
+
+
+def parent_of(checkpoint: Path, recipe: Mapping[str, Any]) -> Path | None:
+    """Where the parent is that a checkpoint with this recipe needs; None where it needs none.
+
+    A study keeps its parent in its folder and an export beside the model, so that either may move.
+    """
+    recorded = recipe.get("parent_file")
+    if recorded is None:
+        return None
+    for folder in checkpoint.absolute().parents[:_LEVELS] if recipe.get("parent_sha256") else ():
+        if (folder / _PARENT).is_file():
+            return folder / _PARENT
+    return Path(recorded)

@@ -26,6 +26,7 @@ def check_settings(
     objective: dict[str, Any],
     searched: list[str],
     folds: int = 1,
+    parent: bool = False,
 ) -> dict[str, Any]:
     """What is wrong with a study's settings, and what its family offers.
 
@@ -36,6 +37,7 @@ def check_settings(
         objective: {"metric", "direction"}.
         searched: the recipe keys that stand under `search:`.
         folds: above 1 the data must have as many folds.
+        parent: whether the recipes name a model that the trials start from.
 
     Returns:
         {"errors": [{"key", "problem", "valid_keys"?}], "metrics": {name: direction},
@@ -50,6 +52,10 @@ def check_settings(
         return report
     report["metrics"] = dict(loaded.metrics)
     report["family_keys"] = _defaults(loaded.Settings)
+    if parent and not takes_parent(loaded):
+        problem = "trials of this family start from no other model; remove the section"
+        report["errors"] = [{"key": "parent", "problem": problem}]
+        return report
     recipe_errors = _recipe_problems(loaded, recipes, set(searched))
     data_errors = problems(loaded.Data, data, "data") + _fold_problems(loaded, folds)
     report["errors"] = [*recipe_errors, *data_errors, *_objective_problems(loaded, objective)]
@@ -62,6 +68,11 @@ def check_settings(
         except UserError as error:
             report["errors"].append(_data_problem(error))
     return report
+
+
+def takes_parent(family: type[Family[Any, Any]]) -> bool:
+    """Whether the family's settings have the keys that a `parent` section fills in."""
+    return {"parent_file", "parent_sha256"} <= family.Settings.model_fields.keys()
 
 
 def devices() -> dict[str, Any]:

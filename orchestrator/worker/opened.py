@@ -13,6 +13,7 @@ from torch import nn
 from models.family import Family
 from orchestrator.errors import CheckpointError, SettingsError
 from orchestrator.recipe import TrainingRecipe, split_recipe
+from orchestrator.trial_folder import parent_of
 from orchestrator.worker.checkpoint import load_checkpoint
 from orchestrator.worker.trial import open_family
 
@@ -48,7 +49,11 @@ def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Op
         raise CheckpointError(f"{path} is not of a trial: it has no {min(missing)!r}")
     place = _device(device)
     data = content["data"] | ({} if data_root is None else {"root": data_root})
-    family = open_family(_where_it_is_now(content["family"], path), content["recipe"], data)
+    recipe = content["recipe"]
+    parent = parent_of(path, recipe)
+    if parent is not None:
+        recipe = recipe | {"parent_file": str(parent)}
+    family = open_family(_where_it_is_now(content["family"], path), recipe, data)
     model = family.build_model()
     model.load_state_dict(content["model"])
     return Opened(
