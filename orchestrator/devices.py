@@ -83,17 +83,24 @@ def _gpu_slots(settings: Settings, gpus: list[str], cores: int) -> list[Slot]:
     if most == 0:
         key = "ranks" if settings.parallel.depth == 1 else "stages"
         raise SettingsError(
-            f"parallel.{key}: a trial needs {needed} GPUs, but there are {len(gpus)} to use; "
-            "lower it, or set devices to cpu"
+            f"parallel.{key}: found {getattr(settings.parallel, key)}, but there are {len(gpus)} "
+            f"GPUs to use; lower it, or set devices to cpu"
         )
     trials = most if settings.parallel_trials == "auto" else settings.parallel_trials
     if trials > most:
         raise SettingsError(
-            f"parallel_trials: {trials} trials of {needed} devices need {trials * needed} GPUs, "
+            f"parallel_trials: {trials} trials of {_what(settings)} need {trials * needed} GPUs, "
             f"but there are {len(gpus)}"
         )
     threads = max(1, cores // (trials * settings.parallel.processes))
     return [Slot(tuple(gpus[i * needed : (i + 1) * needed]), threads) for i in range(trials)]
+
+
+def _what(settings: Settings) -> str:
+    ranks, depth = settings.parallel.ranks, settings.parallel.depth
+    if depth == 1:
+        return f"{ranks} ranks"
+    return f"{depth} stages" if ranks == 1 else f"{ranks} ranks of {depth} stages"
 
 
 def _cpu_slots(settings: Settings, cores: int) -> list[Slot]:

@@ -1,6 +1,7 @@
 """One attempt's ranks: how they meet, and what they tell each other.
 
-With a single rank there is no process group, and everything here is local.
+A trial with R copies of its model, each cut into S stages, has R·S ranks: rank r·S + s holds
+stage s of copy r. With a single rank there is no process group, and everything here is local.
 """
 
 from __future__ import annotations
@@ -22,24 +23,44 @@ class PeerLost(Exception):
 
 
 class Group:
-    """This process's place among the ranks of its attempt."""
+    """This process's place among the ranks of its attempt, or among some of them.
 
-    def __init__(self, *, rank: int, ranks: int, device: torch.device) -> None:
+    Attributes:
+        replicas: the ranks that hold the same stage as this one; all ranks if nothing is cut.
+        chain: the ranks that hold the same copy of the model as this one, by stage.
+    """
+
+    def __init__(
+        self,
+        *,
+        rank: int,
+        ranks: int,
+        device: torch.device,
+        members: dist.ProcessGroup | None = None,
+    ) -> None:
         self.rank = rank
         self.ranks = ranks
         self.device = device
+        self.members = members  # None for all ranks of the attempt
+        self.replicas = self
+        self.chain = self if ranks == 1 else Group(rank=0, ranks=1, device=device)
 
     @property
     def first(self) -> bool:
         """Whether this is the rank that writes checkpoints and tells events."""
         return self.rank == 0
 
+    @property
+    def leads(self) -> bool:
+        """Whether this rank holds the first and the last layers: it reads data and sees losses."""
+        return self.chain.rank == 0
+
     def gather(self, value: T) -> list[T]:
         """Every rank's picklable `value`, by rank, on every rank."""
         if self.ranks == 1:
             return [value]
         gathered: list[T | None] = [None] * self.ranks
-        dist.all_gather_object(gathered, value)
+        dist.all_gather_object(gathered, value, group=self.members)
         return cast(list[T], gathered)
 
     def from_first(self, value: T) -> T:
@@ -47,7 +68,8 @@ class Group:
         if self.ranks == 1:
             return value
         box: list[T] = [value]
-        dist.broadcast_object_list(box, src=0, device=self._message_device())
+        device = self._message_device()
+        dist.broadcast_object_list(box, group_src=0, group=self.members, device=device)
         return box[0]
 
     def sum(self, values: Tensor) -> Tensor:
@@ -55,7 +77,7 @@ class Group:
         if self.ranks == 1:
             return values
         gathered = [torch.empty_like(values) for _ in range(self.ranks)]
-        dist.all_gather(gathered, values)
+        dist.all_gather(gathered, values, group=self.members)
         return torch.stack(gathered).sum(dim=0)
 
     def any(self, flag: bool) -> bool:
@@ -63,7 +85,7 @@ class Group:
         if self.ranks == 1:
             return flag
         count = torch.tensor(float(flag), device=self.device)
-        dist.all_reduce(count)
+        dist.all_reduce(count, group=self.members)
         return count.item() > 0
 
     def share_buffers(self, model: nn.Module) -> None:
@@ -73,7 +95,7 @@ class Group:
         kept = model.state_dict(keep_vars=True)
         for name, buffer in model.named_buffers():
             if name in kept:
-                dist.broadcast(buffer, src=0)
+                dist.broadcast(buffer, group_src=0, group=self.members)
 
     def leave(self) -> None:
         """Part in good order; not after an error, where it could wait for a dead peer."""
@@ -84,12 +106,15 @@ class Group:
         return self.device if dist.get_backend() == "nccl" else torch.device("cpu")
 
 
-def join(*, devices: list[str], rank: int, rendezvous: Path, patience: float) -> Group:
+def join(
+    *, devices: list[str], rank: int, rendezvous: Path, patience: float, stages: int = 1
+) -> Group:
     """Meet the other ranks through the file `rendezvous`.
 
     Args:
         devices: one a rank, such as "cpu" or "cuda:0".
         patience: seconds after which a silent peer counts as lost.
+        stages: ranks that share one copy of the model.
     """
     device = torch.device(devices[rank])
     if device.type == "cuda":
@@ -103,7 +128,28 @@ def join(*, devices: list[str], rank: int, rendezvous: Path, patience: float) ->
             world_size=len(devices),
             timeout=timedelta(seconds=patience),
         )
-    return Group(rank=rank, ranks=len(devices), device=device)
+    group = Group(rank=rank, ranks=len(devices), device=device)
+    if stages > 1:
+        _form_mesh(group, stages, timedelta(seconds=patience))
+    return group
+
+
+def _form_mesh(group: Group, stages: int, patience: timedelta) -> None:
+    """Let the rank find its row and its column; all ranks make all subgroups, in one order."""
+    replicas = group.ranks // stages
+    replica, stage = divmod(group.rank, stages)
+    mesh = torch.arange(group.ranks).reshape(replicas, stages)
+    rows = [_subgroup(row, patience) if replicas > 1 else None for row in mesh.tolist()]
+    columns = [_subgroup(column, patience) if replicas > 1 else None for column in mesh.T.tolist()]
+    group.chain = Group(rank=stage, ranks=stages, device=group.device, members=rows[replica])
+    group.replicas = Group(
+        rank=replica, ranks=replicas, device=group.device, members=columns[stage]
+    )
+
+
+def _subgroup(ranks: list[int], patience: timedelta) -> dist.ProcessGroup | None:
+    made: dist.ProcessGroup | None = dist.new_group(ranks, timeout=patience)
+    return made
 
 
 def peer_loss(error: BaseException) -> PeerLost | None:

@@ -50,7 +50,9 @@ def run_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
 def _train(folder: TrialFolder, plan: Plan, rank: int, tick: Callable[[], None]) -> None:
     torch.set_num_threads(plan.threads)
     group = join(
-        devices=plan.devices,
+        # Under a device map the model is spread over devices that this process alone uses.
+        devices=plan.devices[: plan.ranks],
+        stages=1 if plan.mapped else plan.stages,
         rank=rank,
         rendezvous=folder.rendezvous(plan.attempt),
         # The leader's watch over every rank's ticks comes first: it knows who stands still.

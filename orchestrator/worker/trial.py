@@ -40,8 +40,8 @@ class Trial:
     @property
     def sharing(self) -> Sharing:
         return Sharing(
-            rank=self.group.rank,
-            ranks=self.group.ranks,
+            rank=self.group.replicas.rank,
+            ranks=self.group.replicas.ranks,
             batch_size=self.recipe.batch_size,
             accumulation=self.recipe.accumulation,
             reduced=self.plan.micro_batch,
