@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class TrainingRecipe(BaseModel):
@@ -36,6 +36,12 @@ class TrainingRecipe(BaseModel):
     minimum_learning_rate: float = Field(0.0, ge=0, description="floor of plateau and cosine")
 
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm")
+    clip_dynamic: float | None = Field(
+        None,
+        gt=1,
+        description="clip at so many times the exponential moving average (decay 0.99) of the "
+        "gradient norms as applied, never above clip_norm, which alone holds for 20 steps",
+    )
     precision: Literal["off", "bf16", "fp16"] = Field("off", description="mixed precision")
     early_stopping: int | None = Field(
         None, ge=1, description="epochs without a better objective before the trial ends"
@@ -44,6 +50,17 @@ class TrainingRecipe(BaseModel):
         None, gt=0, lt=1, description="validate and keep an exponential moving average"
     )
     loader_workers: int = Field(0, ge=0, description="data loading processes of one rank")
+
+    @field_validator("clip_dynamic")
+    @classmethod
+    def _beside_clip_norm(cls, value: float | None, info: ValidationInfo) -> float | None:
+        # `clip_norm` is missing among the data where it is wrong itself.
+        if value is not None and info.data.get("clip_norm", 1.0) is None:
+            raise ValueError(
+                "null or a number beside `clip_norm`, which clips the first steps and is the "
+                "threshold's upper end, but `clip_norm` is null; set both, or neither"
+            )
+        return value
 
 
 def split_recipe(recipe: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,6 +10,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from orchestrator.recipe import TrainingRecipe
 from orchestrator.worker.averaging import Average
+from orchestrator.worker.clipping import Clipping
 from orchestrator.worker.guard import Guard, GuardedLoss
 from orchestrator.worker.learning_rate import LearningRate
 from orchestrator.worker.loss_means import LossMeans
@@ -32,6 +33,7 @@ class Learner:
         self.optimizer = build_optimizer(self.model, recipe)
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=recipe.precision == "fp16")
         self.learning_rate = LearningRate(recipe, trial.plan.objective.direction)
+        self.clipping = Clipping.of(recipe)
         self.losses = LossMeans()
         self.progress = Progress()
 
@@ -65,6 +67,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "learning_rate": self.learning_rate.state(),
+            "clipping": self.clipping.state(),
             "progress": vars(self.progress),
             "losses": losses,
             "random": random_state(),
@@ -79,6 +82,8 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.learning_rate.restore(state["learning_rate"])
+        if "clipping" in state:  # not in checkpoints of before there was a moving threshold
+            self.clipping.restore(state["clipping"])
         self.progress = Progress(**state["progress"])
         self.losses.restore(state["losses"], trial.group)
         restore_random_state(state["random"])

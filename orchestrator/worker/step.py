@@ -35,7 +35,7 @@ def take_step(
     norm = get_total_norm(gradients)
     verdict = Verdict.read(norm.to(trial.group.device), learner.guard.signal)
     _guard(trial, learner, verdict, history)
-    _update(trial, learner, norm)
+    _update(learner, norm, verdict.norm)
     learner.progress.seen += step.samples
     learner.progress.step += 1
     return verdict, history[-1]
@@ -73,13 +73,15 @@ def _guard(trial: Trial, learner: Learner, verdict: Verdict, history: list[Terms
         raise _divergence(trial, learner, verdict, history)
 
 
-def _update(trial: Trial, learner: Learner, norm: Tensor) -> None:
-    progress, recipe = learner.progress, trial.recipe
-    if recipe.clip_norm is not None:
-        clip_grads_with_norm_(learner.parameters(), recipe.clip_norm, norm)
+def _update(learner: Learner, norm: Tensor, told: float) -> None:
+    """Clip by the device's `norm`, which is `told` on the host, and step."""
+    threshold = learner.clipping.threshold
+    if threshold is not None:
+        clip_grads_with_norm_(learner.parameters(), threshold, norm)
+    learner.clipping.saw(told)
     learner.scaler.step(learner.optimizer)
     learner.scaler.update()
-    if learner.average and not progress.skipped:
+    if learner.average and not learner.progress.skipped:
         learner.average.update(learner.model)
 
 

@@ -1,0 +1,117 @@
+"""Memory: what counts as running out of it, a rank's limit, and how much was needed at most."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import torch
+
+from orchestrator.errors import SettingsError
+
+GIB = 2**30
+# How torch, oneDNN and CUDA's libraries put it where they raise a plain RuntimeError.
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "ALLOC_FAILED",
+    "out of memory",
+    "bad_alloc",
+    # A loader process that finds /dev/shm full dies of this; smaller batches need less of it.
+    "is killed by signal: Bus error",
+)
+# A loader process that others killed, most likely the system when the machine's memory ran out.
+_LOADER_KILLED = ("is killed by signal: Killed", "is killed by signal: Terminated")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of whatever device and in whichever library's words.
+
+    Reading data counts too, in this process or in a loader's, whose MemoryError torch raises
+    again here: fewer samples at once need less there as well.
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _OUT_OF_MEMORY)
+
+
+def loader_killed(error: BaseException) -> bool:
+    """Whether a data loading process was killed from outside."""
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _LOADER_KILLED)
+
+
+def limit_memory(gib: float, device: torch.device) -> Callable[[], None]:
+    """Let this process take `gib` · 2³⁰ bytes from now on, and no more.
+
+    On a GPU that is torch's allocator, without the 0.3 to 0.6 GiB of the CUDA context. On a CPU
+    it is what the process writes to (the kernel's RLIMIT_DATA), in addition to what it holds now:
+    tensors, NumPy arrays, Python objects and threads' stacks, but neither files that are mapped
+    to be read nor memory shared with others. Processes that are forked later are limited alike.
+
+    Returns:
+        What lifts the limit again, so that there is room to write down that it was reached.
+
+    Raises:
+        SettingsError: this system cannot limit a process's memory.
+    """
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * GIB / total), device)
+        return lambda: None
+    if sys.platform != "linux":
+        raise SettingsError(
+            f"limits.memory_gb: found {gib:g}, but on {sys.platform} the memory of a process "
+            "cannot be limited; remove it"
+        )
+    return _limit_data(gib)
+
+
+def _limit_data(gib: float) -> Callable[[], None]:
+    # The threads of the numerical libraries start now: without memory they would end the process.
+    torch.ones(2**18).mul_(2.0)
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    soft = _of_status("VmData") + round(gib * GIB)
+    if hard != resource.RLIM_INFINITY:
+        soft = min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    return lambda: resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+
+
+class Usage:
+    """How much memory this process has needed at most since this object was made."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._before = 0
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            self._before = int(psutil.Process().memory_info().rss)
+
+    def peak(self) -> int:
+        """In bytes: of a GPU's tensors, or the process's resident memory beyond the beginning's."""
+        if self._device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self._device))
+        return max(0, _most_resident() - self._before)
+
+
+def available(device: torch.device) -> int:
+    """Bytes that could still be taken: free on the GPU, or on the machine."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def _most_resident() -> int:
+    """The largest resident set of this process, in bytes."""
+    if sys.platform == "linux":
+        return _of_status("VmHWM")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+def _of_status(key: str) -> int:
+    """A line `key:  123 kB` of the kernel's account of this process, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(f"{key}:")).split()[1]) * 1024
