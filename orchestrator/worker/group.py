@@ -68,8 +68,9 @@ class Group:
         if self.ranks == 1:
             return value
         box: list[T] = [value]
-        device = self._message_device()
-        dist.broadcast_object_list(box, group_src=0, group=self.members, device=device)
+        dist.broadcast_object_list(
+            box, group_src=0, group=self.members, device=self.message_device
+        )
         return box[0]
 
     def sum(self, values: Tensor) -> Tensor:
@@ -102,7 +103,9 @@ class Group:
         if self.ranks > 1:
             dist.destroy_process_group()
 
-    def _message_device(self) -> torch.device:
+    @property
+    def message_device(self) -> torch.device:
+        """Where words have to lie to be sent."""
         return self.device if dist.get_backend() == "nccl" else torch.device("cpu")
 
 
