@@ -7,12 +7,12 @@ writes its part again, after a crash or with the next command.
 from __future__ import annotations
 
 import optuna
-from optuna_dashboard import get_note, save_note
 
 from orchestrator.artifacts import upload_pictures
 from orchestrator.commands import commands_on
 from orchestrator.confirmation.note import confirmation_note
 from orchestrator.confirmation.saved import load_confirmation
+from orchestrator.dashboard_notes import get_note, save_note
 from orchestrator.messages import Outcome, load_plan
 from orchestrator.note_text import study_note, trial_note
 from orchestrator.settings import Settings

@@ -9,6 +9,7 @@ leaves running attempts alone.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -56,12 +57,19 @@ def _become_leader(lifeline: int, status: int, request_file: int) -> NoReturn:
 
 
 def preload(modules: list[str]) -> None:
-    """Import what the workers will need; a module that fails fails again where it is used."""
+    """Import what the workers will need; a module that fails fails again where it is used.
+
+    Modules stay, so looking for garbage among them is a sixth of the time for nothing. Frozen,
+    they are not looked through by the workers either, whose copies of them stay shared.
+    """
+    gc.disable()
     for module in modules:
         try:
             importlib.import_module(module)
         except Exception:
             traceback.print_exc()
+    gc.freeze()
+    gc.enable()
 
 
 def _die_with_orchestrator(requests: socket.socket) -> None:
