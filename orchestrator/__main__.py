@@ -31,6 +31,7 @@ RunsDir = Annotated[
 ]
 Trial = Annotated[str, typer.Option("--trial", help="`best`, or a trial's number.")]
 RUNS = ROOT / "runs"
+_SEVERAL = ("--input", "--voxel_size")
 
 
 @app.command()
@@ -157,6 +158,51 @@ def evaluate(
 
 
 @app.command()
+def infer(
+    study_name: StudyName,
+    input_: Annotated[
+        list[Path],
+        typer.Option(
+            "--input",
+            metavar="FRONT LATERAL",
+            help="Two X-rays (.png, .pt, .npy), the front view first, or one case folder.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The .nii.gz or .nii file to make.")],
+    trial: Trial = "best",
+    voxel_size: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--voxel_size",
+            metavar="MM | X Y Z",
+            help="Voxels' size from right to left, front to back and head to feet; else as in the "
+            "model's training.",
+        ),
+    ] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="int16 or float32.")] = "int16",
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Also draw its middle planes: a .png file.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda:0, …")] = "cpu",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Make a CT volume of two X-rays with a trial's best checkpoint."""
+    from orchestrator.infer_command import Wanted, infer_volume
+
+    wanted = Wanted(
+        inputs=input_,
+        out=out,
+        overwrite=overwrite,
+        voxel_size=voxel_size or (),
+        number=dtype,
+        picture=picture,
+        device=device,
+    )
+    infer_volume(_folder(study_name, runs_dir), trial, wanted)
+
+
+@app.command()
 def export(
     study_name: StudyName,
     out: Annotated[Path, typer.Option("--out", help="The folder to make.")],
@@ -209,8 +255,24 @@ def with_command(arguments: list[str]) -> list[str]:
         command.callback.__name__ for command in app.registered_commands if command.callback
     }
     spelled = [_underscored(argument) for argument in arguments]
+    if spelled[:1] == ["infer"]:
+        spelled = _repeated(spelled)
     if spelled and spelled[0] not in commands and spelled[0] not in ("--help", "-h"):
         return ["run", *spelled]
+    return spelled
+
+
+def _repeated(arguments: list[str]) -> list[str]:
+    """`--input a b` as `--input a --input b`, for options that take several values."""
+    spelled: list[str] = []
+    option, values = "", 0
+    for argument in arguments:
+        if argument.startswith("--"):
+            option, values = argument, 0
+        elif option in _SEVERAL:
+            spelled += [option] if values else []
+            values += 1
+        spelled.append(argument)
     return spelled
 
 

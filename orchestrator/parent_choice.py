@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator import words
+from orchestrator.ancestry import ancestors
 from orchestrator.errors import SettingsError
 from orchestrator.find_study import read_study
 from orchestrator.holder import live_holder
@@ -77,18 +78,15 @@ def _given_file(parent: ParentSettings) -> str:
 def _refuse_circle(folder: StudyFolder, source: StudyFolder) -> None:
     """A study that were its own ancestor would have to be trained before itself."""
     own = folder.path.resolve()
-    seen: list[Path] = []
-    path: Path | None = source.path.resolve()
-    while path is not None and path not in seen:
-        if path == own:
-            descends = f", from which {seen[-1].name!r} descends" if seen else ""
-            raise SettingsError(
-                f"parent.study: {source.name!r} leads back to this study itself{descends}; name "
-                "another study, or choose another --study_name"
-            )
-        seen.append(path)
-        record = peek(StudyFolder(path)).parent
-        path = Path(record.study).resolve() if record and record.study else None
+    if source.path.resolve() == own:
+        raise SettingsError(
+            f"parent.study: found {source.name!r}, which is this study itself; name another one"
+        )
+    if any(parent.study == str(own) for parent in ancestors(source)):
+        raise SettingsError(
+            f"parent.study: {source.name!r} descends from a study {folder.name!r} itself; choose "
+            "another --study_name"
+        )
 
 
 def _chosen_trial(record: StudyRecord, parent: ParentSettings) -> TrialRecord:
