@@ -16,6 +16,7 @@ _TITLES = {
     Ending.PRUNED: "Pruned",
     Ending.INTERRUPTED: "Interrupted",
     Ending.NONFINITE: "Pruned: NaN or infinity",
+    Ending.MEMORY: "Pruned: out of memory",
     Ending.FAILED: "Failed",
     Ending.LOST: "Failed: a process was lost",
     Ending.HUNG: "Failed: no progress",
@@ -27,7 +28,8 @@ def trial_note(folder: TrialFolder, plan: Plan | None, outcome: Outcome) -> str:
     """Why the trial ended, what it reached, and where its files are."""
     parts = [f"## {_TITLES[outcome.ending]}", _plain(outcome.reason), _facts(plan, outcome)]
     if outcome.detail:
-        parts.append("### Where it diverged\n\n" + _table(outcome.detail))
+        title = "What did not fit" if outcome.ending is Ending.MEMORY else "Where it diverged"
+        parts.append(f"### {title}\n\n" + _table(outcome.detail))
     if outcome.traceback:
         parts.append("### Traceback\n\n" + _fenced(_tail(outcome.traceback)))
     if outcome.metrics:
@@ -67,6 +69,8 @@ def _facts(plan: Plan | None, outcome: Outcome) -> str:
     facts["attempts"] = outcome.attempts
     if plan:
         facts["devices"] = ", ".join(plan.devices)
+    if plan and plan.micro_batch:
+        facts["micro-batch, for want of memory"] = plan.micro_batch
     return _table(facts)
 
 

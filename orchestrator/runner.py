@@ -132,10 +132,10 @@ class Runner:
             self._end(running, outcome)
             return
         verdict = judge(running.attempt_events(), None, running.stop)
-        if verdict is not None and verdict.ending is not Ending.INTERRUPTED:
-            self._end(running, make_outcome(running, verdict))
-        else:
+        if verdict is None or verdict.ending is Ending.INTERRUPTED or _fits_yet(running, verdict):
             self._waiting.append(running)
+        else:
+            self._end(running, make_outcome(running, verdict))
 
     def _running_trial(self, trial: optuna.Trial, recipe: dict[str, Any]) -> RunningTrial:
         return RunningTrial(
@@ -191,6 +191,8 @@ class Runner:
             checkpoint_epochs=settings.keep.every_epochs,
             history_epochs=settings.keep.history_epochs,
             hang_seconds=settings.limits.hang_seconds,
+            micro_batch=running.micro_batch,
+            memory_gb=settings.limits.memory_gb,
         )
 
     def _left(self) -> int:
@@ -239,7 +241,7 @@ class Runner:
         log.info("trial %d: %s, %s", running.number, verdict.ending, verdict.reason)
         if verdict.ending is Ending.INTERRUPTED or self._killed:
             self._set_aside(running, verdict)
-        elif verdict.ending in (Ending.LOST, Ending.HUNG) and self._may_relaunch(running, verdict):
+        elif self._goes_on(running, verdict):
             self._set_aside(running, verdict)
             self._waiting.append(running)
         else:
@@ -252,6 +254,16 @@ class Runner:
         if isinstance(event, Failed) and event.user_error and self._trouble is None:
             self._trouble = UserError(f"trial {running.number}: {event.message}")
             self._stop_all(Stop.INTERRUPT)
+
+    def _goes_on(self, running: RunningTrial, verdict: Verdict) -> bool:
+        """Whether another attempt follows; says so."""
+        if verdict.ending in (Ending.LOST, Ending.HUNG):
+            return self._may_relaunch(running, verdict)
+        if not _fits_yet(running, verdict):
+            return False
+        reason = make_outcome(running, verdict).reason
+        self._search.display.notice(f"trial {running.number}: {reason}")
+        return True
 
     def _may_relaunch(self, running: RunningTrial, verdict: Verdict) -> bool:
         losses = int(running.trial.user_attrs.get("losses", 0)) + 1
@@ -300,6 +312,11 @@ _STATE_WORDS: dict[TrialState, Any] = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
+
+
+def _fits_yet(running: RunningTrial, verdict: Verdict) -> bool:
+    """Whether a trial that ran out of memory may fit with fewer samples at once."""
+    return verdict.ending is Ending.MEMORY and running.take_less_memory()
 
 
 def best_of(study: optuna.Study) -> tuple[int, float] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 
+from orchestrator import memory_rule
 from orchestrator.devices import Slot
 from orchestrator.files import LineTail, write_text
 from orchestrator.folds import value_so_far
@@ -39,6 +40,7 @@ class RunningTrial:
     stop: Stop | None = None  # what was asked of the present attempt
     attempt: Attempt | None = None
     number_of_attempt: int = -1
+    micro_batch: int | None = None  # where the recipe's batch_size did not fit into memory
     slot: Slot | None = None
     _tail: LineTail = field(init=False)
 
@@ -46,7 +48,8 @@ class RunningTrial:
         self._tail = LineTail(self.folder.events)
         self.stop = self._recorded_prune()
         if self.folder.plan.exists():
-            self.number_of_attempt = load_plan(self.folder.plan).attempt
+            plan = load_plan(self.folder.plan)
+            self.number_of_attempt, self.micro_batch = plan.attempt, plan.micro_batch
 
     @property
     def number(self) -> int:
@@ -66,6 +69,12 @@ class RunningTrial:
         events = [e for line in self._tail.new_lines() if (e := parse_event(line)) is not None]
         self.events.extend(events)
         return events
+
+    def take_less_memory(self) -> bool:
+        """Let the next attempt run fewer samples at once; False where it was one already."""
+        less = memory_rule.smaller(load_plan(self.folder.plan))
+        self.micro_batch = less or self.micro_batch
+        return less is not None
 
     def attempt_events(self) -> list[Event]:
         """The events of the latest attempt."""

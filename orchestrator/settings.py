@@ -194,6 +194,12 @@ class Limits(Section):
         3, ge=0, description="times a trial whose processes were killed or hung is resumed"
     )
     checkpoint_seconds: float = Field(300.0, gt=0, description="between checkpoints in an epoch")
+    memory_gb: float | None = Field(
+        None,
+        gt=0,
+        description="GiB that one rank may take: of its GPU, or on a CPU beyond what the program "
+        "itself holds when training begins; a trial that needs more runs out of memory",
+    )
 
 
 class Settings(Section):

@@ -14,6 +14,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator import memory_rule
 from orchestrator.folds import best_epoch, best_epochs, mean_metrics, unique_epochs
 from orchestrator.messages import (
     Ending,
@@ -23,11 +24,12 @@ from orchestrator.messages import (
     Objective,
     Outcome,
     Validated,
+    load_plan,
     save_message,
 )
 from orchestrator.notes import annotate_trial
 from orchestrator.running import RunningTrial
-from orchestrator.trial_folder import StudyFolder
+from orchestrator.trial_folder import StudyFolder, TrialFolder
 from orchestrator.verdict import Verdict
 
 log = logging.getLogger(__name__)
@@ -36,10 +38,12 @@ STATES = {
     Ending.COMPLETED: TrialState.COMPLETE,
     Ending.PRUNED: TrialState.PRUNED,
     Ending.NONFINITE: TrialState.PRUNED,
+    Ending.MEMORY: TrialState.PRUNED,  # once no micro-batch is small enough
     Ending.FAILED: TrialState.FAIL,
     Ending.LOST: TrialState.FAIL,  # once it has been resumed often enough
     Ending.HUNG: TrialState.FAIL,
 }
+_CONSTRAINTS = {Ending.NONFINITE: "finite", Ending.MEMORY: "memory"}  # that an ending violates
 
 
 def make_outcome(running: RunningTrial, verdict: Verdict) -> Outcome:
@@ -51,7 +55,7 @@ def make_outcome(running: RunningTrial, verdict: Verdict) -> Outcome:
     decided = verdict.event
     return Outcome(
         ending=verdict.ending,
-        reason=verdict.reason,
+        reason=_reason(running, verdict),
         attempts=running.number_of_attempt + 1,
         value=metrics.get(running.objective.metric),
         epoch=validated[-1].epoch if validated else 0,
@@ -59,7 +63,7 @@ def make_outcome(running: RunningTrial, verdict: Verdict) -> Outcome:
         step=decided.step if isinstance(decided, NonFinite | Finished) else _last_step(validated),
         metrics=metrics,
         traceback=decided.traceback if isinstance(decided, Failed) else "",
-        detail=_divergence(running, decided) if isinstance(decided, NonFinite) else {},
+        detail=_detail(running, verdict),
         folds=[event.metrics[running.objective.metric] for event in of_folds]
         if running.folds > 1
         else [],
@@ -80,25 +84,33 @@ def settle(
         "attempts": outcome.attempts,
         "metrics": outcome.metrics,
         **({"folds": outcome.folds} if outcome.folds else {}),
+        **_reduced(running.folder),
     }
     for key, value in attributes.items():
         trial.set_user_attr(key, value)
-    if outcome.ending is Ending.NONFINITE:
+    if outcome.ending in _CONSTRAINTS:
         _mark_infeasible(study, running, outcome)
     _annotate(folder, running, outcome)
     state = STATES[outcome.ending]
     study.tell(trial, outcome.value if state is TrialState.COMPLETE else None, state=state)
 
 
+def _reduced(folder: TrialFolder) -> dict[str, int]:
+    """The micro-batch of a trial whose `batch_size` did not fit into memory."""
+    plan = load_plan(folder.plan) if folder.plan.exists() else None
+    return {"micro_batch": plan.micro_batch} if plan and plan.micro_batch else {}
+
+
 def _mark_infeasible(study: optuna.Study, running: RunningTrial, outcome: Outcome) -> None:
-    """Make sure that the sampler takes a divergence for worse than anything else.
+    """Make sure that the sampler takes what is impossible for worse than anything else.
 
     TPE ranks pruned trials by their last step first, so one that diverges late would count as
     promising; a violated constraint ranks it behind all others. The worst value seen stands at
-    the step of the divergence for whoever looks at the curve.
+    the step where it ended for whoever looks at the curve.
     """
-    if "finite" not in running.trial.storage.get_trial(running.trial._trial_id).constraints:
-        running.trial.set_constraint("finite", 1.0)
+    constraint = _CONSTRAINTS[outcome.ending]
+    if constraint not in running.trial.storage.get_trial(running.trial._trial_id).constraints:
+        running.trial.set_constraint(constraint, 1.0)
     worst = _worst_value(study.get_trials(deepcopy=False), running.objective)
     step = len(outcome.folds) if running.told_by_fold else int(outcome.detail["epoch"])
     known = running.trial.storage.get_trial(running.trial._trial_id).intermediate_values
@@ -124,6 +136,26 @@ def _annotate(folder: StudyFolder, running: RunningTrial, outcome: Outcome) -> N
     except Exception:
         # A note is for convenience; the trial's result must not hang on it.
         log.exception("trial %d could not be annotated for the dashboard", running.number)
+
+
+def _reason(running: RunningTrial, verdict: Verdict) -> str:
+    if verdict.ending is Ending.MEMORY and isinstance(verdict.event, Failed):
+        return memory_rule.sentence(load_plan(running.folder.plan), verdict.event)
+    return verdict.reason
+
+
+def _detail(running: RunningTrial, verdict: Verdict) -> dict[str, object]:
+    match verdict.event:
+        case NonFinite() as event:
+            return _divergence(running, event)
+        case Failed() as event if verdict.ending is Ending.MEMORY:
+            validated = unique_epochs(running.events)
+            return {
+                "epoch": validated[-1].epoch + 1 if validated else 1,
+                **memory_rule.detail(load_plan(running.folder.plan), event),
+                "parameters": running.trial.params,
+            }
+    return {}
 
 
 def _divergence(running: RunningTrial, event: NonFinite) -> dict[str, object]:

@@ -4,9 +4,15 @@ ending        because of                              told to the study    then
 COMPLETED     all epochs, or early stopping           COMPLETE, the best   —
 PRUNED        the pruner's decision                   PRUNED               —
 NONFINITE     NaN or infinity on any rank             PRUNED, infeasible   —
+MEMORY        memory that ran out on any rank         nothing yet          resumed, micro-batch/2
+              the same with one sample at a time      PRUNED, infeasible   —
 FAILED        an exception in the trial's code        FAIL                 not retried
 LOST, HUNG    a process killed or stuck from outside  nothing yet          resumed, boundedly
 INTERRUPTED   ^C, SIGTERM, a full disk                nothing yet          resumed by the user
+
+Memory has run out where the rank could say so: in the model, in the optimiser or while reading
+data, in its own process or in a loader's. Where the system kills a process for want of memory
+nobody says so: such a rank, or a rank whose loader process was killed, is LOST.
 """
 
 from __future__ import annotations
@@ -27,6 +33,9 @@ from orchestrator.messages import (
 )
 
 _PEER_LOST = "PeerLost"  # what a rank calls it when it only noticed another's end
+_OUT_OF_MEMORY = "OutOfMemoryError"  # of whatever device and library
+_LOADER_KILLED = "LoaderKilled"  # a data loading process of the rank
+_ENDINGS = {_OUT_OF_MEMORY: Ending.MEMORY, _LOADER_KILLED: Ending.LOST}  # else FAILED
 # Signals by which others end a process; the rest it brings upon itself.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
@@ -74,7 +83,7 @@ def _by_failure(events: Sequence[Event], exit: Exit | None) -> Verdict | None:
             return Verdict(ending=Ending.INTERRUPTED, reason=event.message, event=event)
         if isinstance(event, Failed) and event.error != _PEER_LOST:
             return Verdict(
-                ending=Ending.FAILED,
+                ending=_ENDINGS.get(event.error, Ending.FAILED),
                 reason=f"{event.error} on rank {event.rank}: {event.message}",
                 event=event,
             )

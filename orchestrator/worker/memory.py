@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import sys
 from collections.abc import Callable
@@ -30,11 +31,16 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, of whatever device and in whichever library's words.
 
     Reading data counts too, in this process or in a loader's, whose MemoryError torch raises
-    again here: fewer samples at once need less there as well.
+    again here: fewer samples at once need less there as well. An error that was raised `from` such
+    a one is one too.
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in _OUT_OF_MEMORY)
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in _OUT_OF_MEMORY):
+        return True
+    return error.__cause__ is not None and out_of_memory(error.__cause__)
 
 
 def loader_killed(error: BaseException) -> bool:

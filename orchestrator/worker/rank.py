@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import traceback
@@ -12,12 +13,14 @@ import torch
 # Optimisers import it on their first use, which takes seconds: better once, before the fork.
 import torch._dynamo
 
+from models.family import load_family
 from orchestrator.errors import UserError
 from orchestrator.messages import Failed, Plan, append_event, load_plan
 from orchestrator.trial_folder import TrialFolder
 from orchestrator.worker.cross_validation import train_folds
 from orchestrator.worker.divergence import Divergence
 from orchestrator.worker.group import join, peer_loss
+from orchestrator.worker.memory import limit_memory, loader_killed, out_of_memory
 from orchestrator.worker.stopping import StopAgreed
 from orchestrator.worker.train import Training
 from orchestrator.worker.trial import open_trial
@@ -38,16 +41,24 @@ def run_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", force=True
     )
     plan = load_plan(folder.plan)
-    try:
-        _train(folder, plan, rank, tick)
-    except Exception as error:
-        traceback.print_exc()
-        append_event(folder.events, _failure(plan, rank, error))
-        return 1
+    with contextlib.ExitStack() as limits:
+        try:
+            _train(folder, plan, rank, tick, limits)
+        except Exception as error:
+            limits.close()  # or there might be no memory to say that there is none
+            traceback.print_exc()
+            append_event(folder.events, _failure(plan, rank, error))
+            return 1
     return 0
 
 
-def _train(folder: TrialFolder, plan: Plan, rank: int, tick: Callable[[], None]) -> None:
+def _train(
+    folder: TrialFolder,
+    plan: Plan,
+    rank: int,
+    tick: Callable[[], None],
+    limits: contextlib.ExitStack,
+) -> None:
     torch.set_num_threads(plan.threads)
     group = join(
         # Under a device map the model is spread over devices that this process alone uses.
@@ -59,6 +70,9 @@ def _train(folder: TrialFolder, plan: Plan, rank: int, tick: Callable[[], None])
         patience=2 * plan.hang_seconds,
     )
     tick()
+    if plan.memory_gb is not None:
+        load_family(plan.family)  # its libraries are the program's own memory
+        limits.callback(limit_memory(plan.memory_gb, group.device))
     try:
         if plan.folds > 1:
             train_folds(folder, plan, group, tick)
@@ -75,9 +89,11 @@ def _failure(plan: Plan, rank: int, error: Exception) -> Failed:
     cause = peer_loss(error)
     if cause is not None:
         kind = type(cause).__name__
-    elif _out_of_memory(error):
+    elif out_of_memory(error):
         kind = torch.OutOfMemoryError.__name__
-    mendable = isinstance(error, UserError)
+    elif loader_killed(error):
+        kind = "LoaderKilled"
+    mendable = isinstance(error, UserError) and kind == type(error).__name__
     return Failed(
         attempt=plan.attempt,
         rank=rank,
@@ -85,12 +101,4 @@ def _failure(plan: Plan, rank: int, error: Exception) -> Failed:
         message=str(cause or error),
         traceback="" if mendable else "".join(traceback.format_exception(error)),
         user_error=mendable,
-    )
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, of whatever device and in whichever library's words."""
-    words = ("DefaultCPUAllocator: can't allocate memory", "ALLOC_FAILED", "out of memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        word in str(error) for word in words if isinstance(error, RuntimeError)
     )
