@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from data.cache_folder import CacheFolder
 from data.item_store import ItemStore
 
-NEIGHBOURS = 8  # arrays that are computed together
+NEIGHBOURS = 8  # arrays that are computed together, unless it is said otherwise
 LOG_SECONDS = 30.0  # between words on how far it is filled
 
 Array = NDArray[np.float32]
@@ -37,6 +37,7 @@ class ArrayCache:
         identity: Mapping[str, Any],
         shape: Sequence[int],
         build: Build,
+        neighbours: int = NEIGHBOURS,
     ) -> None:
         """Nothing is read or written yet.
 
@@ -47,12 +48,14 @@ class ArrayCache:
             shape: (how many arrays, the shape of one).
             build: computes the arrays of the given indices; its result for an index must not
                 depend on what else it is asked for.
+            neighbours: how many are computed together; few where one alone fills the memory.
         """
         self._folder = folder
         self._name = name
         self._identity = dict(identity)
         self._shape = tuple(shape)
         self._build = build
+        self._neighbours = neighbours
         self._store: ItemStore | None = None
         self._opened = False
         self._said = time.monotonic()
@@ -87,15 +90,15 @@ class ArrayCache:
 
     def _fill(self, store: ItemStore, index: int) -> Array:
         """Compute what is missing around `index`, unless another process has just done so."""
-        block = index // NEIGHBOURS
+        block = index // self._neighbours
         with store.claim(block):
             found = store.read(index)
             if found is not None:
                 return found
             if store.has(index):
                 _log.warning("%s: number %d is damaged and computed anew", self._name, index)
-            start = block * NEIGHBOURS
-            around = range(start, min(start + NEIGHBOURS, len(self)))
+            start = block * self._neighbours
+            around = range(start, min(start + self._neighbours, len(self)))
             missing = [other for other in around if other == index or not store.has(other)]
             built = dict(zip(missing, self._build(missing), strict=True))
             self._keep(store, built)

@@ -74,7 +74,7 @@ def assign(whole: Sequence[Piece], fractions: Fractions, *, gap: int, seed: int)
 
 def _by_patient(patients: list[list[Piece]], fractions: Fractions, seed: int) -> Assignment:
     order = np.random.default_rng(seed).permutation(len(patients))
-    ends = np.cumsum(_shares(len(patients), fractions))
+    ends = np.cumsum(shares_of(len(patients), fractions))
     groups = np.split(order, ends[:-1])
     return Assignment(
         pieces={
@@ -106,14 +106,14 @@ def _slabs(
             f"{len(fractions)} slabs with {gap} slices between them; lower --gap, or add scans"
         )
     slabs, start = [], 0
-    for name, share in zip(names, _shares(usable, fractions), strict=True):
+    for name, share in zip(names, shares_of(usable, fractions), strict=True):
         slices = piece.slices[start : start + share]
         slabs.append(Piece(scan=piece.scan, slices=slices, patient=f"{piece.patient}, {name}"))
         start += share + gap
     return slabs
 
 
-def _shares(total: int, fractions: Sequence[float]) -> list[int]:
+def shares_of(total: int, fractions: Sequence[float]) -> list[int]:
     """Whole numbers near the fractions of `total`, each at least 1, that sum to it.
 
     `total` must not be less than the number of fractions.
