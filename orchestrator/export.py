@@ -13,14 +13,14 @@ from typing import Any
 
 import yaml
 
-from orchestrator.errors import SettingsError, UserError
+from orchestrator.errors import CheckpointError, SettingsError, UserError
 from orchestrator.export_readme import export_readme
 from orchestrator.files import replacing, sync_folder, write_json, write_text
 from orchestrator.find_study import read_study
 from orchestrator.messages import Plan, Validated, load_outcome, load_plan, read_events
 from orchestrator.record import TrialRecord
 from orchestrator.trial_choice import chosen_trial, with_checkpoint
-from orchestrator.trial_folder import StudyFolder, TrialFolder
+from orchestrator.trial_folder import StudyFolder, TrialFolder, parent_beside, parent_of
 
 _SETTINGS, _METRICS = "settings.yml", "metrics.json"
 _PIECE = 1 << 20  # bytes
@@ -90,13 +90,15 @@ def _fill(target: Path, name: str, source: TrialFolder, record: TrialRecord) -> 
     write_text(target / _SETTINGS, _settings(plan))
     write_json(target / _METRICS, {**metrics, "checkpoint_sha256": checksum})
     own_file = _copy_family(plan.family, target)
+    parent = _copy_parent(plan, source, target)
     pictures = sorted(source.pictures.glob("*.png"))
     for picture in pictures:
         (target / "pictures").mkdir(exist_ok=True)
         shutil.copyfile(picture, target / "pictures" / picture.name)
     names = [picture.name for picture in pictures]
     write_text(
-        target / "README.md", export_readme(name, plan, metrics, pictures=names, own_file=own_file)
+        target / "README.md",
+        export_readme(name, plan, metrics, pictures=names, own_file=own_file, parent=parent),
     )
 
 
@@ -107,6 +109,25 @@ def _copy_family(family: str, target: Path) -> str | None:
         return None
     shutil.copyfile(path, target / path.name)
     return path.name
+
+
+def _copy_parent(plan: Plan, source: TrialFolder, target: Path) -> str | None:
+    """The name under which the model that the trial started from lies in `target`."""
+    parent = parent_of(source.best, plan.recipe)
+    if parent is None:
+        return None
+    if not parent.is_file():
+        raise CheckpointError(
+            f"the model that the trial starts from is gone: there is no {parent}; put it back"
+        )
+    copy = parent_beside(target / source.best.name)
+    recorded = plan.recipe.get("parent_sha256")
+    if recorded not in (None, copy_verified(parent, copy)):
+        raise CheckpointError(
+            f"{parent}, from which the trial started, has changed since: its SHA-256 is not the "
+            f"recorded {recorded}; put back what was there"
+        )
+    return copy.name
 
 
 def copy_verified(source: Path, target: Path) -> str:

@@ -16,11 +16,13 @@ def export_readme(
     *,
     pictures: Sequence[str],
     own_file: str | None = None,
+    parent: str | None = None,
 ) -> str:
     """What the folder `name` holds and how its model is loaded.
 
     Args:
         own_file: the family's file there, where it is neither the project's nor a package's.
+        parent: the file there of the model that this one builds upon.
     """
     searched = {key: plan.recipe.get(key) for key in plan.searched}
     lines = [
@@ -38,6 +40,8 @@ def export_readme(
     ]
     if pictures:
         lines.append("| `pictures/` | validation samples |")
+    if parent:
+        lines.append(f"| `{parent}` | the model of another study that it builds upon |")
     if own_file:
         lines.append(f"| `{own_file}` | the family, as it is now |")
     return "\n".join([*lines, "", *_loading(name, plan, own_file), ""])

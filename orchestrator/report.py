@@ -86,6 +86,9 @@ def _best(report: Report, best: TrialRecord) -> Iterator[Text]:
 def _files(report: Report, best: TrialRecord) -> dict[str, str]:
     folder = report.folder.trial(best.number)
     files = {"checkpoint": near(folder.best) if folder.best.exists() else "removed"}
+    parent = peek(report.folder).parent
+    if parent is not None:
+        files["parent"] = parent.told()
     pictures = len(list(folder.pictures.glob("*.png")))
     if pictures:
         files["pictures"] = f"{near(folder.pictures)} ({pictures})"

@@ -11,6 +11,7 @@ from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.find_study import read_study
 from orchestrator.holder import Holder, live_holder
 from orchestrator.messages import Validated, read_events
+from orchestrator.parent_record import ParentRecord
 from orchestrator.record import StudyRecord, TrialRecord
 from orchestrator.study_peek import peek
 from orchestrator.trial_folder import StudyFolder
@@ -25,6 +26,7 @@ class Status:
     holder: Holder | None  # who works on it now
     metric: str | None
     budget: int | None  # trials asked for
+    parent: ParentRecord | None  # of a dependent study
     running_epochs: dict[int, int]  # the last validated epoch of each running trial
 
     def epoch(self, trial: TrialRecord) -> int:
@@ -65,6 +67,7 @@ def look_at(folder: StudyFolder) -> Status:
         holder=live_holder(folder.lock),
         metric=known.metric,
         budget=known.n_trials,
+        parent=known.parent,
         running_epochs={number: _last_epoch(folder, number) for number in running},
     )
 
@@ -82,6 +85,7 @@ def status_json(status: Status) -> dict[str, Any]:
         "confirmation": confirmation and confirmation.model_dump(mode="json"),
         "waiting": counts["waiting"],
         "budget": status.budget,
+        "parent": status.parent and status.parent.model_dump(mode="json"),
         "objective": status.metric,
         "direction": record.direction,
         "orchestrator": holder and {"pid": holder.pid, "host": holder.host, "start": holder.start},

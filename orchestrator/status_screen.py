@@ -22,6 +22,8 @@ def print_status(console: Console, status: Status) -> None:
     """Show the counts, the best trial, and the latest trials with what became of them."""
     _say(console, _headline(status), style="bold")
     _say(console, _at_work(status))
+    if status.parent is not None:
+        _say(console, f"Parent: {status.parent.told()}")
     for line in [*_best(status), *confirmed_lines(load_confirmation(status.folder))]:
         _say(console, line)
     trials = status.record.trials

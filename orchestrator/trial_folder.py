@@ -184,6 +184,11 @@ class TrialFolder(RunFolder):
         return self.path / f".rendezvous_{attempt}"
 
 
+def parent_beside(checkpoint: Path) -> Path:
+    """Where an export puts the parent of the model in `checkpoint`."""
+    return checkpoint.with_name(_PARENT)
+
+
 def parent_of(checkpoint: Path, recipe: Mapping[str, Any]) -> Path | None:
     """Where the parent is that a checkpoint with this recipe needs; None where it needs none.
 
@@ -192,7 +197,8 @@ def parent_of(checkpoint: Path, recipe: Mapping[str, Any]) -> Path | None:
     recorded = recipe.get("parent_file")
     if recorded is None:
         return None
-    for folder in checkpoint.absolute().parents[:_LEVELS] if recipe.get("parent_sha256") else ():
-        if (folder / _PARENT).is_file():
-            return folder / _PARENT
-    return Path(recorded)
+    folders = checkpoint.absolute().parents[:_LEVELS]
+    kept = next((folder / _PARENT for folder in folders if (folder / _PARENT).is_file()), None)
+    # Only by its digest can a file that merely has the name be told from the right one.
+    unsure = recipe.get("parent_sha256") is None and Path(recorded).is_file()
+    return Path(recorded) if kept is None or unsure else kept
