@@ -256,14 +256,10 @@ class Runner:
             self._stop_all(Stop.INTERRUPT)
 
     def _goes_on(self, running: RunningTrial, verdict: Verdict) -> bool:
-        """Whether another attempt follows; says so."""
+        """Whether another attempt follows at once."""
         if verdict.ending in (Ending.LOST, Ending.HUNG):
             return self._may_relaunch(running, verdict)
-        if not _fits_yet(running, verdict):
-            return False
-        reason = make_outcome(running, verdict).reason
-        self._search.display.notice(f"trial {running.number}: {reason}")
-        return True
+        return _fits_yet(running, verdict)
 
     def _may_relaunch(self, running: RunningTrial, verdict: Verdict) -> bool:
         losses = int(running.trial.user_attrs.get("losses", 0)) + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -48,10 +48,10 @@ def loader_killed(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _LOADER_KILLED)
 
 
-def limit_memory(gib: float, device: torch.device) -> Callable[[], None]:
+def limit_memory(gib: float, devices: Iterable[torch.device]) -> Callable[[], None]:
     """Let this process take `gib` · 2³⁰ bytes from now on, and no more.
 
-    On a GPU that is torch's allocator, without the 0.3 to 0.6 GiB of the CUDA context. On a CPU
+    On each GPU of `devices` that is torch's allocator, without the 0.3 to 0.6 GiB of the CUDA context. On a CPU
     it is what the process writes to (the kernel's RLIMIT_DATA), in addition to what it holds now:
     tensors, NumPy arrays, Python objects and threads' stacks, but neither files that are mapped
     to be read nor memory shared with others. Processes that are forked later are limited alike.
@@ -62,9 +62,11 @@ def limit_memory(gib: float, device: torch.device) -> Callable[[], None]:
     Raises:
         SettingsError: this system cannot limit a process's memory.
     """
-    if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * GIB / total), device)
+    gpus = [device for device in devices if device.type == "cuda"]
+    for gpu in gpus:
+        total = torch.cuda.get_device_properties(gpu).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * GIB / total), gpu)
+    if gpus:
         return lambda: None
     if sys.platform != "linux":
         raise SettingsError(

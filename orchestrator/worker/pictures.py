@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,33 @@ from models.family import Family, MapDataset, Panel, Picture
 from orchestrator.files import replacing
 from orchestrator.worker.checkpoint import load_checkpoint
 from orchestrator.worker.loading import SeededDataset, to_device
+from orchestrator.worker.memory import out_of_memory
 from orchestrator.worker.seeding import mix, reseed
 from orchestrator.worker.teller import Teller
 from orchestrator.worker.trial import Trial, open_split
+
+log = logging.getLogger(__name__)
 
 PANEL_INCHES = 3.2
 DPI = 120
 
 
 def draw_best(trial: Trial, teller: Teller) -> None:
-    """Draw some validation samples with the best weights; rank 0 alone does."""
+    """Draw some validation samples with the best weights; rank 0 alone does.
+
+    The trial is trained by now: where there is no memory for its pictures, it goes without them.
+    """
     if not trial.group.first or trial.plan.pictures == 0:
         return
+    try:
+        _draw_samples(trial, teller)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        log.warning("out of memory while drawing; the remaining pictures are left out: %s", error)
+
+
+def _draw_samples(trial: Trial, teller: Teller) -> None:
     model = trial.family.build_model()
     model.load_state_dict(load_checkpoint(trial.place.best)["model"])
     model.to(trial.group.device)

@@ -72,7 +72,8 @@ def _train(
     tick()
     if plan.memory_gb is not None:
         load_family(plan.family)  # its libraries are the program's own memory
-        limits.callback(limit_memory(plan.memory_gb, group.device))
+        mapped = [torch.device(device) for device in plan.devices] if plan.mapped else []
+        limits.callback(limit_memory(plan.memory_gb, mapped or [group.device]))
     try:
         if plan.folds > 1:
             train_folds(folder, plan, group, tick)
