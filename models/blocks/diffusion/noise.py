@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -44,10 +45,15 @@ def sample_noise(
         )
     seeds = seeds.to(device)
     if kind == "gaussian":
-        return normals(seeds, GAUSSIAN_STREAM, height * width).reshape(batch, 1, height, width)
+        return gaussian_noise(shape, seeds)
     return simplex_noise(
         seeds, height, width, octaves=octaves, persistence=persistence, frequency=frequency
     )
+
+
+def gaussian_noise(shape: Sequence[int], seeds: Tensor) -> Tensor:
+    """Independent standard normal numbers of shape (B, …), float32, on the device of seeds (B,)."""
+    return normals(seeds, GAUSSIAN_STREAM, math.prod(shape[1:])).reshape(*shape)
 
 
 def sample_timesteps(seeds: Tensor, steps: int) -> Tensor:

@@ -32,8 +32,8 @@ class NoiseSchedule:
             raise ValueError(f"steps: found {steps}, expected at least 1")
         self.kind = kind
         self.steps = steps
-        betas = _cosine_betas(steps) if kind == "cosine" else _linear_betas(steps)
-        kept = torch.cumprod(1 - betas, dim=0)
+        self.betas = _cosine_betas(steps) if kind == "cosine" else _linear_betas(steps)
+        kept = torch.cumprod(1 - self.betas, dim=0)
         self.alphas_cumprod = kept.float()
         self._signal = kept.sqrt().float()
         self._noise = (1 - kept).sqrt().float()
@@ -51,6 +51,10 @@ class NoiseSchedule:
     def epsilon_from_x0(self, xt: Tensor, x0: Tensor, t: Tensor) -> Tensor:
         """ε̂ = (x_t − √ᾱ_t·x̂_0) / √(1 − ᾱ_t)."""
         return (xt - self._at("signal", t, xt) * x0) / self._at("noise", t, xt)
+
+    def signal(self, t: Tensor) -> Tensor:
+        """√ᾱ_t, the share of x_0 that is left in x_t; (B,)."""
+        return self._table("signal", t.device)[t]
 
     def p2_weights(self, t: Tensor, gamma: float, k: float = 1.0) -> Tensor:
         """The loss weight 1 / (k + SNR_t)^γ with SNR_t = ᾱ_t / (1 − ᾱ_t), as (B, 1, 1, 1).
