@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from torch import nn
@@ -29,11 +30,11 @@ class Divergence(Exception):
         self.tensors = tensors  # a few parameters with non-finite gradients
 
 
-def nonfinite_gradients(model: nn.Module) -> list[str]:
+def nonfinite_gradients(parameters: Iterable[tuple[str, nn.Parameter]]) -> list[str]:
     """The names of the first parameters whose gradient is not finite."""
     bad = [
         name
-        for name, parameter in model.named_parameters()
+        for name, parameter in parameters
         if parameter.grad is not None and not parameter.grad.isfinite().all()
     ]
     return bad[:NAMED_TENSORS]

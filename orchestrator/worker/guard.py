@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from orchestrator.recipe import TrainingRecipe
 from orchestrator.worker.group import Group
 
 _STOP, _SAVE, _FIRST_RANK = 0, 1, 2  # places in the signal
-_PRECISIONS = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,8 @@ class Verdict:
     norm: float  # of the whole gradient, before clipping
     stop: bool
     save: bool
-    nonfinite_ranks: list[int]  # whose own loss was not finite
+    nonfinite_ranks: list[int]  # whose own loss was not finite; or whose layers made it so
+    gradient_ranks: list[int] = field(default_factory=list)  # of a cut model: where it is not finite
 
     @classmethod
     def read(cls, norm: Tensor, signal: Tensor) -> Verdict:
@@ -64,7 +65,7 @@ class GuardedLoss(nn.Module):
         self.signal = nn.Parameter(torch.zeros(_FIRST_RANK + group.ranks, device=group.device))
         self._family = family
         self._group = group
-        self._precision = _PRECISIONS[recipe.precision]
+        self._precision = PRECISIONS[recipe.precision]
 
     def forward(
         self, batch: Batch, weight: float, wishes: Wishes

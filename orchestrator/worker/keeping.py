@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Writes rank 0's checkpoints; the other ranks hold the same state."""
+    """Writes checkpoints on rank 0, which has all of the state or gathers it."""
 
     def __init__(self, trial: Trial, learner: Learner) -> None:
         self._trial = trial
@@ -34,26 +34,32 @@ class Keeper:
     def keep_last(self) -> None:
         """Write `last.pth`; to be called by all ranks, who hand over their loss sums."""
         losses = self._learner.losses.gathered(self._trial.group)
+        content = self._portrait({}) | {"training": self._learner.state(losses)}
         if self._trial.group.first:
-            content = self._portrait({}) | {"training": self._learner.state(losses)}
             save_last(self._trial.place, content)
             self._saved_at = time.monotonic()
         self._trial.tick()
 
     def keep_validated(self, metrics: dict[str, float], best: bool) -> None:
-        """Write `best.pth` if the weights just validated are the best, and each k-th epoch's."""
+        """Write `best.pth` if the weights just validated are the best, and each k-th epoch's.
+
+        To be called by all ranks.
+        """
         every, epoch = self._trial.plan.checkpoint_epochs, self._learner.progress.epoch
-        if self._trial.group.first and best:
-            save_checkpoint(self._trial.place.best, self._portrait(metrics))
-        if self._trial.group.first and every and epoch % every == 0:
-            save_checkpoint(self._trial.place.epoch(epoch), self._portrait(metrics))
+        kept = [self._trial.place.best] if best else []
+        if every and epoch % every == 0:
+            kept.append(self._trial.place.epoch(epoch))
+        content = self._portrait(metrics) if kept else {}
+        if self._trial.group.first:
+            for path in kept:
+                save_checkpoint(path, content)
         self._trial.tick()
 
     def _portrait(self, metrics: dict[str, float]) -> dict[str, Any]:
         """The weights in use, and all that is needed to build their model again."""
         plan = self._trial.plan
         return {
-            "model": self._learner.judged_model.state_dict(),
+            "model": self._learner.judged_weights(),
             "epoch": self._learner.progress.epoch,
             "metrics": metrics,
             "study": plan.study,

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from orchestrator.recipe import TrainingRecipe
 from orchestrator.worker.averaging import Average
 from orchestrator.worker.clipping import Clipping
 from orchestrator.worker.guard import Guard, GuardedLoss
+from orchestrator.worker.layout import Layout, lay_out
 from orchestrator.worker.learning_rate import LearningRate
 from orchestrator.worker.loss_means import LossMeans
 from orchestrator.worker.progress import Progress
 from orchestrator.worker.seeding import mix, random_state, reseed, restore_random_state
 from orchestrator.worker.trial import Trial
+
+if TYPE_CHECKING:
+    from orchestrator.worker.pipeline.guard import StageGuard
 
 
 class Learner:
@@ -27,11 +31,13 @@ class Learner:
         reseed(mix(trial.plan.seed, "weights"))
         model = trial.family.build_model()
         trial.family.initialize(model)
-        self.model = model.to(group.device)
+        self.layout = lay_out(trial, model)
+        self.model = self.layout.model
+        del model
         self.average = Average(self.model, recipe.ema_decay) if recipe.ema_decay else None
-        self.guard = Guard(GuardedLoss(trial.family, self.model, recipe, group), group)
-        self.optimizer = build_optimizer(self.model, recipe)
-        self.scaler = torch.amp.GradScaler(group.device.type, enabled=recipe.precision == "fp16")
+        self.guard = _guard(trial, self.layout)
+        self.optimizer = optimizer_over(self.parameters(), recipe)
+        self.scaler = _scaler(trial)
         self.learning_rate = LearningRate(recipe, trial.plan.objective.direction)
         self.clipping = Clipping.of(recipe)
         self.losses = LossMeans()
@@ -43,6 +49,15 @@ class Learner:
         return self.average.model if self.average else self.model
 
     @property
+    def judged_runner(self) -> nn.Module:
+        """What to call in order to run `judged_model`, where one process can."""
+        return self.layout.runner(self.judged_model)
+
+    def judged_weights(self) -> dict[str, Tensor]:
+        """The whole `judged_model` on rank 0; to be called by all ranks."""
+        return self.layout.weights(self.judged_model)
+
+    @property
     def rate(self) -> float:
         """The learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
@@ -52,19 +67,25 @@ class Learner:
             parameters["lr"] = rate
 
     def parameters(self) -> list[nn.Parameter]:
-        """The trainable ones."""
-        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        """The trainable ones that are here."""
+        return [parameter for _, parameter in self.named_trained()]
+
+    def named_trained(self) -> list[tuple[str, nn.Parameter]]:
+        """The trainable ones that are here, by their names in the whole model."""
+        return self.layout.named_trained()
 
     def state(self, losses: dict[str, Any]) -> dict[str, Any]:
         """All that training needs to go on as if it had never stopped, but `judged_model`.
+
+        It is whole on rank 0, and the same however the model is cut; to be called by all ranks.
 
         Args:
             losses: the epoch's loss sums over all ranks.
         """
         return {
-            "weights": self.model.state_dict() if self.average else None,
+            "weights": self.layout.weights(self.model) if self.average else None,
             "average_updates": self.average.updates if self.average else 0,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.layout.optimizer_state(self.optimizer),
             "scaler": self.scaler.state_dict(),
             "learning_rate": self.learning_rate.state(),
             "clipping": self.clipping.state(),
@@ -75,11 +96,11 @@ class Learner:
 
     def restore(self, judged: dict[str, Any], state: dict[str, Any], trial: Trial) -> None:
         """Go on from the weights of `judged_model` and what `state` gave."""
-        self.judged_model.load_state_dict(judged)
+        self.layout.load(self.judged_model, judged)
         if self.average:
-            self.model.load_state_dict(state["weights"])
+            self.layout.load(self.model, state["weights"])
             self.average.updates = state["average_updates"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.layout.load_optimizer(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.learning_rate.restore(state["learning_rate"])
         if "clipping" in state:  # not in checkpoints of before there was a moving threshold
@@ -89,9 +110,34 @@ class Learner:
         restore_random_state(state["random"])
 
 
+def _guard(trial: Trial, layout: Layout) -> Guard | StageGuard:
+    if trial.group.chain.ranks > 1:
+        from orchestrator.worker.pipeline.guard import StageGuard
+        from orchestrator.worker.pipeline.part import Part
+
+        assert isinstance(layout.model, Part)
+        return StageGuard(trial, layout.model)
+    runner = layout.runner(layout.model)
+    return Guard(GuardedLoss(trial.family, runner, trial.recipe, trial.group), trial.group)
+
+
+def _scaler(trial: Trial) -> torch.amp.GradScaler:
+    device, enabled = trial.group.device.type, trial.recipe.precision == "fp16"
+    if trial.group.chain.ranks == 1:
+        return torch.amp.GradScaler(device, enabled=enabled)
+    from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+
+    # All stages skip a step that one of them has to skip.
+    return ShardedGradScaler(device, enabled=enabled)
+
+
 def build_optimizer(model: nn.Module, recipe: TrainingRecipe) -> Optimizer:
     """The recipe's optimiser over the model's trainable parameters."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return optimizer_over([item for item in model.parameters() if item.requires_grad], recipe)
+
+
+def optimizer_over(parameters: list[nn.Parameter], recipe: TrainingRecipe) -> Optimizer:
+    """The recipe's optimiser over these parameters."""
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "sgd":
         return SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay)

@@ -10,8 +10,8 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from models.family import Batch
 from orchestrator.worker.batches import Step
-from orchestrator.worker.divergence import Divergence, nonfinite_gradients
-from orchestrator.worker.guard import Verdict, Wishes
+from orchestrator.worker.divergence import NAMED_TENSORS, Divergence, nonfinite_gradients
+from orchestrator.worker.guard import Guard, Verdict, Wishes
 from orchestrator.worker.learner import Learner
 from orchestrator.worker.seeding import mix, reseed
 from orchestrator.worker.trial import Trial
@@ -31,22 +31,28 @@ def take_step(
     """
     history = accumulate(trial, learner, step, batches, wishes)
     learner.scaler.unscale_(learner.optimizer)
-    gradients = [item.grad for item in learner.parameters() if item.grad is not None]
-    norm = get_total_norm(gradients)
-    verdict = Verdict.read(norm.to(trial.group.device), learner.guard.signal)
+    norm, verdict = _judge(trial, learner)
     _guard(trial, learner, verdict, history)
     _update(learner, norm, verdict.norm)
     learner.progress.seen += step.samples
     learner.progress.step += 1
-    return verdict, history[-1]
+    return verdict, history[-1] if history else {}
 
 
 def accumulate(
     trial: Trial, learner: Learner, step: Step, batches: Iterator[Batch], wishes: Wishes
 ) -> list[Terms]:
-    """Add up the global batch's gradients; the loss terms of this rank's micro-batches."""
+    """Add up the global batch's gradients; the loss terms of this rank's micro-batches.
+
+    Of a model that is cut into stages only the first one sees the loss.
+    """
     learner.guard.forget_gradients()
-    history: list[Terms] = []
+    if not isinstance(learner.guard, Guard):
+        history = learner.guard.accumulate(learner.progress, learner.scaler, step, batches, wishes)
+        for micro, terms in zip(step.micro_batches, history, strict=False):
+            learner.losses.add(terms, micro.samples)
+        return history
+    history = []
     for number, micro in enumerate(step.micro_batches, start=1):
         batch = next(batches)
         place = (trial.group.rank, learner.progress.epoch, step.seen, number)
@@ -58,6 +64,15 @@ def accumulate(
         history.append(terms)
         trial.tick()
     return history
+
+
+def _judge(trial: Trial, learner: Learner) -> tuple[Tensor, Verdict]:
+    """The whole gradient's norm, before clipping, and what all ranks know now."""
+    gradients = [item.grad for item in learner.parameters() if item.grad is not None]
+    if not isinstance(learner.guard, Guard):
+        return learner.guard.judge(gradients)
+    norm = get_total_norm(gradients)
+    return norm, Verdict.read(norm.to(trial.group.device), learner.guard.signal)
 
 
 def _guard(trial: Trial, learner: Learner, verdict: Verdict, history: list[Terms]) -> None:
@@ -89,14 +104,17 @@ def _divergence(
     trial: Trial, learner: Learner, verdict: Verdict, history: list[Terms]
 ) -> Divergence:
     own = [{name: term.item() for name, term in terms.items()} for terms in history]
-    worst = next((terms for terms in own if not math.isfinite(sum(terms.values()))), own[-1])
+    last = own[-1] if own else {}
+    worst = next((terms for terms in own if not math.isfinite(sum(terms.values()))), last)
     # All ranks come here together, so each may hand over its terms.
-    losses = trial.group.gather(worst)
-    ranks = verdict.nonfinite_ranks or list(range(trial.group.ranks))
+    words = trial.group.gather((worst, nonfinite_gradients(learner.named_trained())))
+    ranks = verdict.nonfinite_ranks or verdict.gradient_ranks or list(range(trial.group.ranks))
+    stages = trial.group.chain.ranks
+    tensors = [name for rank in words[ranks[0] // stages * stages :][:stages] for name in rank[1]]
     return Divergence(
         "loss" if verdict.nonfinite_ranks else "gradient",
         step=learner.progress.step + 1,
         ranks=ranks,
-        losses=losses[ranks[0]],
-        tensors=nonfinite_gradients(learner.model),
+        losses=words[ranks[0] // stages * stages][0],
+        tensors=tensors[:NAMED_TENSORS],
     )

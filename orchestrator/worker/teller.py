@@ -51,6 +51,7 @@ class Teller:
             Started(
                 attempt=self._attempt,
                 ranks=self._trial.group.ranks,
+                stages=self._trial.plan.stages,
                 epochs=self._trial.plan.folds * self._trial.recipe.epochs,
                 steps_per_epoch=self._steps_per_epoch,
                 parameters=parameters,

@@ -35,7 +35,7 @@ class Validator:
             device=trial.group.device,
         )
         rounds = validation_rounds(len(dataset), trial.sharing)
-        return cls(trial.family, trial.group, loader, rounds, trial.plan.seed)
+        return cls(trial.family, trial.group.replicas, loader, rounds, trial.plan.seed)
 
     def __init__(
         self,
