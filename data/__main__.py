@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
-from pydantic import BaseModel, ValidationError
 
-from orchestrator.errors import DataError, SettingsError, UserError
+from data import xray_ct_commands
+from data.options import Out, Overwrite, Seed, checked, next_command
+from orchestrator.errors import DataError, UserError
 
 PROGRAM = "./run_study.sh prepare"
 INTERRUPTED = 130
@@ -25,9 +26,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Out = Annotated[Path, typer.Option("--out", help="Folder to make; it must not exist yet.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the data set at --out.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Photons = Annotated[
     float, typer.Option("--photons", help="Photons a cell counts without an object: the dose.")
 ]
@@ -124,7 +122,7 @@ def lodopab(
     from data.console import Display
     from data.prepare import PrepareSettings, prepare_lodopab
 
-    settings = _checked(
+    settings = checked(
         PrepareSettings,
         source=source,
         out=out,
@@ -142,7 +140,7 @@ def lodopab(
     )
     with Display() as display:
         prepare_lodopab(settings, display.say, display.step)
-        display.say(_next_command(out))
+        display.say(next_command(out))
 
 
 @app.command()
@@ -166,7 +164,7 @@ def phantoms(
     from data.destination import check_destination
     from data.phantoms import PhantomSettings, generate_phantoms
 
-    settings = _checked(
+    settings = checked(
         PhantomSettings,
         image_size=image_size,
         angles=angles,
@@ -181,7 +179,7 @@ def phantoms(
     with Display() as display:
         if not generate_phantoms(out, settings, overwrite=overwrite, progress=display.step):
             raise DataError(f"{out} was made by another process in the meantime; look there")
-        display.say(_next_command(out))
+        display.say(next_command(out))
 
 
 @app.command()
@@ -249,7 +247,7 @@ def brain(
     from data.brain_prepare import prepare_brain
     from data.console import Display
 
-    settings = _checked(
+    settings = checked(
         BrainPrepareSettings,
         source=source,
         out=out,
@@ -267,7 +265,7 @@ def brain(
         contrast = prepare_brain(settings, display.say, display.step)
         if lesions is Lesions.none:
             display.say("Without lesions nothing can be found in it: see --lesions synthetic.")
-        display.say(_next_command(out, "ddpm2d", f"data.mode={contrast}"))
+        display.say(next_command(out, "ddpm2d", f"data.mode={contrast}"))
 
 
 @app.command("brain_phantoms")
@@ -299,7 +297,7 @@ def brain_phantoms(
     from data.brain_phantoms import BrainPhantomSettings, generate_brain_phantoms
     from data.console import Display
 
-    settings = _checked(
+    settings = checked(
         BrainPhantomSettings,
         shape=shape,
         train=train,
@@ -315,32 +313,10 @@ def brain_phantoms(
             raise DataError(f"{out} was made by another process in the meantime; look there")
         sizes = [f"data.crop={list(shape)}", f"data.size={[one // 2 for one in shape]}"]
         sizes.append("data.generate=null")  # what the preset would make
-        display.say(_next_command(out, "ddpm2d_tiny", *sizes))
+        display.say(next_command(out, "ddpm2d_tiny", *sizes))
 
 
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def _checked(model: type[Model], **values: object) -> Model:
-    """The settings, or one sentence on the first option that is out of range.
-
-    Raises:
-        SettingsError: an option is out of range.
-    """
-    try:
-        return model(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = f"--{first['loc'][0]}: found {first['input']}; " if first["loc"] else "--"
-        reason = str(first["msg"]).removeprefix("Value error, ")
-        raise SettingsError(option + reason) from error
-
-
-def _next_command(out: Path, preset: str = "fbp_window", *also: str) -> str:
-    settings = [f"data.root={out}", *(setting.replace(" ", "") for setting in also)]
-    words = " ".join(f"--set {setting}" for setting in settings)
-    command = f"./run_study.sh --study_name NAME --preset {preset} {words}"
-    return f"Wrote {out}. To search on it:\n  {command}"
+xray_ct_commands.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

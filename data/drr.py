@@ -74,7 +74,7 @@ def project(
             _weights(pixels * wider, length, mm)
             for length, mm in zip(plane.shape, across, strict=True)
         )
-        return rows @ plane @ columns.T
+        return np.asarray(rows @ plane @ columns.T, dtype=np.float32)
 
     if beam is None:
         return np.asarray(seen(planes.sum(axis=0), 1.0) * step, dtype=np.float32)

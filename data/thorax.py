@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from data.thorax_bones import draw_ribs, draw_spine, draw_sternum
 from data.thorax_canvas import Canvas, Field
 
+TRUNK = 420.0  # mm, half the height of the ellipsoid that the trunk is the middle of
 EDGE = 360.0  # mm of the cube that a chest of mean build fills
 FAT, MUSCLE, BLOOD, LIVER, LUNG = -95.0, 45.0, 50.0, 60.0, -830.0
 AIR = -1024.0
@@ -67,7 +68,7 @@ class _Build:
         fat = rng.uniform(4, 20)
         lung = np.array([rng.uniform(95, 125), depth - fat - 22, (width - fat) * 0.36])
         return cls(
-            outer=(230.0, depth, width),
+            outer=(TRUNK, depth, width),
             fat=fat,
             lungs=(lung * rng.uniform(0.85, 1.05, 3), lung * rng.uniform(0.8, 1.0, 3)),
             shift=rng.normal(0, 8),
@@ -87,7 +88,7 @@ class _Build:
     @property
     def back(self) -> float:
         """How far behind the middle the spine is."""
-        return self.inner[1] - 34
+        return self.inner[1] - 40
 
     @property
     def front(self) -> float:
@@ -111,7 +112,7 @@ def _pose(rng: Rng) -> NDArray[np.float64]:
 
 
 def _draw_body(canvas: Canvas, build: _Build) -> None:
-    # Shoulders above, narrower arms' pits below: two ellipsoids make the outline.
+    # A trunk, and broader shoulders above.
     canvas.ellipsoid((0, 0, 0), build.outer, FAT)
     canvas.ellipsoid((-150, 6, 0), (70, build.outer[1] * 0.8, build.outer[2] * 1.05), FAT)
     canvas.ellipsoid((0, 0, 0), build.inner, MUSCLE)

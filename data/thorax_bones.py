@@ -27,11 +27,12 @@ def draw_spine(canvas: Canvas, rng: Rng, back: float) -> None:
     for number in range(-7, 8):
         down = number * VERTEBRA
         left = float(bend * np.sin(down / 130 + phase))
-        canvas.ellipsoid((down, back, left), (13, 17, 20), COMPACT * density)
-        canvas.ellipsoid((down, back, left), (10, 13, 16), SPONGY * density)
-        canvas.ellipsoid((down + VERTEBRA / 2, back, left), (4, 15, 18), DISC)
-        canvas.ellipsoid((down + 8, back + 36, left), (7, 16, 4), COMPACT * 0.6 * density)
-        canvas.ellipsoid((down, back + 23, left), (18, 8, 9), CORD)
+        place = back - 12 * (down / 180) ** 2  # it is hunched a little
+        canvas.ellipsoid((down, place, left), (13, 17, 20), COMPACT * density)
+        canvas.ellipsoid((down, place, left), (10, 13, 16), SPONGY * density)
+        canvas.ellipsoid((down + VERTEBRA / 2, place, left), (4, 15, 18), DISC)
+        canvas.ellipsoid((down + 8, place + 27, left), (7, 12, 4), COMPACT * 0.6 * density)
+        canvas.ellipsoid((down, place + 20, left), (18, 7, 8), CORD)
 
 
 def draw_sternum(canvas: Canvas, front: float) -> None:

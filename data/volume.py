@@ -16,6 +16,7 @@ class Volume:
 
     slices: NDArray[np.float32]  # (slices, rows, columns) from feet to head, the scan's own units
     spacing: tuple[float, float]  # millimetres between rows, and between columns
+    thickness: float  # millimetres between slices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,4 +44,5 @@ def axial(values: NDArray[np.float32], affine: NDArray[np.float64]) -> Volume:
     return Volume(
         slices=np.ascontiguousarray(upright, dtype=np.float32),
         spacing=(float(sizes[1]), float(sizes[0])),
+        thickness=float(sizes[2]),
     )

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from data.windows import Corner
-from data.xray_ct_cases import Millimetres, XrayCtCases
+from data.xray_ct_cases import XrayCtCases
+from data.xray_ct_format import Millimetres
 from data.xray_ct_phantoms import ensure_xray_ct_phantoms
 from data.xray_ct_settings import XrayCtSettings
 from data.xray_ct_splits import Split
@@ -50,6 +51,11 @@ class XrayCtVolumes:
 
     def __len__(self) -> int:
         return len(self._cases)
+
+    @property
+    def cases(self) -> XrayCtCases:
+        """The pairs themselves, without anything random."""
+        return self._cases
 
     def name(self, index: int) -> str:
         """The case's name."""

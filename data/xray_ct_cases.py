@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,22 +109,31 @@ class XrayCtCases:
                 silent,
             )
 
-    def _cache(self, split: Split, what: str, shape: tuple[int, ...], build: Build) -> ArrayCache:
+    @property
+    def cache_folder(self) -> CacheFolder:
+        """Where what is computed from these cases is kept."""
         chosen = self._settings
         folders = [chosen.root / FOLDER, user_cache()]
         if chosen.cache_folder is not None:
             folders = [chosen.cache_folder]
+        return CacheFolder(folders, chosen.cache_gb)
+
+    def identity(self, what: str) -> dict[str, Any]:
+        """All that the cases' volumes or X-rays depend on but their size, as JSON."""
         depends_on = {"hu_window", "ct_axes", "xray_turn"}
+        return {
+            "version": VERSION,
+            "what": what,
+            "layout": self._format.name,
+            "files": [_fingerprint(path) for case in self._cases for path in case.files],
+            "settings": self._settings.model_dump(mode="json", include=depends_on),
+        }
+
+    def _cache(self, split: Split, what: str, shape: tuple[int, ...], build: Build) -> ArrayCache:
         return ArrayCache(
-            CacheFolder(folders, chosen.cache_gb),
+            self.cache_folder,
             f"{what} of the {split} split",
-            {
-                "version": VERSION,
-                "what": what,
-                "layout": self._format.name,
-                "files": [_fingerprint(path) for case in self._cases for path in case.files],
-                "settings": chosen.model_dump(mode="json", include=depends_on),
-            },
+            self.identity(what),
             (len(self._cases), *shape),
             build,
             neighbours=1 if math.prod(shape) > LARGE else NEIGHBOURS,

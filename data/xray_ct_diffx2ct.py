@@ -69,15 +69,15 @@ class DiffX2ctFormat:
     def volume(self, case: CaseFiles, axes: str | None) -> NDArray[np.float32]:
         """Read and scale the volume."""
         values = _tensor(case.ct)
-        values = values.reshape(check_shape(case.ct, values.shape)).astype(np.float32)
-        check_finite(case.ct, values)
-        low, high = float(values.min()), float(values.max())
+        stored = np.asarray(values.reshape(check_shape(case.ct, values.shape)), dtype=np.float32)
+        check_finite(case.ct, stored)
+        low, high = float(stored.min()), float(stored.max())
         if low < -0.01 or high > 1.01:
             raise DataError(
                 f"{case.ct} has values from {low:g} to {high:g}, expected 0 to 1 for -1024 to "
                 "1500 HU; scale it, or name another data.layout"
             )
-        return np.asarray(turned(values, axes) * np.float32(RANGE) + np.float32(AIR))
+        return np.asarray(turned(stored, axes) * np.float32(RANGE) + np.float32(AIR))
 
     def xrays(self, case: CaseFiles) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Read both views."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from data.xray_ct_format import CANONICAL, Millimetres, Pair
-from data.xray_ct_layout import FORMATS, NOTE, LayoutName
+from data.xray_ct_layout import FORMATS, LayoutName
+from data.xray_ct_phantoms import NOTE
 from data.xray_ct_splits import SPLITS_CSV, Row, Split, write_splits
 
 

@@ -100,9 +100,8 @@ def _values(path: Path) -> NDArray[Any]:
     from PIL import Image
 
     with Image.open(path, formats=["PNG"]) as image:
-        if image.mode in ("P", "LA", "RGBA", "1"):
-            image = image.convert("RGB")
-        return np.asarray(image)
+        coded = image.mode in ("P", "LA", "RGBA", "1")  # whose numbers are no grey values
+        return np.asarray(image.convert("RGB") if coded else image)
 
 
 def load_tensor(path: Path) -> Tensor:
