@@ -77,28 +77,34 @@ def fitting_tensors(encoder: nn.Module, path: Path) -> Match:
     return match
 
 
-def read_tensors(path: Path) -> State:
+def read_tensors(
+    path: Path, *, key: str = KEY, without: str = "to start from random weights"
+) -> State:
     """The tensors of a .safetensors file, or of the most filled mapping in a torch file.
+
+    Args:
+        path: of the file.
+        key: the setting that named it, for errors.
+        without: what leaving it out is for, likewise.
 
     Raises:
         SettingsError: there is no such file, it cannot be read, or it has no tensors.
     """
     if not path.is_file():
         raise SettingsError(
-            f"{KEY}: there is no file {path}; mend the path, or set it to "
-            "null to start from random weights"
+            f"{key}: there is no file {path}; mend the path, or set it to null {without}"
         )
     try:
         content = _read(path)
     except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         reason = str(error).strip().split("\n")[0]
         raise SettingsError(
-            f"{KEY}: {path} cannot be read ({reason}); expected a "
+            f"{key}: {path} cannot be read ({reason}); expected a "
             ".safetensors file, or a torch file of tensors alone"
         ) from error
     tensors = _fullest(content)
     if not tensors:
-        raise SettingsError(f"{KEY}: {path} holds no named tensors")
+        raise SettingsError(f"{key}: {path} holds no named tensors")
     return tensors
 
 

@@ -1,0 +1,129 @@
+"""The network that makes a volume four times as fine along each axis."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+FACTOR = 4
+OCTANTS = 8  # fine voxels of a coarse one at each doubling
+
+
+class Refiner(nn.Module):
+    """Residual blocks and two doublings, whose result is added to the trilinear volume.
+
+    The last convolution starts at zero, so that the untrained network gives the trilinear volume
+    itself. No layer normalises: intensities are the CT numbers.
+
+    (B, 1, n, n, n) → (B, 1, 4n, 4n, 4n). Source of the form: Lim et al., "Enhanced deep residual
+    networks for single image super-resolution", CVPR workshops 2017.
+    """
+
+    voxel_size: Tensor  # (3,) mm, of the volumes that it was trained on
+
+    def __init__(
+        self, *, width: int, blocks: int, residual_scale: float, checkpointing: bool
+    ) -> None:
+        """Random weights but for the last convolution's.
+
+        Args:
+            width: channels at the coarse size; each doubling of the volume halves them.
+            blocks: residual blocks at each of the three sizes.
+            residual_scale: what residual branches are multiplied by.
+            checkpointing: compute the blocks' features once more when gradients need them rather
+                than keep them: less memory, the same gradients.
+        """
+        super().__init__()
+        channels = [max(1, width // 2**number) for number in range(3)]
+        self.first = nn.Conv3d(1, channels[0], 3, padding=1)
+        self.sizes = nn.ModuleList(
+            PlainBlocks(own, blocks, residual_scale, checkpointing) for own in channels
+        )
+        self.doublings = nn.ModuleList(
+            SubpixelDoubling(coarse, fine) for coarse, fine in pairwise(channels)
+        )
+        self.last = nn.Conv3d(channels[-1], 1, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        self.register_buffer("voxel_size", torch.ones(3))
+
+    def forward(self, coarse: Tensor) -> Tensor:
+        """The refined volume."""
+        features = self.sizes[0](self.first(coarse))
+        for doubling, blocks in zip(self.doublings, self.sizes[1:], strict=True):
+            features = blocks(doubling(features))
+        return trilinear(coarse) + self.last(features)
+
+
+class PlainBlocks(nn.Module):
+    """A row of blocks, whose features may be computed twice: (B, C, D, H, W) → the same shape."""
+
+    def __init__(self, channels: int, count: int, scale: float, checkpointing: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(PlainBlock(channels, scale) for _ in range(count))
+        self._checkpointing = checkpointing
+
+    def forward(self, features: Tensor) -> Tensor:
+        for block in self.blocks:
+            if self._checkpointing and torch.is_grad_enabled():
+                features = checkpoint(
+                    block, features, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                features = block(features)
+        return features
+
+
+class PlainBlock(nn.Module):
+    """Two 3³ convolutions beside the identity: (B, C, D, H, W) → the same shape."""
+
+    def __init__(self, channels: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.branch = nn.Sequential(
+            nn.Conv3d(channels, channels, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, volume: Tensor) -> Tensor:
+        return volume + self.scale * self.branch(volume)
+
+
+class SubpixelDoubling(nn.Module):
+    """A convolution makes all 8 fine voxels of each coarse one: (B, C, D, H, W) → (B, C', 2D, …).
+
+    They start alike, so that an untrained doubling leaves no chequerboard.
+
+    Source: Shi et al., "Real-time single image and video super-resolution using an efficient
+    sub-pixel convolutional neural network", CVPR 2016; the start: Aitken et al., "Checkerboard
+    artifact free sub-pixel convolution" (2017).
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv3d(inputs, outputs * OCTANTS, 3, padding=1)
+        bias = self.convolution.bias
+        assert bias is not None
+        with torch.no_grad():
+            for values in (self.convolution.weight, bias):
+                values.copy_(values[::OCTANTS].repeat_interleave(OCTANTS, dim=0))
+
+    def forward(self, volume: Tensor) -> Tensor:
+        return shuffled(F.relu(self.convolution(volume)))
+
+
+def shuffled(volume: Tensor) -> Tensor:
+    """Groups of 8 channels as the 2³ voxels of one: (B, 8C, D, H, W) → (B, C, 2D, 2H, 2W)."""
+    split = volume.unflatten(1, (volume.shape[1] // OCTANTS, 2, 2, 2))
+    paired = split.permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return paired.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
+def trilinear(coarse: Tensor) -> Tensor:
+    """The volume four times as fine along each axis by trilinear interpolation, the baseline."""
+    return F.interpolate(coarse, scale_factor=FACTOR, mode="trilinear", align_corners=False)
