@@ -30,7 +30,7 @@ class EvaluationBench:
         preload = ["orchestrator.worker.evaluation", *modules_of(family)]
         # Each batch of proposals is scored by a process of its own, which is to start at once.
         preload += [_SCORER] if tunes else []
-        self._launcher = LocalLauncher(log=place / "log", preload=tuple(preload))
+        self._launcher = LocalLauncher(log=place / "log", preload=tuple(preload), trains=False)
         self._status = console.status("loading")
         self._device = device
 

@@ -69,7 +69,7 @@ def infer_volume(study: StudyFolder, trial: str, wanted: Wanted) -> None:
     console = Console()
     with tempfile.TemporaryDirectory(prefix="tomostudy-") as place:
         preload = ("orchestrator.worker.infer", *_modules(folder))
-        launcher = LocalLauncher(log=Path(place) / "log", preload=preload)
+        launcher = LocalLauncher(log=Path(place) / "log", preload=preload, trains=False)
         try:
             with console.status(f"trial {folder.number}: loading {folder.best}"):
                 answer = launcher.call(

@@ -32,7 +32,7 @@ def visualize_trial(
     target = out if out is not None else folder.pictures / split
     console = Console()
     with tempfile.NamedTemporaryFile(prefix="tomostudy-", suffix=".log") as log:
-        launcher = LocalLauncher(log=Path(log.name))
+        launcher = LocalLauncher(log=Path(log.name), trains=False)
         try:
             with console.status(f"trial {folder.number}: loading {folder.best}"):
                 answer = launcher.call(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,15 @@ from orchestrator.errors import DataError
 def echo(**arguments: Any) -> dict[str, Any]:
     print("an echo is heard")
     return arguments
+
+
+def state(module: str) -> dict[str, bool]:
+    """Of the process that answers."""
+    return {
+        "imported": module in sys.modules,
+        "collects": gc.isenabled(),
+        "frozen": gc.get_freeze_count() > 100_000,
+    }
 
 
 def refuse(sentence: str) -> None:

@@ -24,23 +24,30 @@ from orchestrator.messages import Plan
 from orchestrator.trial_folder import TrialFolder
 
 ROOT = Path(__file__).resolve().parents[2]
-# The last three would otherwise be imported by every rank's first optimiser step and picture,
-# which costs two seconds.
-PRELOADED = (
-    "orchestrator.worker.rank",
-    "orchestrator.worker.check",
-    "torch._dynamo",
+PRELOADED = ("orchestrator.worker.check",)
+# The last would bring all but the fonts; one by one a call need not wait for all of them. Ranks
+# would otherwise import them with their first optimiser step and picture, which takes two seconds.
+PRELOADED_FOR_ATTEMPTS = (
     "numpy.random",
     "matplotlib.backends.backend_agg",
+    "torch._dynamo",
+    "orchestrator.worker.rank",
 )
 
 
 class LocalLauncher:
-    """Launches every attempt through one fork server, which is started anew when it has died."""
+    """Launches every attempt through one fork server, which is started anew when it has died.
 
-    def __init__(self, *, log: Path, preload: tuple[str, ...] = ()) -> None:
+    Args:
+        log: what the server and the functions that are called print.
+        preload: modules to import before the first fork.
+        trains: attempts will be launched; otherwise what only they need is not imported ahead.
+    """
+
+    def __init__(self, *, log: Path, preload: tuple[str, ...] = (), trains: bool = True) -> None:
         self._log = log
-        self._preload = (*PRELOADED, *preload)
+        for_attempts = PRELOADED_FOR_ATTEMPTS if trains else ()
+        self._preload = (*PRELOADED, *preload, "--", *for_attempts)
         self._server: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._attempts: weakref.WeakSet[LocalAttempt] = weakref.WeakSet()
@@ -80,13 +87,12 @@ class LocalLauncher:
     def launch(self, folder: TrialFolder, plan: Plan) -> LocalAttempt:
         attempt = LocalAttempt()
         request = {
-            "kind": "attempt",
             "folder": str(folder.path),
             "attempt": plan.attempt,
             "ranks": plan.ranks,
             "hang_seconds": plan.hang_seconds,
         }
-        self._send(request, attempt)
+        self._send("attempt", request, attempt)
         return attempt
 
     def call(
@@ -97,12 +103,11 @@ class LocalLauncher:
     ) -> dict[str, Any]:
         pending = LocalAttempt()
         request = {
-            "kind": "call",
             "function": function,
             "arguments": arguments,
             "log": str(self._log),
         }
-        self._send(request, pending)
+        self._send("call", request, pending)
         try:
             while not pending.ended():
                 select.select([pending], [], [], 0.2)
@@ -128,25 +133,26 @@ class LocalLauncher:
             self._server.wait()
         self._server = self._requests = None
 
-    def _send(self, request: dict[str, Any], attempt: LocalAttempt) -> None:
+    def _send(self, kind: str, request: dict[str, Any], attempt: LocalAttempt) -> None:
         self._attempts.add(attempt)
-        descriptors = [*attempt.server_ends, _file_with(json.dumps(request).encode())]
+        request_file = _file_with(json.dumps({"kind": kind, **request}).encode())
+        descriptors = [*attempt.server_ends, request_file]
         try:
             try:
-                self._send_descriptors(descriptors)
+                self._send_descriptors(kind, descriptors)
             except (BrokenPipeError, ConnectionResetError):  # it died just now
                 self._end_server()
-                self._send_descriptors(descriptors)
+                self._send_descriptors(kind, descriptors)
         finally:
-            os.close(descriptors[-1])
+            os.close(request_file)
             attempt.close_server_ends()
 
-    def _send_descriptors(self, descriptors: list[int]) -> None:
+    def _send_descriptors(self, kind: str, descriptors: list[int]) -> None:
         if self._server is None or self._server.poll() is not None:
             self._end_server()
             self.start()
         assert self._requests is not None
-        socket.send_fds(self._requests, [b"!"], descriptors)
+        socket.send_fds(self._requests, [kind.encode()], descriptors)
 
 
 def _file_with(data: bytes) -> int:

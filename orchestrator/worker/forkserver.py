@@ -1,10 +1,12 @@
 """A process with torch already imported, from which every attempt is forked.
 
-Started as `python -m orchestrator.worker.forkserver SOCKET MODULE...`. It must neither touch CUDA
-nor start a thread, because both do not survive a fork. Each request is a packet of three
-descriptors: the lifeline, whose end of file means that the orchestrator is gone, the status pipe,
-on which the forked leader reports, and a file with the request as JSON. A kill of this server
-leaves running attempts alone.
+Started as `python -m orchestrator.worker.forkserver SOCKET MODULE... -- MODULE...`. The modules
+before the dashes are imported before anything is forked. Those behind them are for attempts only:
+they come while no request waits, at the latest with the first attempt, so that the settings are
+checked meanwhile. It must neither touch CUDA nor start a thread, because both do not survive a
+fork. Each request is a packet that says what it is for, with three descriptors: the lifeline,
+whose end of file means that the orchestrator is gone, the status pipe, on which the forked leader
+reports, and a file with the request as JSON. A kill of this server leaves running attempts alone.
 """
 
 from __future__ import annotations
@@ -22,15 +24,24 @@ from typing import Any, NoReturn
 
 from orchestrator.worker import leader
 
+ATTEMPT = b"attempt"  # what the packet of an attempt says
+LONGEST = 16  # bytes of a packet
 
-def serve(requests: socket.socket) -> None:
+
+def serve(requests: socket.socket, for_attempts: list[str]) -> None:
     """Fork a leader for every request until the orchestrator closes its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the leaders
     while True:
-        packet, descriptors, _, _ = socket.recv_fds(requests, 1, 3)
+        while for_attempts and not _waiting(requests):
+            preload(for_attempts.pop(0))
+        packet, descriptors, _, _ = socket.recv_fds(requests, LONGEST, 3)
         if not packet:
             return
+        while for_attempts and packet == ATTEMPT:
+            preload(for_attempts.pop(0))
+        gc.freeze()  # a worker's collector would touch, and so copy, all that it shares with us
         if os.fork() == 0:
+            gc.enable()
             requests.close()
             _become_leader(*descriptors)
         for descriptor in descriptors:
@@ -56,20 +67,16 @@ def _become_leader(lifeline: int, status: int, request_file: int) -> NoReturn:
         os._exit(1)
 
 
-def preload(modules: list[str]) -> None:
-    """Import what the workers will need; a module that fails fails again where it is used.
+def preload(module: str) -> None:
+    """Import what the workers will need; a module that fails fails again where it is used."""
+    try:
+        importlib.import_module(module)
+    except Exception:
+        traceback.print_exc()
 
-    Modules stay, so looking for garbage among them is a sixth of the time for nothing. Frozen,
-    they are not looked through by the workers either, whose copies of them stay shared.
-    """
-    gc.disable()
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except Exception:
-            traceback.print_exc()
-    gc.freeze()
-    gc.enable()
+
+def _waiting(requests: socket.socket) -> bool:
+    return bool(select.select([requests], [], [], 0)[0])
 
 
 def _die_with_orchestrator(requests: socket.socket) -> None:
@@ -84,5 +91,8 @@ def _die_with_orchestrator(requests: socket.socket) -> None:
 if __name__ == "__main__":
     requests = socket.socket(fileno=int(sys.argv[1]))
     _die_with_orchestrator(requests)
-    preload(sys.argv[2:])
-    serve(requests)
+    gc.disable()  # modules stay: looking for garbage among them takes a sixth of their import
+    dashes = sys.argv.index("--")
+    for module in sys.argv[2:dashes]:
+        preload(module)
+    serve(requests, sys.argv[dashes + 1 :])

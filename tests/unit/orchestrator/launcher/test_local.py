@@ -177,17 +177,26 @@ def test_a_folder_that_cannot_be_written_ends_the_attempt_without_a_word(tmp_pat
 # ------------------------------------------------------------------------------- the server
 
 
-def test_the_server_has_no_thread_that_a_fork_would_lose(launcher):
-    assert launcher.call("tests.called:echo", {}) == {}
+def test_the_server_has_no_thread_that_a_fork_would_lose(tmp_path, launch, launcher):
+    ended(launch(make_plan(tmp_path)), 60)
     assert psutil.Process(launcher.server_pid).num_threads() == 1
+
+
+def test_of_what_the_server_has_imported_its_children_collect_no_garbage(launcher):
+    told = launcher.call("tests.called:state", {"module": "torch"})
+    assert told == {"imported": True, "collects": True, "frozen": True}
 
 
 def test_killing_the_server_leaves_its_attempts_alone_and_the_next_launch_works(tmp_path):
     launcher = LocalLauncher(log=tmp_path / "forkserver.log")
+    training = {"module": "torch._dynamo"}
     try:
+        told = launcher.call("tests.called:state", training)
+        assert not told["imported"], "a call waits for what only attempts need"
         first = make_plan(tmp_path / "first", ranks=2, recipe={"epochs": 40, "step_seconds": 0.02})
         going_on = launcher.launch(first, load_plan(first.plan))
         wait_for(lambda: events(first, Started))
+        assert launcher.call("tests.called:state", training)["imported"]
         killed = launcher.server_pid
         os.kill(killed, signal.SIGKILL)
         wait_for(lambda: not left_of(killed))
