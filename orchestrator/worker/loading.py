@@ -34,6 +34,7 @@ class BatchLoader:
     def __init__(
         self, dataset: MapDataset, *, seed: int, workers: int, device: torch.device
     ) -> None:
+        self.samples = len(dataset)
         self._order = _GivenBatches()
         self._loader = DataLoader(
             SeededDataset(dataset, seed),

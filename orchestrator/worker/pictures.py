@@ -17,6 +17,7 @@ from torch.utils.data import default_collate
 from models.family import Family, MapDataset, Panel, Picture
 from orchestrator.files import replacing
 from orchestrator.worker.checkpoint import load_checkpoint
+from orchestrator.worker.learner import Learner
 from orchestrator.worker.loading import SeededDataset, to_device
 from orchestrator.worker.memory import out_of_memory
 from orchestrator.worker.seeding import mix, reseed
@@ -29,25 +30,33 @@ PANEL_INCHES = 3.2
 DPI = 120
 
 
-def draw_best(trial: Trial, teller: Teller) -> None:
-    """Draw some validation samples with the best weights; rank 0 alone does.
+def draw_best(trial: Trial, learner: Learner, teller: Teller) -> None:
+    """Draw some validation samples with the best weights, which `learner` has from now on.
 
-    The trial is trained by now: where there is no memory for its pictures, it goes without them.
+    Rank 0 draws, and the other stages of its copy of the model help. The trial is trained by now:
+    where there is no memory for its pictures, it goes without them.
     """
-    if not trial.group.first or trial.plan.pictures == 0:
+    if trial.group.replicas.rank > 0 or trial.plan.pictures == 0:
         return
+    learner.layout.load(learner.judged_model, load_checkpoint(trial.place.best)["model"])
+    if trial.group.chain.ranks > 1:
+        from orchestrator.worker.pipeline.judging import with_whole
+
+        with_whole(trial, learner.judged_model, lambda model: _try_to_draw(trial, model, teller))
+    else:
+        _try_to_draw(trial, learner.judged_runner, teller)
+
+
+def _try_to_draw(trial: Trial, model: nn.Module, teller: Teller) -> None:
     try:
-        _draw_samples(trial, teller)
+        _draw_samples(trial, model, teller)
     except Exception as error:
         if not out_of_memory(error):
             raise
         log.warning("out of memory while drawing; the remaining pictures are left out: %s", error)
 
 
-def _draw_samples(trial: Trial, teller: Teller) -> None:
-    model = trial.family.build_model()
-    model.load_state_dict(load_checkpoint(trial.place.best)["model"])
-    model.to(trial.group.device)
+def _draw_samples(trial: Trial, model: nn.Module, teller: Teller) -> None:
     dataset = open_split(trial.family, "validation")
     trial.folder.pictures.mkdir(exist_ok=True)
     for index in evenly_spread(trial.plan.pictures, len(dataset)):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator, Sequence
 
+from models.family import Batch
 from orchestrator.messages import Validated
-from orchestrator.worker.batches import epoch_order, epoch_steps, steps_per_epoch
+from orchestrator.worker.batches import Step, epoch_order, epoch_steps, steps_per_epoch
 from orchestrator.worker.divergence import Divergence
 from orchestrator.worker.guard import Wishes
 from orchestrator.worker.history import read_history, write_history
@@ -27,17 +29,12 @@ class Training:
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
         self.learner = Learner(trial)
-        self.dataset = open_split(trial.family, "train")
-        self.loader = BatchLoader(
-            self.dataset,
-            seed=trial.plan.seed,
-            workers=trial.recipe.loader_workers,
-            device=trial.group.device,
-        )
-        self.validator = Validator.of_trial(trial)
+        self.loader = _loader(trial) if trial.group.leads else None
+        self.samples = trial.group.from_first(self.loader.samples if self.loader else 0)
+        self.validator = Validator.of_trial(trial) if trial.group.leads else None
         self.keeper = Keeper(trial, self.learner)
         self.stop = StopRequest(trial.folder.stop, looks=trial.group.first)
-        self.teller = Teller(trial, steps_per_epoch(len(self.dataset), trial.sharing))
+        self.teller = Teller(trial, steps_per_epoch(self.samples, trial.sharing))
 
     def run(self) -> None:
         """Train, validate, draw.
@@ -55,7 +52,7 @@ class Training:
                 if (self.learner.progress.epoch - 1) % self.trial.plan.history_epochs == 0:
                     self._keep_history()
             self._keep_history()
-            draw_best(self.trial, self.teller)
+            draw_best(self.trial, self.learner, self.teller)
             self.teller.finished(self.learner.progress)
         except StopAgreed:
             self.keeper.keep_last()
@@ -71,7 +68,7 @@ class Training:
         resume(self.trial, self.learner)
         progress = self.learner.progress
         self.teller.started(
-            parameters=sum(parameter.numel() for parameter in self.learner.parameters()),
+            parameters=self.learner.layout.parameter_count,
             resumed_step=progress.step,
         )
         if progress.validated is not None:
@@ -83,12 +80,20 @@ class Training:
         learner, trial = self.learner, self.trial
         learner.model.train()
         trial.family.epoch_begins(learner.progress.epoch)
-        order = epoch_order(trial.plan.seed, learner.progress.epoch, len(self.dataset))
-        steps = list(epoch_steps(order, trial.sharing, learner.progress.seen))
-        batches = self.loader.batches(
-            learner.progress.epoch,
-            [micro.indices for step in steps for micro in step.micro_batches],
-        )
+        order = epoch_order(trial.plan.seed, learner.progress.epoch, self.samples)
+        self.take_steps(list(epoch_steps(order, trial.sharing, learner.progress.seen)))
+
+    def take_steps(self, steps: Sequence[Step]) -> None:
+        """Take steps of the present epoch; the model is in training mode.
+
+        Raises:
+            Divergence, StopAgreed: as `run`, but nothing is told.
+        """
+        learner, trial = self.learner, self.trial
+        batches: Iterator[Batch] = iter(())  # of a rank that has later layers alone
+        if self.loader is not None:
+            wanted = [micro.indices for step in steps for micro in step.micro_batches]
+            batches = self.loader.batches(learner.progress.epoch, wanted)
         for step in steps:
             self._set_rate()
             wishes = Wishes(stop=self.stop.requested(), save=self.keeper.due)
@@ -102,7 +107,7 @@ class Training:
     def _validate_epoch(self, started: float) -> None:
         """Judge the epoch, keep what it came to, then tell: in this order, for a kill's sake."""
         learner, trial = self.learner, self.trial
-        metrics = self.validator.metrics(learner.judged_model, self.stop.requested, trial.tick)
+        metrics = self._metrics()
         best = self._judge(metrics)
         learner.learning_rate.validated(metrics[trial.plan.objective.metric])
         event = Validated(
@@ -121,6 +126,15 @@ class Training:
         learner.losses.clear()
         self.keeper.keep_last()
         self.teller.validated(event)
+
+    def _metrics(self) -> dict[str, float]:
+        learner, trial = self.learner, self.trial
+        if trial.group.chain.ranks > 1:
+            from orchestrator.worker.pipeline.judging import split_metrics
+
+            return split_metrics(trial, learner.judged_model, self.validator, self.stop.requested)
+        assert self.validator is not None
+        return self.validator.metrics(learner.judged_runner, self.stop.requested, trial.tick)
 
     def _keep_history(self) -> None:
         trial = self.trial
@@ -149,7 +163,16 @@ class Training:
 
     def _set_rate(self) -> None:
         progress = self.learner.progress
-        epochs_done = progress.epoch - 1 + progress.seen / len(self.dataset)
+        epochs_done = progress.epoch - 1 + progress.seen / self.samples
         self.learner.set_rate(
             self.learner.learning_rate.at(step=progress.step, epochs_done=epochs_done)
         )
+
+
+def _loader(trial: Trial) -> BatchLoader:
+    return BatchLoader(
+        open_split(trial.family, "train"),
+        seed=trial.plan.seed,
+        workers=trial.recipe.loader_workers,
+        device=trial.group.device,
+    )
