@@ -65,6 +65,7 @@ class Plan(Message):
     hang_seconds: float = 1800.0  # without progress before a rank counts as hung
     micro_batch: int | None = None  # samples in one forward pass, where batch_size did not fit
     memory_gb: float | None = None  # that one rank may take, in units of 2³⁰ bytes
+    rehearsal: bool = False  # only as many steps as tell what training needs
 
     @property
     def ranks(self) -> int:
@@ -158,6 +159,16 @@ class Stopped(EventBase):
     step: int
 
 
+class Measured(EventBase):
+    """What one rank of a rehearsal needed."""
+
+    event: Literal["measured"] = "measured"
+    rank: int
+    peaks: dict[str, int]  # bytes at most, by device
+    available: dict[str, int]  # bytes before it began, by device
+    seconds: float  # of an optimiser step
+
+
 class Pictured(EventBase):
     """A picture was drawn."""
 
@@ -195,6 +206,7 @@ Event = Annotated[
     | NonFinite
     | Failed
     | Stopped
+    | Measured
     | Pictured
     | FoldFinished
     | Finished,

@@ -33,6 +33,7 @@ from orchestrator.messages import (
     Stop,
     load_outcome,
 )
+from orchestrator.planning import make_plan
 from orchestrator.running import RunningTrial
 from orchestrator.settings import Settings
 from orchestrator.settling import (
@@ -170,29 +171,17 @@ class Runner:
         )
 
     def _plan(self, running: RunningTrial, slot: Slot) -> Plan:
-        settings = self._search.settings
-        return Plan(
+        source = self._search.source
+        return make_plan(
+            self._search.settings,
+            slot,
             study=self._search.name,
             trial=running.number,
             attempt=running.number_of_attempt + 1,
-            seed=self._search.source.trial_seed(running.number),
-            family=settings.family,
+            seed=source.trial_seed(running.number),
             recipe=running.recipe,
-            data=settings.data,
-            objective=settings.objective,
             searched=sorted(running.trial.params),
-            folds=settings.folds,
-            devices=list(slot.devices),
-            stages=settings.parallel.depth,
-            schedule=settings.parallel.schedule,
-            threads=slot.threads,
-            pictures=settings.pictures,
-            checkpoint_seconds=settings.limits.checkpoint_seconds,
-            checkpoint_epochs=settings.keep.every_epochs,
-            history_epochs=settings.keep.history_epochs,
-            hang_seconds=settings.limits.hang_seconds,
             micro_batch=running.micro_batch,
-            memory_gb=settings.limits.memory_gb,
         )
 
     def _left(self) -> int:

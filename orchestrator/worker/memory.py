@@ -14,6 +14,7 @@ import torch
 from orchestrator.errors import SettingsError
 
 GIB = 2**30
+_STATUS = Path("/proc/self/status")
 # How torch, oneDNN and CUDA's libraries put it where they raise a plain RuntimeError.
 _OUT_OF_MEMORY = (
     "DefaultCPUAllocator: can't allocate memory",
@@ -51,8 +52,8 @@ def loader_killed(error: BaseException) -> bool:
 def limit_memory(gib: float, devices: Iterable[torch.device]) -> Callable[[], None]:
     """Let this process take `gib` · 2³⁰ bytes from now on, and no more.
 
-    On each GPU of `devices` that is torch's allocator, without the 0.3 to 0.6 GiB of the CUDA context. On a CPU
-    it is what the process writes to (the kernel's RLIMIT_DATA), in addition to what it holds now:
+    On each GPU of `devices` that is torch's allocator; the CUDA context comes on top. On a CPU it
+    is what the process writes to (the kernel's RLIMIT_DATA), in addition to what it holds now:
     tensors, NumPy arrays, Python objects and threads' stacks, but neither files that are mapped
     to be read nor memory shared with others. Processes that are forked later are limited alike.
 
@@ -90,23 +91,26 @@ def _limit_data(gib: float) -> Callable[[], None]:
 class Usage:
     """How much memory this process has needed at most since this object was made."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._before = 0
+    def __init__(self, devices: Iterable[torch.device]) -> None:
+        self._devices = sorted(set(devices), key=str)
+        self._resident = int(psutil.Process().memory_info().rss)
+        self.available = {str(device): _available(device) for device in self._devices}  # bytes
+        for device in self._devices:
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+
+    def peaks(self) -> dict[str, int]:
+        """Bytes by device: of a GPU's tensors, or of resident memory beyond the beginning's."""
+        return {str(device): self._peak(device) for device in self._devices}
+
+    def _peak(self, device: torch.device) -> int:
         if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        else:
-            self._before = int(psutil.Process().memory_info().rss)
-
-    def peak(self) -> int:
-        """In bytes: of a GPU's tensors, or the process's resident memory beyond the beginning's."""
-        if self._device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(self._device))
-        return max(0, _most_resident() - self._before)
+            return int(torch.cuda.max_memory_allocated(device))
+        return max(0, _most_resident() - self._resident)
 
 
-def available(device: torch.device) -> int:
-    """Bytes that could still be taken: free on the GPU, or on the machine."""
+def _available(device: torch.device) -> int:
+    """What could be taken: free on the GPU, or on the machine."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
@@ -114,12 +118,12 @@ def available(device: torch.device) -> int:
 
 def _most_resident() -> int:
     """The largest resident set of this process, in bytes."""
-    if sys.platform == "linux":
+    if _STATUS.exists():
         return _of_status("VmHWM")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def _of_status(key: str) -> int:
     """A line `key:  123 kB` of the kernel's account of this process, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = _STATUS.read_text().splitlines()
     return int(next(line for line in lines if line.startswith(f"{key}:")).split()[1]) * 1024

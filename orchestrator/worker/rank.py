@@ -21,6 +21,7 @@ from orchestrator.worker.cross_validation import train_folds
 from orchestrator.worker.divergence import Divergence
 from orchestrator.worker.group import join, peer_loss
 from orchestrator.worker.memory import limit_memory, loader_killed, out_of_memory
+from orchestrator.worker.rehearsal import devices_of, rehearse
 from orchestrator.worker.stopping import StopAgreed
 from orchestrator.worker.train import Training
 from orchestrator.worker.trial import open_trial
@@ -72,10 +73,11 @@ def _train(
     tick()
     if plan.memory_gb is not None:
         load_family(plan.family)  # its libraries are the program's own memory
-        mapped = [torch.device(device) for device in plan.devices] if plan.mapped else []
-        limits.callback(limit_memory(plan.memory_gb, mapped or [group.device]))
+        limits.callback(limit_memory(plan.memory_gb, devices_of(plan, group)))
     try:
-        if plan.folds > 1:
+        if plan.rehearsal:
+            rehearse(open_trial(folder, plan, group, tick))
+        elif plan.folds > 1:
             train_folds(folder, plan, group, tick)
         else:
             Training(open_trial(folder, plan, group, tick)).run()

@@ -25,8 +25,8 @@ class Validator:
     """
 
     @classmethod
-    def of_trial(cls, trial: Trial) -> Validator:
-        """The one that judges the trial's epochs."""
+    def of_trial(cls, trial: Trial, most: int | None = None) -> Validator:
+        """The one that judges the trial's epochs, or only `most` batches of every rank."""
         dataset = open_split(trial.family, "validation")
         loader = BatchLoader(
             dataset,
@@ -34,7 +34,7 @@ class Validator:
             workers=trial.recipe.loader_workers,
             device=trial.group.device,
         )
-        rounds = validation_rounds(len(dataset), trial.sharing)
+        rounds = validation_rounds(len(dataset), trial.sharing)[:most]
         return cls(trial.family, trial.group.replicas, loader, rounds, trial.plan.seed)
 
     def __init__(
