@@ -174,7 +174,7 @@ def test_an_unknown_preset_is_refused_with_the_known_ones(name):
     with pytest.raises(SettingsError) as caught:
         find_preset(name)
     assert f"there is no {name!r}" in str(caught.value)
-    assert "demo, fbp_unet, fbp_unet_tiny, fbp_window" in str(caught.value)
+    assert "fbp_unet, fbp_unet_tiny, fbp_window, fbp_window_tiny" in str(caught.value)
 
 
 def test_an_unknown_preset_is_answered_with_the_nearest():
@@ -357,3 +357,48 @@ def test_a_request_can_be_repeated_in_another_folder(layers, tmp_path, monkeypat
     assert layers("", *anchored.sets) == first
     assert anchored.anchored(tmp_path) == anchored
     assert "n_trials=3" in anchored.sets
+
+
+# ------------------------------------------------------------------------------- parents
+
+
+def test_a_parent_is_a_name_beside_the_study_or_a_path_seen_from_where_it_was_written(
+    layers, tmp_path
+):
+    assert layers("parent: {study: direct}").parent.study == "direct"
+    assert layers("parent: {study: ../old/direct}").parent.study == f"{tmp_path.parent}/old/direct"
+    typed = layers("", "parent.study=./direct", "parent.trial=3").parent
+    assert (typed.study, typed.trial) == (f"{tmp_path}/cwd/direct", 3)
+    given = layers("parent: {checkpoint: best.pth}").parent
+    assert (given.checkpoint, given.study) == (f"{tmp_path}/best.pth", None)
+
+
+def test_a_checkpoint_takes_the_place_of_a_study_and_the_other_way_round(layers, tmp_path):
+    over = layers("parent: {study: direct, trial: 3}", "parent.checkpoint=best.pth").parent
+    assert over.model_dump() == {
+        "checkpoint": f"{tmp_path}/cwd/best.pth",
+        "study": None,
+        "trial": "best",
+    }
+    assert layers("parent: {checkpoint: best.pth}", "parent.study=direct").parent.study == "direct"
+
+
+def test_a_parent_s_path_is_repeated_as_it_was_meant(tmp_path):
+    asked = Asked(sets=["parent.study=../direct", "parent.trial=3"]).anchored(tmp_path)
+    assert asked.sets == [f'parent.study="{tmp_path.parent}/direct"', "parent.trial=3"]
+    assert Asked(sets=["parent.study=direct"]).anchored(tmp_path).sets == ["parent.study=direct"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("parent: {studdy: direct}", "parent.studdy: unknown key (did you mean 'study'?)"),
+        ("parent: {}", "parent: found {}, expected `study: NAME` or `checkpoint: FILE`"),
+        (
+            "parent: {study: direct, trial: last}",
+            "parent.trial: found 'last', expected 'best' or a whole number",
+        ),
+    ],
+)
+def test_a_wrong_parent_section_is_told_with_its_file_and_key(refused, tmp_path, text, words):
+    assert f"{tmp_path}/config.yml: {words}" in refused(text)

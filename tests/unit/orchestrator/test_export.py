@@ -154,3 +154,33 @@ def test_a_users_own_family_file_goes_along(made, tmp_path):
     export_trial(made.folder, "best", tmp_path / "again")
     assert not (tmp_path / "again" / "mine.py").exists()
     assert "which must be there" in (tmp_path / "again" / "README.md").read_text()
+
+
+def give_parent(made, number, content=b"the parent's weights", sha256=None):
+    """Let a trial start from a model that its study keeps."""
+    made.folder.parent.write_bytes(content)
+    digest = sha256 or hashlib.sha256(content).hexdigest()
+    plan = load_plan(made.trial(number).plan)
+    keys = {"parent_file": str(made.folder.parent), "parent_sha256": digest}
+    save_message(made.trial(number).plan, plan.model_copy(update={"recipe": plan.recipe | keys}))
+
+
+def test_the_model_that_a_trial_started_from_goes_along(made, tmp_path):
+    give_parent(made, 1)
+    export_trial(made.folder, "best", tmp_path / "best")
+    assert (tmp_path / "best" / "parent.pth").read_bytes() == b"the parent's weights"
+    readme = (tmp_path / "best" / "README.md").read_text()
+    assert "| `parent.pth` | the model of another study that it builds upon |" in readme
+    export_trial(made.folder, "0", tmp_path / "other")
+    assert not (tmp_path / "other" / "parent.pth").exists()
+    assert "parent.pth" not in (tmp_path / "other" / "README.md").read_text()
+
+
+def test_a_parent_that_is_gone_or_has_changed_is_not_exported(made, tmp_path):
+    give_parent(made, 1, sha256="ab" * 32)
+    with pytest.raises(UserError, match=r"parent\.pth, from which the trial started, has changed"):
+        export_trial(made.folder, "best", tmp_path / "out")
+    made.folder.parent.unlink()
+    with pytest.raises(UserError, match=r"there is no .*parent\.pth; put it back"):
+        export_trial(made.folder, "best", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,4 +1,5 @@
 import pytest
+import yaml
 from optuna.trial import TrialState
 
 from orchestrator.messages import Ending
@@ -97,3 +98,18 @@ def test_a_study_whose_time_ran_out_can_go_on(made):
 def test_before_any_trial_has_ended_it_says_so(made):
     made.begin()
     assert "No trial has ended yet." in report(made, interrupted=True)
+
+
+def test_the_best_model_of_a_dependent_study_is_told_with_its_parent(made):
+    made.add(26.0)
+    record = {
+        "checkpoint": "/runs/direct/trial_3/best.pth",
+        "sha256": "ab" * 32,
+        "study": "/runs/direct",
+        "trial": 3,
+        "metric": "psnr",
+        "value": 24.5,
+    }
+    known = yaml.safe_load(made.folder.settings.read_text())
+    made.folder.settings.write_text(yaml.safe_dump(known | {"parent": record}))
+    assert "  parent      trial 3 of study direct, psnr 24.5\n" in report(made)

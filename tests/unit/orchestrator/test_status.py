@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 
 import orchestrator
@@ -171,3 +172,23 @@ def test_it_leaves_the_studys_folder_as_it_was(made, tmp_path):
         if path.is_file() and not path.name.endswith("-shm"):
             there = made.folder.path / path.relative_to(copy)
             assert there.read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_dependent_study_names_its_parent(made, capsys):
+    made.add(26.0)
+    record = {
+        "checkpoint": "/runs/direct/trial_3/best.pth",
+        "sha256": "ab" * 32,
+        "study": "/runs/direct",
+        "trial": 3,
+        "family": "direct64",
+        "metric": "psnr",
+        "value": 24.5,
+        "epoch": 7,
+    }
+    assert "Parent" not in shown(made.folder)
+    known = yaml.safe_load(made.folder.settings.read_text())
+    made.folder.settings.write_text(yaml.safe_dump(known | {"parent": record}))
+    assert "Parent: trial 3 of study direct, psnr 24.5 at epoch 7" in shown(made.folder)
+    show_status(made.folder, as_json=True)
+    assert json.loads(capsys.readouterr().out)["parent"] == record

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from orchestrator.config import Asked
 from orchestrator.errors import SettingsError, UserError
+from orchestrator.parent_record import ParentRecord
 from orchestrator.settings import Settings
 from orchestrator.study_file import (
     StudyFile,
@@ -88,3 +91,26 @@ def test_a_change_of_meaning_is_refused_by_name(tmp_path, changed, key):
 def test_a_harmless_change_is_taken_and_named(tmp_path, changed, key):
     changes = refuse_other_meaning(StudyFolder(tmp_path), settings(), settings(**changed))
     assert changes == [key]
+
+
+def test_the_parent_that_a_study_was_begun_with_is_kept(tmp_path):
+    folder = StudyFolder(tmp_path)
+    record = ParentRecord(checkpoint="/r/direct/trial_3/best.pth", sha256="ab", trial=3)
+    content = StudyFile(asked=Asked(), settings=settings(parent={"study": "d"}), parent=record)
+    write_study_file(folder, content)
+    assert read_study_file(folder) == content
+
+
+@pytest.mark.parametrize(
+    ("parent", "key"),
+    [
+        ({"study": "other"}, "parent.study: the study has 'direct', now 'other'"),
+        ({"study": "direct", "trial": 3}, "parent.trial: the study has 'best', now 3"),
+        ({"checkpoint": "/a.pth"}, "parent.checkpoint: the study has None, now '/a.pth'"),
+        (None, "parent.study: the study has 'direct', now None"),
+    ],
+)
+def test_another_parent_is_another_meaning(tmp_path, parent, key):
+    old = settings(parent={"study": "direct"})
+    with pytest.raises(SettingsError, match=re.escape(key)):
+        refuse_other_meaning(StudyFolder(tmp_path), old, settings(parent=parent))

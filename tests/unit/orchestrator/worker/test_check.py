@@ -108,3 +108,31 @@ def test_devices_are_told_as_json():
     found = devices()
     assert json.loads(json.dumps(found)) == found
     assert all({"index", "name", "memory_gib"} == gpu.keys() for gpu in found["cuda"])
+
+
+VOLUME_TOY = "tests/families/volume_toy.py:VolumeToy"
+VOLUMES = {
+    "family": VOLUME_TOY,
+    "data": {},
+    "searched": ["learning_rate"],
+    "objective": {"metric": "error", "direction": "minimize"},
+}
+PARENT = {"parent_file": "/runs/refine/parent.pth", "parent_sha256": "ab"}
+
+
+def test_a_family_that_starts_from_no_other_model_refuses_a_parent():
+    assert errors(recipes=[{"width": 4} | PARENT], parent=True) == [
+        {
+            "key": "parent",
+            "problem": "trials of this family start from no other model; remove the section",
+        }
+    ]
+
+
+def test_a_family_that_takes_a_parent_looks_at_its_file(tmp_path):
+    (problem,) = errors(**VOLUMES, recipes=[PARENT], parent=True)
+    assert problem == {
+        "key": "recipe.parent_file",
+        "problem": "there is no /runs/refine/parent.pth",
+    }
+    assert errors(**VOLUMES, recipes=[{}]) == []
