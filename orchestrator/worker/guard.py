@@ -39,7 +39,8 @@ class Verdict:
     stop: bool
     save: bool
     nonfinite_ranks: list[int]  # whose own loss was not finite; or whose layers made it so
-    gradient_ranks: list[int] = field(default_factory=list)  # of a cut model: where it is not finite
+    # Of a model cut into stages: whose part of the gradient is not finite.
+    gradient_ranks: list[int] = field(default_factory=list)
 
     @classmethod
     def read(cls, norm: Tensor, signal: Tensor) -> Verdict:

@@ -27,7 +27,7 @@ class Learner:
     """A model in training, the same on all ranks."""
 
     def __init__(self, trial: Trial) -> None:
-        recipe, group = trial.recipe, trial.group
+        recipe = trial.recipe
         reseed(mix(trial.plan.seed, "weights"))
         model = trial.family.build_model()
         trial.family.initialize(model)

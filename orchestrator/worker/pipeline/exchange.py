@@ -33,9 +33,7 @@ def send(chain: Group, content: Any, to: int) -> None:
 def receive(chain: Group, source: int, device: torch.device | None = None) -> Any:
     """What stage `source` sends next, its tensors on `device`, or on the stage's own."""
     box: list[Any] = [None]
-    dist.recv_object_list(
-        box, group_src=source, group=chain.members, device=chain.message_device
-    )
+    dist.recv_object_list(box, group_src=source, group=chain.members, device=chain.message_device)
     return _with_tensors(box[0], chain, source, device or chain.device)
 
 

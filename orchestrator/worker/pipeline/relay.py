@@ -72,9 +72,7 @@ class Relay:
         else:
             inward = outward
         result = self.part.up(inward, hand)
-        passed = Passed(
-            down=(shapes(carry), shapes(outward)), up=(shapes(inward), shapes(result))
-        )
+        passed = Passed(down=(shapes(carry), shapes(outward)), up=(shapes(inward), shapes(result)))
         if chain.rank > 0:
             send(chain, result, chain.rank - 1)
         return result, passed

@@ -136,7 +136,9 @@ class Stage(PipelineStage):
         """What is sent back: contiguous, and zero for an input that had no influence."""
         if gradient is not None:
             return gradient.contiguous()
-        return torch.zeros(shape, dtype=dtype, device=self.device) if dtype.is_floating_point else None
+        return (
+            torch.zeros(shape, dtype=dtype, device=self.device) if dtype.is_floating_point else None
+        )
 
 
 def _examples(shapes: Shapes, *, trained: bool) -> tuple[Tensor, ...]:
