@@ -3,9 +3,9 @@
 μ = μ_water(E)·(1 + HU/1000), not below 0, for photons of one energy E: Hounsfield's definition,
 with the attenuation of air taken as 0. A detector counts I = I₀·exp(−∫μ) (Beer and Lambert). The
 image is the usual inverted logarithmic one, −ln(I/I₀), bright where much is absorbed, divided by
-what water as thick as the volume's longest side absorbs, and clipped to [0, 1]. So grey values of
-different volumes can be compared, and without noise do not depend on E: what they say is how
-thick a layer of water, as a share of that side, would absorb as much.
+what water 1.25 times as thick as the volume's longest side absorbs, and clipped to [0, 1]. So grey
+values of different volumes can be compared, and without noise do not depend on E: what they say is
+how thick a layer of water, as a share of that length, would absorb as much.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ WATER = {
 }  # fmt: skip
 LOWEST, HIGHEST = min(WATER), max(WATER)
 KEV = 60.0  # about the mean energy of a chest X-ray tube's photons at 120 kV
+WHITE = 1.25  # the volume's longest sides of water that absorb as much as white means
 FEWEST_PHOTONS = 0.5  # stands for none, whose logarithm is infinite
 
 
@@ -77,7 +78,7 @@ def radiographs(
         if rng is None:
             raise ValueError("noise needs a generator of random numbers")
         absorbed = noisy(absorbed, tube.photons, rng)
-    return np.clip(absorbed / np.float32(water * side), 0, 1).astype(np.float32)
+    return np.clip(absorbed / np.float32(WHITE * water * side), 0, 1).astype(np.float32)
 
 
 def noisy(absorbed: Array, photons: float, rng: np.random.Generator) -> Array:

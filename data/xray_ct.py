@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from data.windows import Corner
+from data.xray_ct_agreement import upside_down
 from data.xray_ct_cases import XrayCtCases
 from data.xray_ct_format import Millimetres
 from data.xray_ct_phantoms import ensure_xray_ct_phantoms
@@ -39,6 +40,9 @@ class XrayCtVolumes:
     def __init__(self, settings: XrayCtSettings, split: Split) -> None:
         """Look at the headers of all the split's files; phantoms are made first if asked for.
 
+        The log says so if the X-rays and the volume of the first case to train on do not lie the
+        same way up.
+
         Raises:
             DataError: a file is missing or malformed, the layout cannot be told, or splits share
                 patients.
@@ -48,6 +52,8 @@ class XrayCtVolumes:
         self.split = split
         self._flip = settings.flip and split == "train"
         self._cases = XrayCtCases(settings, split)
+        if split == "train":
+            self._say_if_upside_down(settings)
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -83,6 +89,16 @@ class XrayCtVolumes:
         if self._flip and bool(torch.rand(()) < 0.5):
             xrays, volume = mirrored(xrays, volume)
         return {"xrays": xrays, "ct": volume, "index": index, "seed": self._seed(index)}
+
+    def _say_if_upside_down(self, settings: XrayCtSettings) -> None:
+        if upside_down(self._cases.xrays(0), self._cases.volume(0)):
+            _log.warning(
+                "%s: the volume of %s fits its X-rays better upside down; if its slices run from "
+                "feet to head, set data.ct_axes to SPL, if the X-rays are upside down, set "
+                "data.xray_turn to 180",
+                settings.root,
+                self.name(0),
+            )
 
     def _seed(self, index: int) -> int:
         if self.split == "train":

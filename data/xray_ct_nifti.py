@@ -16,6 +16,7 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from data.nifti import read_nifti
+from data.nifti_writer import nifti_bytes
 from data.xray_ct_format import (
     CANONICAL,
     CaseFiles,
@@ -85,7 +86,7 @@ class NiftiPngFormat:
 
         folder = root / name
         folder.mkdir(parents=True)
-        write_hu(folder / f"{name}.nii.gz", pair.hu, pair.voxel_size)
+        (folder / f"{name}.nii.gz").write_bytes(nifti_bytes(pair.hu, pair.voxel_size))
         for view, image in zip(VIEWS, pair.xrays, strict=True):
             grey = np.rint(image * 65535).astype(np.uint16)
             Image.fromarray(grey).save(folder / f"{name}_{view}_drr.png")
@@ -146,14 +147,3 @@ def _extent(path: Path) -> Extent:
         raise DataError(f"{path}: the voxel size in its header is not usable; export it again")
     first, second, third = (int(side) for side in _ordered(sides, affine))
     return Extent(shape=(first, second, third), voxel_size=_sizes(affine))
-
-
-def write_hu(path: Path, hu: NDArray[np.float32], voxel_size: Millimetres) -> None:
-    """Write (D, H, W) as NIfTI of 16-bit HU, axes to the right, anterior and superior."""
-    values = np.transpose(np.rint(hu), (2, 1, 0))[::-1, ::-1, ::-1]
-    steps = np.array(voxel_size[::-1])
-    affine = np.diag([*steps, 1.0])
-    affine[:3, 3] = -steps * (np.array(values.shape) - 1) / 2
-    image = nibabel.nifti1.Nifti1Image(np.ascontiguousarray(values, dtype=np.int16), affine)
-    image.header.set_xyzt_units("mm")
-    nibabel.loadsave.save(image, path)
