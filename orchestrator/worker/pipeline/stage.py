@@ -110,7 +110,7 @@ class Stage(PipelineStage):
 
     def _setup_backward_recv_info(self, num_microbatches: int) -> None:
         super()._setup_backward_recv_info(num_microbatches)
-        for number, shapes in enumerate(self._outward):
+        for number, shapes in enumerate(self._outward if not self.is_last else ()):
             _reshape(self.grad_recv_info[number], shapes)
 
     def backward_one_chunk(
@@ -136,9 +136,9 @@ class Stage(PipelineStage):
         """What is sent back: contiguous, and zero for an input that had no influence."""
         if gradient is not None:
             return gradient.contiguous()
-        return (
-            torch.zeros(shape, dtype=dtype, device=self.device) if dtype.is_floating_point else None
-        )
+        if not dtype.is_floating_point:
+            return None
+        return torch.zeros(shape, dtype=dtype, device=self.device)
 
 
 def _examples(shapes: Shapes, *, trained: bool) -> tuple[Tensor, ...]:
