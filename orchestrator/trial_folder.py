@@ -60,6 +60,16 @@ class StudyFolder:
         return self.path / "confirmation.json"
 
     @property
+    def preflight(self) -> Path:
+        """What the largest configuration needs, found before the first trial."""
+        return self.path / "preflight.json"
+
+    @property
+    def rehearsal(self) -> TrialFolder:
+        """Where configurations are tried for that; gone when it is done."""
+        return TrialFolder(self.path / "preflight")
+
+    @property
     def confirmations(self) -> StudyFolder:
         """A study of its own in which `confirm` trains the best trials again."""
         return StudyFolder(self.path / "confirm")

@@ -19,7 +19,6 @@ from orchestrator.worker.group import Group
 from orchestrator.worker.memory import Usage
 from orchestrator.worker.train import Training
 from orchestrator.worker.trial import Trial
-from orchestrator.worker.validate import Validator
 
 
 def devices_of(plan: Plan, group: Group) -> list[torch.device]:
@@ -46,7 +45,7 @@ def rehearse(trial: Trial) -> None:
         with contextlib.suppress(Divergence):
             training.take_steps([step])
         seconds = time.monotonic() - started
-    Validator.of_trial(trial, most=1).metrics(training.learner.judged_model, tick=trial.tick)
+    training.metrics()
     append_event(
         trial.folder.events,
         Measured(
@@ -61,6 +60,6 @@ def rehearse(trial: Trial) -> None:
 
 def _whole_step(training: Training) -> Step:
     """A step on a full global batch, also where the split has fewer samples than that."""
-    sharing, samples = training.trial.sharing, len(training.dataset)
-    order = [position % samples for position in range(sharing.global_batch)]
+    sharing = training.trial.sharing
+    order = [position % training.samples for position in range(sharing.global_batch)]
     return next(epoch_steps(order, sharing))

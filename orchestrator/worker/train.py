@@ -107,7 +107,7 @@ class Training:
     def _validate_epoch(self, started: float) -> None:
         """Judge the epoch, keep what it came to, then tell: in this order, for a kill's sake."""
         learner, trial = self.learner, self.trial
-        metrics = self._metrics()
+        metrics = self.metrics()
         best = self._judge(metrics)
         learner.learning_rate.validated(metrics[trial.plan.objective.metric])
         event = Validated(
@@ -127,7 +127,12 @@ class Training:
         self.keeper.keep_last()
         self.teller.validated(event)
 
-    def _metrics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
+        """Every validation metric of the model as it is judged.
+
+        Raises:
+            StopAgreed: the orchestrator asked for it.
+        """
         learner, trial = self.learner, self.trial
         if trial.group.chain.ranks > 1:
             from orchestrator.worker.pipeline.judging import split_metrics

@@ -25,8 +25,8 @@ class Validator:
     """
 
     @classmethod
-    def of_trial(cls, trial: Trial, most: int | None = None) -> Validator:
-        """The one that judges the trial's epochs, or only `most` batches of every rank."""
+    def of_trial(cls, trial: Trial) -> Validator:
+        """The one that judges the trial's epochs; in a rehearsal by one batch of every rank."""
         dataset = open_split(trial.family, "validation")
         loader = BatchLoader(
             dataset,
@@ -34,7 +34,9 @@ class Validator:
             workers=trial.recipe.loader_workers,
             device=trial.group.device,
         )
-        rounds = validation_rounds(len(dataset), trial.sharing)[:most]
+        rounds = validation_rounds(len(dataset), trial.sharing)[
+            : 1 if trial.plan.rehearsal else None
+        ]
         return cls(trial.family, trial.group.replicas, loader, rounds, trial.plan.seed)
 
     def __init__(
