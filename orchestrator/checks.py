@@ -104,6 +104,7 @@ def check_with_family(
             "objective": settings.objective.model_dump(),
             "searched": sorted(settings.search),
             "folds": settings.folds,
+            "stages": settings.parallel.depth,
             "parent": settings.parent is not None,
         },
         waiting,

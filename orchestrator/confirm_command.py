@@ -180,7 +180,7 @@ def _train(
 ) -> Ended:
     folder = job.folder.confirmations
     settings = _settings_of_runs(job.settings)
-    preload = modules_of(settings.family)
+    preload = modules_of(settings.family, settings.parallel.depth)
     launcher = LocalLauncher(log=folder.path / "forkserver.log", preload=preload)
     stack.callback(launcher.close)
     layers = Layers()

@@ -69,6 +69,8 @@ def _facts(plan: Plan | None, outcome: Outcome) -> str:
     facts["attempts"] = outcome.attempts
     if plan:
         facts["devices"] = ", ".join(plan.devices)
+    if plan and plan.stages > 1:
+        facts["copies of the model"] = words.stages(plan.ranks, plan.stages, plan.mapped)
     if plan and plan.micro_batch:
         facts["micro-batch, for want of memory"] = plan.micro_batch
     return _table(facts)

@@ -11,12 +11,17 @@ _MODELS = Path(__file__).resolve().parents[1] / "models"
 _GROUP = "tomostudy.families"
 
 
-def modules_of(reference: str) -> tuple[str, ...]:
+def modules_of(reference: str, stages: int = 1) -> tuple[str, ...]:
     """The modules that a family's trials need, so that they are imported once for all of them.
 
     Of a user's own file these are the libraries that it imports, not the file itself: its code
     may touch a GPU, which must not happen before the fork.
     """
+    cutting = ("orchestrator.worker.pipeline.split", "orchestrator.worker.pipeline.guard")
+    return _family_modules(reference) + (cutting if stages > 1 else ())
+
+
+def _family_modules(reference: str) -> tuple[str, ...]:
     if ":" in reference:
         return _libraries(Path(reference.rpartition(":")[0]))
     if _is_own(reference):

@@ -93,7 +93,7 @@ def _run_locked(opened: Opened, interrupts: Interrupts, console: Console) -> int
     with contextlib.ExitStack() as stack:
         stack.callback(display.close)
         stack.enter_context(logging_to(folder.log))
-        preload = modules_of(settings.family)
+        preload = modules_of(settings.family, settings.parallel.depth)
         launcher = LocalLauncher(log=folder.path / "forkserver.log", preload=preload)
         stack.callback(launcher.close)
         for sentence in [*_harmless_changes(opened), clash(settings.family)]:

@@ -120,7 +120,7 @@ def prepare(
     display.notice("checking the settings and the data")
     checked = check_with_family(settings, layers, launcher, waiting)
     gpus = []
-    if settings.devices != "cpu":
+    if settings.devices != "cpu" or settings.parallel.devices is not None:
         gpus = launcher.call("orchestrator.worker.check:devices", {}, waiting)["cuda"]
     return cut_slots(settings, gpus, cpu_cores()), checked
 

@@ -47,6 +47,11 @@ def duration(seconds: float) -> str:
     return f"{rest} s"
 
 
+def stages(processes: int, count: int, mapped: bool = False) -> str:
+    """How a trial's model is shared out: "2 × 3 stages", or "1 × 3 devices" of one process."""
+    return f"1 × {count} devices" if mapped else f"{processes // count} × {count} stages"
+
+
 def counted(count: int, noun: str) -> str:
     """`1 trial`, `2 trials`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

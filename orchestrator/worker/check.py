@@ -10,7 +10,8 @@ import torch
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from models.family import Family, load_family
+from models.family import Family, known_families, load_family
+from models.pipelined import PipelinedFamily
 from orchestrator.errors import UserError
 from orchestrator.recipe import TrainingRecipe, split_recipe
 from orchestrator.worker.problems import problems
@@ -26,6 +27,7 @@ def check_settings(
     objective: dict[str, Any],
     searched: list[str],
     folds: int = 1,
+    stages: int = 1,
     parent: bool = False,
 ) -> dict[str, Any]:
     """What is wrong with a study's settings, and what its family offers.
@@ -37,6 +39,7 @@ def check_settings(
         objective: {"metric", "direction"}.
         searched: the recipe keys that stand under `search:`.
         folds: above 1 the data must have as many folds.
+        stages: above 1 the family's models must be made of pieces.
         parent: whether the recipes name a model that the trials start from.
 
     Returns:
@@ -58,6 +61,7 @@ def check_settings(
         return report
     recipe_errors = _recipe_problems(loaded, recipes, set(searched))
     data_errors = problems(loaded.Data, data, "data") + _fold_problems(loaded, folds)
+    data_errors += _stage_problems(loaded, stages)
     report["errors"] = [*recipe_errors, *data_errors, *_objective_problems(loaded, objective)]
     if not recipe_errors and not data_errors:
         try:
@@ -144,6 +148,24 @@ def _fold_problems(family: type[Family[Any, Any]], folds: int) -> list[Problem]:
         return []
     problem = f"found {folds}, but this family's data have no folds; expected 1"
     return [{"key": "folds", "problem": problem}]
+
+
+def _stage_problems(family: type[Family[Any, Any]], stages: int) -> list[Problem]:
+    if stages == 1 or issubclass(family, PipelinedFamily):
+        return []
+    able = ", ".join(name for name in known_families() if _pipelined(name)) or "none in models/"
+    problem = (
+        f"found {stages} stages, but the models of this family cannot be cut into pieces; expected "
+        f"kind: ddp, or a family that can: {able}"
+    )
+    return [{"key": "parallel", "problem": problem}]
+
+
+def _pipelined(family: str) -> bool:
+    try:
+        return issubclass(load_family(family), PipelinedFamily)
+    except UserError:  # of a family whose libraries are not there
+        return False
 
 
 def _samples(

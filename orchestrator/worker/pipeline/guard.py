@@ -61,6 +61,8 @@ class StageGuard:
         self._losses = []
         history: list[Terms] = []
         if not self._trial.group.leads:
+            # Scaling something makes the scaler ready to unscale.
+            scaler.scale(torch.zeros((), device=self._trial.group.device))
             self._engine.run((), None)
             self._average()
             return history
