@@ -151,3 +151,45 @@ def brain_settings(brains):
         return BrainSettings(**({"root": brains, **BRAIN_SIZES} | changes))
 
     return make
+
+
+CHESTS = {"size": 12, "xray_size": 16, "train": 3, "validation": 1, "test": 2, "seed": 3}
+
+
+@pytest.fixture(scope="session")
+def made_chests(tmp_path_factory):
+    """Makes a small set of phantom chests in a layout, once; not to be changed."""
+    from data.xray_ct_phantoms import XrayCtPhantomSettings, generate_xray_ct_phantoms
+
+    roots = {}
+
+    def make(layout):
+        if layout not in roots:
+            roots[layout] = tmp_path_factory.mktemp("chests") / layout
+            generate_xray_ct_phantoms(roots[layout], XrayCtPhantomSettings(layout=layout, **CHESTS))
+        return roots[layout]
+
+    return make
+
+
+@pytest.fixture
+def chests(made_chests, tmp_path):
+    """Copies such a set, to a folder that a test may change."""
+    import shutil
+
+    def copy(layout="diffx2ct"):
+        return Path(shutil.copytree(made_chests(layout), tmp_path / layout))
+
+    return copy
+
+
+@pytest.fixture
+def chest_settings():
+    """Makes settings that read such a set at its own size, and keep nothing."""
+    from data.xray_ct_settings import XrayCtSettings
+
+    def make(root, **changes):
+        sizes = {"ct_size": CHESTS["size"], "xray_size": CHESTS["xray_size"], "cache_gb": 0}
+        return XrayCtSettings(**({"root": root, **sizes} | changes))
+
+    return make

@@ -8,6 +8,7 @@ def test_slices_are_upright_with_the_patients_right_on_the_left(head):
     volume = axial(head, np.diag([2.0, 1.5, 3.0, 1.0]))
     assert volume.slices.shape == (16, 20, 24)
     assert volume.spacing == (1.5, 2.0)
+    assert volume.thickness == 3.0
     middle = volume.slices[8]
     assert middle[10, 4] == 900  # bone on the patient's right
     assert middle[10, 19] == 40
@@ -29,4 +30,5 @@ def test_any_orientation_of_the_file_gives_the_same_slices(head, axes, flips):
     affine = affine[:, [*axes, 3]]
     found = axial(stored, affine)
     assert found.spacing == expected.spacing
+    assert found.thickness == expected.thickness
     np.testing.assert_array_equal(found.slices, expected.slices)
