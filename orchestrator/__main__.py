@@ -53,6 +53,15 @@ def run(
     timeout: Annotated[
         float | None, typer.Option("--timeout", help="Seconds of searching of the whole study.")
     ] = None,
+    preflight: Annotated[
+        bool | None,
+        typer.Option(
+            "--preflight/--no-preflight",
+            help="Try the largest configurations for two steps each before the first trial, and "
+            "say what memory they need; numbers are taken to cost more the higher they are.",
+            show_default="on GPUs",
+        ),
+    ] = None,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Search, or go on with a study that was interrupted."""
@@ -65,7 +74,7 @@ def run(
     sets += [f"n_trials={n_trials}"] if n_trials is not None else []
     sets += [f"timeout={timeout}"] if timeout is not None else []
     asked = Asked(preset=_absolute_preset(preset), config=_absolute(config), sets=sets)
-    raise typer.Exit(run_study(study_name, runs_dir, asked, Console()))
+    raise typer.Exit(run_study(study_name, runs_dir, asked, Console(), preflight))
 
 
 @app.command()

@@ -7,14 +7,19 @@ how). Whatever comes out, the search begins: a trial that runs out of memory has
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import optuna
+from optuna.trial import TrialState
 
 from orchestrator import memory_rule, words
 from orchestrator.corners import Climb, climb
+from orchestrator.devices import Slot
 from orchestrator.messages import Measured, Message, save_message
 from orchestrator.planning import make_plan
 from orchestrator.rehearsing import GIB, Rehearsal, Rehearsed
+from orchestrator.trial_folder import StudyFolder
 
 MOST_TRIED = 12  # configurations
 MOST_SECONDS = 300.0  # after which no further one is begun
@@ -39,6 +44,22 @@ class Preflight(Message):
     seconds_per_step: float
     tried: int  # configurations
     untried: list[str]  # keys of which not every end was tried
+
+
+def is_wanted(
+    asked: bool | None, folder: StudyFolder, slots: Sequence[Slot], study: optuna.Study
+) -> bool:
+    """Whether the largest configuration is to be tried now.
+
+    Args:
+        asked: what the user said; None: on GPUs, once, before the first trial.
+    """
+    if asked is not None:
+        return asked
+    trials = study.get_trials(deepcopy=False)
+    begun = any(trial.state != TrialState.WAITING for trial in trials)
+    on_gpus = any(device.startswith("cuda") for device in slots[0].devices)
+    return on_gpus and not begun and not folder.preflight.exists()
 
 
 def preflight(rehearsal: Rehearsal, defaults: Mapping[str, Any], trials: int) -> Preflight:

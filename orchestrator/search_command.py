@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 from rich.console import Console
@@ -19,9 +20,11 @@ from orchestrator.launcher.local import LocalLauncher
 from orchestrator.live import make_display
 from orchestrator.notes import annotate_study
 from orchestrator.parent import adopt
+from orchestrator.preflight import is_wanted, preflight
 from orchestrator.preloading import clash, modules_of
 from orchestrator.pruner import make_pruner
 from orchestrator.record import record_of
+from orchestrator.rehearsing import Rehearsal
 from orchestrator.report import final_report
 from orchestrator.runner import Search
 from orchestrator.session import (
@@ -35,6 +38,7 @@ from orchestrator.session import (
     refuse_confirmations,
     run_trials,
     track,
+    until,
 )
 from orchestrator.settings import Settings
 from orchestrator.settling import keep_best
@@ -60,8 +64,13 @@ class Opened:
     earlier: StudyFile | None
 
 
-def run_study(name: str, runs_dir: Path, asked: Asked, console: Console) -> int:
+def run_study(
+    name: str, runs_dir: Path, asked: Asked, console: Console, preflight: bool | None = None
+) -> int:
     """Search until the study's budget is spent; the exit code.
+
+    Args:
+        preflight: whether to try the largest configuration first; None: where there are GPUs.
 
     Raises:
         UserError: settings or data are wrong; nothing of the study was changed.
@@ -73,7 +82,7 @@ def run_study(name: str, runs_dir: Path, asked: Asked, console: Console) -> int:
     try:
         with Interrupts() as interrupts, held(folder):
             # Again: another run may have begun the study between the first look and the lock.
-            return _run_locked(_open(folder, asked), interrupts, console)
+            return _run_locked(_open(folder, asked), interrupts, console, preflight)
     except StoppedEarly:
         return INTERRUPTED
 
@@ -87,7 +96,9 @@ def _open(folder: StudyFolder, asked: Asked) -> Opened:
     return Opened(folder, asked, settings, layers, earlier)
 
 
-def _run_locked(opened: Opened, interrupts: Interrupts, console: Console) -> int:
+def _run_locked(
+    opened: Opened, interrupts: Interrupts, console: Console, asked: bool | None
+) -> int:
     folder, settings = opened.folder, opened.settings
     display = make_display(console)
     with contextlib.ExitStack() as stack:
@@ -127,7 +138,22 @@ def _run_locked(opened: Opened, interrupts: Interrupts, console: Console) -> int
             describe=lambda trial: trial.params,
             tidy=partial(keep_best, folder, study, settings.keep.best_trials),
         )
+        if is_wanted(asked, folder, slots, study):
+            _try_largest(search, checked.defaults, interrupts)
         return _search(search, interrupts, console)
+
+
+def _try_largest(search: Search, defaults: dict[str, Any], interrupts: Interrupts) -> None:
+    search.display.notice("preflight: trying the largest configurations for two steps each")
+    rehearsal = Rehearsal(
+        folder=search.folder,
+        name=search.name,
+        settings=search.settings,
+        launcher=search.launcher,
+        slot=search.slots[0],
+        waiting=until(interrupts),
+    )
+    search.display.notice(preflight(rehearsal, defaults, len(search.slots)).sentence)
 
 
 def _harmless_changes(opened: Opened) -> list[str]:

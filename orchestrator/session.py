@@ -10,7 +10,7 @@ import contextlib
 import errno
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +99,16 @@ def logging_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
+def until(interrupts: Interrupts) -> Callable[[], None]:
+    """To be called while something is waited for: raises StoppedEarly after a ^C."""
+
+    def waiting() -> None:
+        if interrupts.count > 0:
+            raise StoppedEarly
+
+    return waiting
+
+
 def prepare(
     settings: Settings,
     layers: Layers,
@@ -113,10 +123,7 @@ def prepare(
         StoppedEarly: ^C came meanwhile.
     """
 
-    def waiting() -> None:
-        if interrupts.count > 0:
-            raise StoppedEarly
-
+    waiting = until(interrupts)
     display.notice("checking the settings and the data")
     checked = check_with_family(settings, layers, launcher, waiting)
     gpus = []
