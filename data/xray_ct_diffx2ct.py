@@ -30,8 +30,6 @@ from orchestrator.errors import DataError
 AIR, RANGE = -1024.0, 2524.0  # HU of 0, and HU between 0 and 1
 SUFFIX = "_ct"
 
-_DAMAGED = (OSError, ValueError, EOFError, RuntimeError, KeyError)
-
 
 class DiffX2ctFormat:
     """Reads and writes DiffX2CT's layout."""
@@ -99,8 +97,7 @@ class DiffX2ctFormat:
 def _tensor(path: Path) -> NDArray[np.generic]:
     try:
         return np.asarray(load_tensor(path).numpy())
-    except _DAMAGED as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    except ValueError as error:
         raise DataError(
-            f"{path} is damaged, or no .pt file of one tensor ({reason}); copy or export it again"
+            f"{path} is damaged, or no .pt file of one tensor ({error}); copy or export it again"
         ) from error

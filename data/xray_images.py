@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ SUFFIXES = (".png", ".pt", ".npy")
 SMALLEST = 4  # pixels of a side
 
 # What a damaged or foreign file makes the libraries raise.
-_DAMAGED = (OSError, ValueError, EOFError, SyntaxError, RuntimeError, KeyError, TypeError)
+_DAMAGED = (OSError, ValueError, EOFError, SyntaxError)
 
 
 def read_xray(path: Path) -> NDArray[np.float32]:
@@ -108,23 +109,26 @@ def load_tensor(path: Path) -> Tensor:
     """The tensor in a .pt file, mapped rather than read where the file allows it.
 
     Raises:
-        ValueError: it holds something else.
-        Whatever torch raises for a damaged file.
+        ValueError: the file is missing or damaged, or holds something else.
     """
-    from pickle import UnpicklingError  # torch's name for "damaged, or not weights_only"
-
     try:
-        try:
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if "mmap" not in str(error):
-                raise
-            found = torch.load(path, map_location="cpu", weights_only=True)  # torch before 1.6
+        found = _loaded(path)
     except UnpicklingError as error:
-        raise ValueError("it holds more than tensors") from error
+        raise ValueError("it is cut short, or holds more than tensors") from error
+    except Exception as error:  # damaged files make torch raise whatever comes first
+        raise ValueError(_first_line(error)) from error
     if not isinstance(found, Tensor):
         raise ValueError(f"it holds a {type(found).__name__}, expected a tensor")
     return found.detach()
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError as error:
+        if "mmap" not in str(error):
+            raise
+        return torch.load(path, map_location="cpu", weights_only=True)  # torch before 1.6
 
 
 def _one_channel(values: NDArray[Any]) -> NDArray[Any] | None:

@@ -63,7 +63,7 @@ def test_rays_through_a_box_are_as_long_as_it_is_deep(beam):
     box = np.zeros((SIZE,) * 3, dtype=np.float32)
     box[20:44, 10:50, 16:48] = 1
     found = project(box, SIZE, VOXEL, axis=1, beam=beam)
-    origins, directions = rays(1, SIZE, beam)
+    _, directions = rays(1, SIZE, beam)
     depth = 80 * np.linalg.norm(directions, axis=-1) / np.abs(directions[..., 1])
     middle = np.s_[28:36, 26:38]  # whose rays enter in front and leave behind
     np.testing.assert_allclose(found[middle], depth[middle], rtol=2e-3)
