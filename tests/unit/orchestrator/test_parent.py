@@ -60,6 +60,11 @@ def test_a_new_study_keeps_its_parent_records_it_and_says_so(direct, folder):
     )
 
 
+def test_a_study_that_goes_on_has_nothing_to_say_of_the_same_parent(direct, folder):
+    parent, _ = begin(folder)
+    assert begin(folder) == (parent, [])
+
+
 def test_a_better_trial_that_is_found_later_changes_nothing_and_is_told(direct, folder):
     parent, _ = begin(folder)
     direct.add(31.0)
