@@ -20,6 +20,12 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         process.kill()
 
 
+@pytest.fixture
+def inside(tmp_path: Path, launcher) -> Studio:
+    """A studio whose runs are made within this process, in a second each."""
+    return Studio(tmp_path, launcher=launcher)
+
+
 @pytest.fixture(scope="session")
 def searched(tmp_path_factory) -> Path:
     """The folder of the preset's study, run to its end once for all processes of this test run."""

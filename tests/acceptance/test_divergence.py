@@ -30,10 +30,10 @@ def test_nan_on_one_rank_prunes_the_trial_and_says_where(studio):
     assert "non-finite loss at step 2" in output
 
 
-def test_a_divergence_late_in_training_is_no_promise_to_the_sampler(studio):
-    studio.change(n_trials=1, recipe={"nan_at_step": 26, "epochs": 6})
-    studio.run()
-    trial = studio.trials()[0]
+def test_a_divergence_late_in_training_is_no_promise_to_the_sampler(inside):
+    inside.change(n_trials=1, recipe={"nan_at_step": 26, "epochs": 6})
+    inside.run()
+    trial = inside.trials()[0]
     assert trial.state.name == "PRUNED"
     assert len(trial.intermediate_values) >= 4
     assert any(value > 0 for value in trial.constraints.values())
@@ -41,9 +41,9 @@ def test_a_divergence_late_in_training_is_no_promise_to_the_sampler(studio):
 
 
 @pytest.mark.slow
-def test_a_search_where_a_third_diverges_learns_to_avoid_it(studio):
-    studio.preset["search"] = {"learning_rate": {"low": 1e-3, "high": 10.0, "log": True}}
-    studio.change(
+def test_a_search_where_a_third_diverges_learns_to_avoid_it(inside):
+    inside.preset["search"] = {"learning_rate": {"low": 1e-3, "high": 10.0, "log": True}}
+    inside.change(
         n_trials=36,
         parallel={"kind": "ddp", "ranks": 2},
         recipe={"steep": True, "epochs": 3, "batch_size": 2, "width": 8},
@@ -52,13 +52,13 @@ def test_a_search_where_a_third_diverges_learns_to_avoid_it(studio):
         pictures=0,
         seed=3,
     )
-    code, output = studio.run()
+    code, output = inside.run()
     assert code == 0, output
-    endings = [trial.user_attrs["ending"] for trial in studio.trials()]
+    endings = [trial.user_attrs["ending"] for trial in inside.trials()]
     assert len(endings) == 36
     assert set(endings) == {"completed", "nonfinite"}
     diverged = [ending == "nonfinite" for ending in endings]
-    states = {state for state, bad in zip(studio.states(), diverged, strict=True) if bad}
+    states = {state for state, bad in zip(inside.states(), diverged, strict=True) if bad}
     assert states == {"PRUNED"}
     first, second = sum(diverged[:18]), sum(diverged[18:])
     assert first >= 4

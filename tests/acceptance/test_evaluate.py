@@ -17,9 +17,9 @@ ANOMALY_TOY = f"{ROOT}/tests/families/anomaly_toy.py:AnomalyToy"
 
 
 @pytest.fixture(scope="module")
-def reconstruction(tmp_path_factory):
+def reconstruction(tmp_path_factory, launcher):
     """A study of the toy with a trial that has ended."""
-    studio = Studio(tmp_path_factory.mktemp("reconstruction"))
+    studio = Studio(tmp_path_factory.mktemp("reconstruction"), launcher=launcher)
     studio.change(n_trials=1, recipe={"epochs": 1}, data={"noise": 0.1}, pictures=0)
     code, output = studio.run()
     assert code == 0, output
@@ -27,9 +27,9 @@ def reconstruction(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def anomaly(tmp_path_factory):
+def anomaly(tmp_path_factory, launcher):
     """A cross-validated study of the anomaly toy."""
-    studio = Studio(tmp_path_factory.mktemp("anomaly"))
+    studio = Studio(tmp_path_factory.mktemp("anomaly"), launcher=launcher)
     studio.change(
         family=ANOMALY_TOY,
         objective={"metric": "l1", "direction": "minimize"},

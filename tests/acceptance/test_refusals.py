@@ -33,10 +33,10 @@ def test_a_value_out_of_range_is_refused_before_anything_is_written(studio):
     assert not studio.folder.path.exists()
 
 
-def test_an_unknown_metric_is_refused_with_those_there_are(studio):
-    studio.change(objective={"metric": "sharpness"})
-    code, output = studio.run()
-    assert_refused(studio, code, output, "objective.metric", "error", "psnr")
+def test_an_unknown_metric_is_refused_with_those_there_are(inside):
+    inside.change(objective={"metric": "sharpness"})
+    code, output = inside.run()
+    assert_refused(inside, code, output, "objective.metric", "error", "psnr")
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "a b", "-x", "x" * 200])
@@ -57,7 +57,8 @@ def test_a_second_orchestrator_is_refused_with_code_3_and_told_who_is_first(stud
     finish(first)
 
 
-def test_another_meaning_is_refused_and_named_and_a_harmless_change_is_taken(finished):
+def test_another_meaning_is_refused_and_named_and_a_harmless_change_is_taken(finished, launcher):
+    finished.launcher = launcher
     code, output = finished.run("--set", "recipe.epochs=3")
     assert_refused(finished, code, output, "recipe.epochs", "2", "3")
     code, output = finished.run("--set", "keep.best_trials=2", "--n_trials", "4")
@@ -65,8 +66,8 @@ def test_another_meaning_is_refused_and_named_and_a_harmless_change_is_taken(fin
     assert "keep.best_trials" in output
 
 
-def test_the_name_alone_goes_on_with_a_study_begun_with_options(studio):
-    studio.run("--n_trials", "1", "--set", "recipe.epochs=1")
+def test_the_name_alone_goes_on_with_a_study_begun_with_options(inside, studio):
+    inside.run("--n_trials", "1", "--set", "recipe.epochs=1")
     code, output = finish(studio.start_command(["run", *studio.where, "--n-trials=2"]))
     assert code == 0, output
     assert len(studio.trials()) == 2
@@ -78,13 +79,13 @@ def test_an_unknown_study_is_no_traceback(studio):
         assert_refused(studio, code, output, "x")
 
 
-def test_data_that_vanish_stop_the_study_and_lose_no_trial(studio):
-    studio.change(n_trials=3, recipe={"user_error_at_step": 3})
-    code, output = studio.run()
+def test_data_that_vanish_stop_the_study_and_lose_no_trial(inside):
+    inside.change(n_trials=3, recipe={"user_error_at_step": 3})
+    code, output = inside.run()
     assert code == 1
     assert "the toy's file ended" in output
     assert "Traceback" not in output
-    assert studio.states() == ["RUNNING"]
+    assert inside.states() == ["RUNNING"]
 
 
 def test_a_full_disk_stops_the_study_with_a_sentence_and_room_lets_it_go_on(studio, tmp_path):

@@ -9,10 +9,11 @@ import torch
 
 from orchestrator.messages import Validated
 from orchestrator.worker.checkpoint import load_checkpoint
+from tests.studio import Studio
 
 
 def test_a_study_reaches_its_budget_and_leaves_what_it_promises(studio):
-    studio.change(n_trials=3, parallel={"kind": "ddp", "ranks": 2})
+    studio.change(n_trials=3, parallel={"kind": "ddp", "ranks": 2}, pictures=1)
     code, output = studio.run()
     assert code == 0, output
     assert studio.states() == ["COMPLETE"] * 3
@@ -63,85 +64,86 @@ def test_the_same_command_again_on_a_finished_study_repeats_nothing(finished):
     assert {p: p.stat().st_mtime_ns for p in finished.folder.path.glob("trial_*/*.pth")} == before
 
 
-def test_a_larger_budget_adds_trials_to_the_study(finished):
+def test_a_larger_budget_adds_trials_to_the_study(finished, launcher):
+    finished.launcher = launcher
     code, _ = finished.run("--n_trials", "5")
     assert code == 0
     assert [trial.number for trial in finished.trials()] == [0, 1, 2, 3, 4]
 
 
-def test_a_resumed_study_asks_what_an_uninterrupted_one_asks(studio, tmp_path):
+def test_a_resumed_study_asks_what_an_uninterrupted_one_asks(studio, tmp_path, launcher):
     studio.change(n_trials=6, recipe={"epochs": 1}, sampler={"n_startup_trials": 2}, pictures=0)
     studio.run("--n_trials", "3")
     studio.run("--n_trials", "6")
-    whole = type(studio)(tmp_path, name="whole", preset=studio.preset)
+    whole = Studio(tmp_path, name="whole", preset=studio.preset, launcher=launcher)
     whole.run()
     assert [t.params for t in studio.trials()] == [t.params for t in whole.trials()]
     assert [t.value for t in studio.trials()] == [t.value for t in whole.trials()]
 
 
-def test_an_enqueued_point_is_tried_first(studio):
-    studio.change(enqueue=[{"learning_rate": 0.0123}])
-    studio.run("--n_trials", "1")
-    assert studio.trials()[0].params == {"learning_rate": 0.0123}
+def test_an_enqueued_point_is_tried_first(inside):
+    inside.change(enqueue=[{"learning_rate": 0.0123}])
+    inside.run("--n_trials", "1")
+    assert inside.trials()[0].params == {"learning_rate": 0.0123}
 
 
-def test_no_trial_is_begun_after_the_time_is_up(studio):
-    studio.change(n_trials=1000, recipe={"step_seconds": 0.1})
-    code, _ = studio.run("--timeout", "4")
+def test_no_trial_is_begun_after_the_time_is_up(inside):
+    inside.change(n_trials=1000, recipe={"step_seconds": 0.1})
+    code, _ = inside.run("--timeout", "4")
     assert code == 0
-    assert 1 <= len(studio.trials()) < 20
-    assert set(studio.states()) == {"COMPLETE"}
+    assert 1 <= len(inside.trials()) < 20
+    assert set(inside.states()) == {"COMPLETE"}
 
 
-def test_two_trials_run_side_by_side(studio):
-    studio.change(n_trials=4, parallel_trials=2, recipe={"step_seconds": 0.1})
-    code, _ = studio.run()
+def test_two_trials_run_side_by_side(inside):
+    inside.change(n_trials=4, parallel_trials=2, recipe={"step_seconds": 0.1})
+    code, _ = inside.run()
     assert code == 0
-    spans = [(studio.events(n)[0].time, studio.events(n)[-1].time) for n in range(4)]
+    spans = [(inside.events(n)[0].time, inside.events(n)[-1].time) for n in range(4)]
     assert spans[1][0] < spans[0][1]
     assert spans[0][0] < spans[1][1]
 
 
-def test_a_hopeless_trial_is_pruned_while_it_trains(studio):
-    studio.change(
+def test_a_hopeless_trial_is_pruned_while_it_trains(inside):
+    inside.change(
         n_trials=2,
         enqueue=[{"learning_rate": 0.05}, {"learning_rate": 0.001}],
         recipe={"epochs": 16, "step_seconds": 0.02},
         pruner={"kind": "median", "n_startup_trials": 1, "n_warmup_steps": 1},
     )
-    code, output = studio.run()
+    code, output = inside.run()
     assert code == 0
-    assert studio.states() == ["COMPLETE", "PRUNED"]
-    assert max(studio.trials()[1].intermediate_values) < 16
+    assert inside.states() == ["COMPLETE", "PRUNED"]
+    assert max(inside.trials()[1].intermediate_values) < 16
     assert "pruned" in output
 
 
-def test_an_exception_fails_its_trial_with_its_traceback_and_the_study_goes_on(studio, tmp_path):
+def test_an_exception_fails_its_trial_with_its_traceback_and_the_study_goes_on(inside, tmp_path):
     once = str(tmp_path / "raised")
-    studio.change(n_trials=2, recipe={"raise_at_step": 2, "fault_once": once})
-    code, output = studio.run()
+    inside.change(n_trials=2, recipe={"raise_at_step": 2, "fault_once": once})
+    code, output = inside.run()
     assert code == 0
-    assert studio.states() == ["FAIL", "COMPLETE"]
-    outcome = json.loads(studio.trial(0).outcome.read_text())
+    assert inside.states() == ["FAIL", "COMPLETE"]
+    outcome = json.loads(inside.trial(0).outcome.read_text())
     assert "the toy was asked to raise at step 2" in outcome["traceback"]
     assert "the toy was asked to raise" in output
 
 
-def test_a_study_without_a_complete_trial_ends_with_code_1(studio):
-    studio.change(n_trials=2, recipe={"raise_at_step": 1})
-    code, output = studio.run()
+def test_a_study_without_a_complete_trial_ends_with_code_1(inside):
+    inside.change(n_trials=2, recipe={"raise_at_step": 1})
+    code, output = inside.run()
     assert code == 1
-    assert studio.states() == ["FAIL", "FAIL"]
+    assert inside.states() == ["FAIL", "FAIL"]
     assert "the toy was asked to raise" in output
 
 
-def test_only_the_best_trials_keep_their_checkpoints(studio):
-    studio.change(n_trials=4, keep={"best_trials": 1})
-    studio.run()
-    best = min(studio.trials(), key=lambda trial: trial.value).number
-    kept = {path.parent.name for path in studio.folder.path.glob("trial_*/*.pth")}
+def test_only_the_best_trials_keep_their_checkpoints(inside):
+    inside.change(n_trials=4, keep={"best_trials": 1})
+    inside.run()
+    best = min(inside.trials(), key=lambda trial: trial.value).number
+    kept = {path.parent.name for path in inside.folder.path.glob("trial_*/*.pth")}
     assert kept == {f"trial_{best}"}
-    code, output = studio.command("visualize", "--trial", str((best + 1) % 4))
+    code, output = inside.command("visualize", "--trial", str((best + 1) % 4))
     assert code == 2
     assert "keep" in output
 
@@ -170,21 +172,21 @@ def test_visualize_and_export_work_from_a_checkpoint(finished, tmp_path):
         ("random", {"learning_rate": {"low": 1e-3, "high": 1e-1}}),
         ("cmaes", {"learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}),
         ("qmc", {"learning_rate": {"low": 1e-3, "high": 1e-1}}),
-        ("grid", {"width": {"choices": [2, 4]}, "batch_size": {"choices": [4, 8]}}),
     ],
 )
-def test_every_sampler_searches(studio, sampler, search):
-    studio.preset["search"] = search
-    studio.change(n_trials=4, sampler={"kind": sampler}, recipe={"epochs": 1}, pictures=0)
-    code, output = studio.run()
+def test_every_sampler_searches(inside, sampler, search):
+    inside.preset["search"] = search
+    inside.change(n_trials=4, sampler={"kind": sampler}, recipe={"epochs": 1}, pictures=0)
+    code, output = inside.run()
     assert code == 0, output
-    points = {tuple(sorted(trial.params.items())) for trial in studio.trials()}
+    points = {tuple(sorted(trial.params.items())) for trial in inside.trials()}
     assert len(points) == 4
 
 
-def test_a_grid_ends_when_all_of_it_was_tried(studio):
-    studio.preset["search"] = {"width": {"choices": [2, 3]}}
-    studio.change(n_trials=10, sampler={"kind": "grid"}, recipe={"epochs": 1}, pictures=0)
-    code, _ = studio.run()
+def test_a_grid_is_tried_as_a_whole_and_then_ends(inside):
+    inside.preset["search"] = {"width": {"choices": [2, 3]}, "batch_size": {"choices": [4, 8]}}
+    inside.change(n_trials=10, sampler={"kind": "grid"}, recipe={"epochs": 1}, pictures=0)
+    code, _ = inside.run()
     assert code == 0
-    assert sorted(trial.params["width"] for trial in studio.trials()) == [2, 3]
+    points = [(trial.params["width"], trial.params["batch_size"]) for trial in inside.trials()]
+    assert sorted(points) == [(2, 4), (2, 8), (3, 4), (3, 8)]

@@ -78,7 +78,9 @@ def assert_only_forward(studio: Studio, number: int) -> None:
     assert starts == sorted(starts)
 
 
-def test_an_interrupted_and_resumed_trial_computes_what_an_unbroken_one_does(studio, tmp_path):
+def test_an_interrupted_and_resumed_trial_computes_what_an_unbroken_one_does(
+    studio, tmp_path, launcher
+):
     slow(studio, n_trials=1)
     run = studio.start()
     studio.wait_for_event(0, "validated", 2)
@@ -86,7 +88,7 @@ def test_an_interrupted_and_resumed_trial_computes_what_an_unbroken_one_does(stu
     run.communicate()
     studio.wait_for_silence()
     studio.run()
-    whole = Studio(tmp_path, name="whole", preset=studio.preset)
+    whole = Studio(tmp_path, name="whole", preset=studio.preset, launcher=launcher)
     whole.run()
     broken, unbroken = studio.trials()[0], whole.trials()[0]
     assert broken.intermediate_values == unbroken.intermediate_values
@@ -167,13 +169,13 @@ def test_a_killed_rank_is_resumed_under_the_same_number(studio):
     assert "resumed" in output
 
 
-def test_a_rank_that_is_killed_over_and_over_fails_its_trial_in_the_end(studio):
-    slow(studio, n_trials=1)
-    studio.change(recipe={"die_at_step": 2, "fault_rank": 1}, limits={"relaunches": 1})
-    code, output = studio.run()
+def test_a_rank_that_is_killed_over_and_over_fails_its_trial_in_the_end(inside):
+    slow(inside, n_trials=1)
+    inside.change(recipe={"die_at_step": 2, "fault_rank": 1}, limits={"relaunches": 1})
+    code, output = inside.run()
     assert code == 1
-    assert studio.states() == ["FAIL"]
-    assert sum(isinstance(event, Started) for event in studio.events(0)) == 2
+    assert inside.states() == ["FAIL"]
+    assert sum(isinstance(event, Started) for event in inside.events(0)) == 2
     assert "SIGKILL" in output
 
 
