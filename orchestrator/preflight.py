@@ -132,17 +132,17 @@ def _sentence(
     limit = rehearsal.settings.limits.memory_gb
     if largest.ending == "failed":
         return f"preflight: {point} could not be tried: {largest.reason}; the search goes on"
-    untried = f" (not tried at every end: {', '.join(found.untried)})" if found.untried else ""
-    tried = f"the largest of {words.counted(found.tried, 'configuration')}{untried}, {point},"
     whole, micro_batch = batch
     if largest.ending == "fits":
+        untried = f" (not every end of {', '.join(found.untried)})" if found.untried else ""
+        tried = f"the largest of {words.counted(found.tried, 'configuration')} tried{untried}"
         crowd = _crowd(fitting.measured, trials) if limit is None else ""
-        return f"preflight: {tried} takes {_needs(fitting, limit)}{crowd}"
+        return f"preflight: {tried} takes {_needs(fitting, limit)}{crowd}: {point}"
     if micro_batch is None:
-        less = "nor with one sample at a time" if whole > 1 else "although it is one sample"
-        return f"preflight: {tried} does not fit into memory, {less}; {_GOES_ON}"
+        less = ", not even one sample at a time" if whole > 1 else ""
+        return f"preflight: {point} does not fit into memory{less}; {_GOES_ON}"
     return (
-        f"preflight: {tried} does not fit into memory in batches of {whole}; in micro-batches of "
+        f"preflight: {point} does not fit into memory in batches of {whole}; in micro-batches of "
         f"{micro_batch} it takes {_needs(fitting, limit)}; {_GOES_ON}"
     )
 

@@ -24,24 +24,30 @@ _OUT_OF_MEMORY = (
     # A loader process that finds /dev/shm full dies of this; smaller batches need less of it.
     "is killed by signal: Bus error",
 )
+# What oneDNN says whenever it fails; with a limit to a CPU's memory, that is why.
+_ONEDNN = ("could not create a primitive", "could not create a memory", "could not execute a prim")
 # A loader process that others killed, most likely the system when the machine's memory ran out.
 _LOADER_KILLED = ("is killed by signal: Killed", "is killed by signal: Terminated")
 
 
-def out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException, *, limited: bool) -> bool:
     """Whether memory ran out, of whatever device and in whichever library's words.
 
     Reading data counts too, in this process or in a loader's, whose MemoryError torch raises
     again here: fewer samples at once need less there as well. An error that was raised `from` such
     a one is one too.
+
+    Args:
+        limited: whether `limit_memory` holds in this process.
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
-    if isinstance(error, RuntimeError) and any(word in str(error) for word in _OUT_OF_MEMORY):
+    words = _OUT_OF_MEMORY + _ONEDNN if limited else _OUT_OF_MEMORY
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
         return True
-    return error.__cause__ is not None and out_of_memory(error.__cause__)
+    return error.__cause__ is not None and out_of_memory(error.__cause__, limited=limited)
 
 
 def loader_killed(error: BaseException) -> bool:

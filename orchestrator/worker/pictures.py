@@ -51,7 +51,7 @@ def _try_to_draw(trial: Trial, model: nn.Module, teller: Teller) -> None:
     try:
         _draw_samples(trial, model, teller)
     except Exception as error:
-        if not out_of_memory(error):
+        if not out_of_memory(error, limited=trial.plan.memory_gb is not None):
             raise
         log.warning("out of memory while drawing; the remaining pictures are left out: %s", error)
 

@@ -92,7 +92,7 @@ def _failure(plan: Plan, rank: int, error: Exception) -> Failed:
     cause = peer_loss(error)
     if cause is not None:
         kind = type(cause).__name__
-    elif out_of_memory(error):
+    elif out_of_memory(error, limited=plan.memory_gb is not None):
         kind = torch.OutOfMemoryError.__name__
     elif loader_killed(error):
         kind = "LoaderKilled"
