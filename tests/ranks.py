@@ -88,7 +88,15 @@ def fork_server():
     """Processes forked from a server that has the training half imported."""
     context = multiprocessing.get_context("forkserver")
     # "__main__" too, or every rank would import pytest anew.
-    context.set_forkserver_preload(["__main__", "orchestrator.worker.rank", "tests.ranks"])
+    # The last one, because torch's pipelining takes seconds to import as well.
+    context.set_forkserver_preload(
+        [
+            "__main__",
+            "orchestrator.worker.rank",
+            "tests.ranks",
+            "orchestrator.worker.pipeline.guard",
+        ]
+    )
     return context
 
 

@@ -151,8 +151,8 @@ def _form_mesh(group: Group, stages: int, patience: timedelta) -> None:
 
 
 def _subgroup(ranks: list[int], patience: timedelta) -> dist.ProcessGroup | None:
-    made: dist.ProcessGroup | None = dist.new_group(ranks, timeout=patience)
-    return made
+    made = dist.new_group(ranks, timeout=patience)
+    return made if isinstance(made, dist.ProcessGroup) else None  # where this rank is not in it
 
 
 def peer_loss(error: BaseException) -> PeerLost | None:
