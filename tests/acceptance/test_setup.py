@@ -307,12 +307,17 @@ class TestRunTests:
             TOMOSTUDY_VENV=str(tmp_path / "fake"),
         )  # fmt: skip
 
-    def test_all_checks_run_even_if_the_first_fails(self, project, tmp_path):
-        finished = self.run(project, tmp_path, broken="ruff format")
+    @pytest.mark.parametrize(
+        ("broken", "name"), [("ruff format", "format (ruff)"), ("mypy", "types (mypy)")]
+    )
+    def test_all_checks_run_even_if_one_fails_and_it_is_named(
+        self, project, tmp_path, broken, name
+    ):
+        finished = self.run(project, tmp_path, broken=broken)
         asked = [line for line in finished.stdout.splitlines() if line.startswith("asked")]
         assert len(asked) == 5
         assert finished.returncode == 1
-        assert finished.stdout.rstrip().endswith("Failed: format (ruff)")
+        assert finished.stdout.rstrip().endswith(f"Failed: {name}")
 
     def test_arguments_go_to_pytest_and_success_is_said(self, project, tmp_path):
         finished = self.run(project, tmp_path, broken="nothing at all")
