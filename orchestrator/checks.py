@@ -13,6 +13,7 @@ from orchestrator.complaints import complaints, nearest
 from orchestrator.config import Layers
 from orchestrator.errors import SettingsError
 from orchestrator.launcher.base import Launcher
+from orchestrator.parent_record import FILE_KEY, SHA256_KEY
 from orchestrator.recipe import TrainingRecipe, split_recipe
 from orchestrator.search_space import (
     Search,
@@ -23,6 +24,8 @@ from orchestrator.search_space import (
     unreachable,
 )
 from orchestrator.settings import Settings
+
+_FILLED_IN = (f"recipe.{FILE_KEY}", f"recipe.{SHA256_KEY}")  # by the `parent` section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,8 @@ def check_with_family(
 
 def _sentence(error: Mapping[str, Any], layers: Layers) -> str:
     key, problem = error["key"], error["problem"]
+    if key in _FILLED_IN and key not in layers.sources:
+        key = "parent"
     known = error.get("valid_keys")
     hint = ""
     if known:

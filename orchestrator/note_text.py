@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator import words
 from orchestrator.messages import Ending, Outcome, Plan
 from orchestrator.settings import Settings
+from orchestrator.study_peek import peek
 from orchestrator.trial_folder import StudyFolder, TrialFolder
 
 _TITLES = {
@@ -41,13 +42,15 @@ def trial_note(folder: TrialFolder, plan: Plan | None, outcome: Outcome) -> str:
 
 def study_note(folder: StudyFolder, settings: Settings, go_on: str) -> str:
     """What the study is, and the command that begins it or goes on with it."""
+    parent = peek(folder).parent
+    begun = f"Its trials start from {_plain(parent.told())}.\n\n" if parent else ""
     goal = "lowest" if settings.objective.direction == "minimize" else "highest"
     return (
         f"## {_plain(folder.name)}\n\n"
         f"Searches `{settings.family}` for the {goal} `{settings.objective.metric}` in "
         f"{words.counted(settings.n_trials, 'trial')}. Each trial's note says why it ended; its "
         "pictures are among its artifacts.\n\n"
-        f"Settings: `{folder.settings}`\n\n"
+        f"{begun}Settings: `{folder.settings}`\n\n"
         "To go on after an interruption:\n\n" + _fenced(go_on)
     )
 

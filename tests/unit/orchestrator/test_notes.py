@@ -1,10 +1,12 @@
 import optuna
 import pytest
+import yaml
 from optuna.artifacts import get_all_artifact_meta
 from optuna_dashboard import get_note, save_note
 
 from orchestrator.confirmation.saved import Confirmation, save_confirmation
 from orchestrator.messages import Ending
+from orchestrator.note_text import study_note
 from orchestrator.notes import annotate_study, annotate_trial
 from orchestrator.settings import Settings
 from tests.made_study import OBJECTIVE, MadeStudy
@@ -159,3 +161,14 @@ def test_the_studys_note_tells_what_was_confirmed_and_still_does_after_the_next_
     for _ in range(2):
         annotate_study(made.study, made.folder, settings())
         assert get_note(made.study).count("Trial 7 is ahead of trial 3.") == 1
+
+
+def test_the_note_of_a_dependent_study_names_its_parent(made):
+    record = {"checkpoint": "/r/direct/trial_3/best.pth", "sha256": "ab", "trial": 3}
+    known = yaml.safe_load(made.folder.settings.read_text())
+    assert "start from" not in study_note(made.folder, settings(), "go on")
+    made.folder.settings.write_text(
+        yaml.safe_dump(known | {"parent": record | {"study": "/r/direct_1", "value": 2.5}})
+    )
+    note = study_note(made.folder, settings(), "go on")
+    assert r"Its trials start from trial 3 of study direct\_1, value 2.5." in note
