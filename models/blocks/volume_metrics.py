@@ -64,7 +64,9 @@ def _similarity(x: Tensor, y: Tensor) -> Tensor:
     variances = _blurred(x * x + y * y, taps) - mean_x.square() - mean_y.square()
     structure = (2 * covariance + C2) / (variances + C2)
     luminance = (2 * mean_x * mean_y + C1) / (mean_x.square() + mean_y.square() + C1)
-    return (structure * luminance).mean()
+    # Of images in [0, 1] it is positive anyway. That of a negative mean would make an inverted
+    # image look similar, a minimum of the loss in which networks get stuck.
+    return (structure * luminance.clamp_min(0)).mean()
 
 
 def _gaussian(side: int, like: Tensor) -> Tensor:

@@ -42,7 +42,18 @@ class Case:
         root = shared / "data" / Path(preset["data"]["root"]).name
         root.parent.mkdir(parents=True, exist_ok=True)
         preset["data"]["root"] = str(root)
+        if "parent" in preset:
+            # As the orchestrator would resolve it, to the parent family's one training here.
+            parent = shared / "trained" / preset.pop("parent")["study"].removesuffix("_tiny")
+            preset["recipe"]["parent_file"] = str(parent / "trial_0" / "best.pth")
         return preset
+
+    @property
+    def parent(self) -> Case | None:
+        """The family whose trained model this one's trials start from."""
+        path = ROOT / "studies" / f"{self.name}_tiny.yml"
+        section = None if self.plugged else yaml.safe_load(path.read_text()).get("parent")
+        return Case(section["study"].removesuffix("_tiny")) if section else None
 
 
 CASES = [

@@ -48,6 +48,8 @@ def case(request, shared, monkeypatch) -> Case:
     chosen: Case = request.param
     with FileLock(shared / "preset.lock"):
         chosen.preset(shared)
+    if chosen.parent is not None:
+        train(chosen.parent, shared)
     if chosen.packaged:
         monkeypatch.syspath_prepend(shared / "readme" / "packages")
     return chosen
@@ -65,6 +67,11 @@ def bench(case, shared, tmp_path) -> Bench:
 @pytest.fixture
 def trained(case, shared) -> Trained:
     """The tiny preset trained as a study would, by whichever test needs it first."""
+    return train(case, shared)
+
+
+def train(case: Case, shared: Path) -> Trained:
+    """Train once for all tests and processes; the others wait."""
     place = shared / "trained" / case.name
     with FileLock(shared / f"{case.name}.lock"):
         ended = place / "exit_codes"

@@ -6,7 +6,6 @@ import math
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 EncoderNorm = Literal["batch", "group"]
@@ -105,4 +104,4 @@ def encoded(encoder: nn.Module, xrays: Tensor) -> Tensor:
 def feature_volume(encoder: nn.Module, lift: LiftedViews, xrays: Tensor) -> Tensor:
     """Two X-rays (B, 2, H, W) as the lifted volume (B, 8, h, d, w)."""
     volume: Tensor = lift(encoded(encoder, xrays))
-    return torch.relu(volume)
+    return volume

@@ -67,6 +67,9 @@ class DirectNetwork(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.heads = nn.ModuleList(nn.Conv3d(own, 1, 1) for own in (*channels[:-1], volume_width))
+        for head in self.heads[1:]:  # which would else begin with noise on the coarser volume
+            nn.init.zeros_(head.get_parameter("weight"))
+            nn.init.zeros_(head.get_parameter("bias"))
         self.register_buffer("voxel_size", torch.ones(3))
 
     def forward(self, xrays: Tensor) -> list[Tensor]:

@@ -91,3 +91,10 @@ def test_the_similarity_of_a_batch_can_be_trained_on(pair):
     assert result.grad is not None
     assert torch.isfinite(result.grad).all()
     assert (result.grad.flatten(1).norm(dim=1) > 0).all()
+
+
+def test_an_inverted_dark_image_is_not_taken_for_a_similar_one(pair):
+    """Luminance and structure, both negative, would multiply to a high similarity."""
+    _, target = pair
+    assert volume_metrics.similarity(-target, target).max() <= 0
+    assert volume_metrics.similarity(target, target).min() > 0.99
