@@ -3,14 +3,15 @@
 With g_t the norm of step t's whole gradient before clipping, k = `clip_dynamic` and
 C = `clip_norm`:
 
-    c_t = C                        for t ≤ 20 (the first steps)
-    c_t = min(C, k · m_t-1 / (1 − β^(t−1)))   from then on
-    m_t = β m_t-1 + (1 − β) min(g_t, c_t),    m_0 = 0, β = 0.99
+    c_t = C                                    for t ≤ 20
+    c_t = min(C, k · m_(t−1) / (1 − β^(t−1)))    from then on
+    m_t = β m_(t−1) + (1 − β) min(g_t, c_t),     m_0 = 0, β = 0.99
 
 so m is an exponential moving average, corrected for its beginning, of the norms as they were
-applied: a single outlier of whatever size moves the threshold by a factor of at most
-1 + (1 − β)(k − 1) / β, while norms that stay larger raise it step by step, up to C. The idea of a
-threshold from past norms is that of AutoClip (Seetharaman et al., 2020), which takes a percentile.
+applied: a single outlier of whatever size raises the threshold by a factor of 1 + w (k − 1) at
+most, with w = (1 − β) / (1 − β^t), which is 0.05 at first and 0.01 in the long run, while norms
+that stay larger raise it step by step, up to C. The idea of a threshold from past norms is that of
+AutoClip (Seetharaman et al., 2020), which takes a percentile of them.
 Norms that are not finite never reach the average: steps without a finite gradient are the guard's.
 """
 

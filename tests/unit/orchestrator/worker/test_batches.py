@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -100,3 +101,42 @@ def test_validation_visits_every_sample_once_in_equally_many_rounds(
     each = [validation_rounds(samples, sharing) for sharing in shared(ranks, size, accumulation)]
     assert len({len(rounds) for rounds in each}) == 1
     assert sorted(itertools.chain(*itertools.chain(*each))) == list(range(samples))
+
+
+REDUCED = [(6, 3, 2), (5, 2, 1), (7, 4, 3), (4, 1, 1), (1, 1, 2)]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize(("size", "reduced", "accumulation"), REDUCED)
+@pytest.mark.parametrize("samples", [1, 13, 50])
+def test_a_reduced_micro_batch_leaves_every_step_its_samples_and_their_weights(
+    samples, size, reduced, accumulation, ranks
+):
+    order = epoch_order(0, 1, samples)
+    whole = [list(epoch_steps(order, each)) for each in shared(ranks, size, accumulation)]
+    less = [replace(each, reduced=reduced) for each in shared(ranks, size, accumulation)]
+    parts = [list(epoch_steps(order, each)) for each in less]
+    for rank in range(ranks):
+        assert [(s.seen, s.samples) for s in parts[rank]] == [
+            (s.seen, s.samples) for s in whole[rank]
+        ]
+        for one, other in zip(whole[rank], parts[rank], strict=True):
+            assert _weighed(other) == pytest.approx(_weighed(one))
+            assert list(_weighed(other)) == list(_weighed(one))  # in the same order
+            assert max(len(micro.indices) for micro in other.micro_batches) <= reduced
+    assert len({tuple(len(step.micro_batches) for step in steps) for steps in parts}) == 1
+
+
+def test_validation_runs_in_reduced_micro_batches_too():
+    (sharing,) = shared(1, 6)
+    rounds = validation_rounds(8, replace(sharing, reduced=3))
+    assert rounds == [(0, 1, 2), (3, 4, 5), (6, 7)]
+
+
+def _weighed(step):
+    """What every sample's loss counts for in this rank's gradient."""
+    return {
+        index: micro.weight / micro.samples
+        for micro in step.micro_batches
+        for index in micro.indices[: micro.samples]
+    }
