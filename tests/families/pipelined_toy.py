@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -74,7 +75,9 @@ class Level(nn.Module):
         super().__init__()
         width = settings.width
         norm = nn.BatchNorm3d(width) if settings.batch_norm else nn.Identity()
-        self.down = nn.Sequential(nn.Conv3d(width, width, 3, padding=1), norm, nn.Tanh())
+        # A bias before a normalisation has no gradient but rounding, which Adam would blow up.
+        conv = nn.Conv3d(width, width, 3, padding=1, bias=not settings.batch_norm)
+        self.down = nn.Sequential(conv, norm, nn.Tanh())
         self.shift = nn.Linear(width, width)
         self.dropout = nn.Dropout(settings.dropout)
         self.up = nn.Conv3d(2 * width, width, 3, padding=1)
@@ -204,7 +207,7 @@ class PipelinedToy(PipelinedFamily[PipelinedToySettings, PipelinedToyData]):
         if stages > count:
             raise SettingsError(f"parallel.stages: found {stages}, expected at most {count} levels")
         cuts = [count * stage // stages for stage in range(stages + 1)]
-        groups = [list(model.levels)[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+        groups = [list(model.levels)[a:b] for a, b in pairwise(cuts)]
         downs = [Down(model, group, number == 0) for number, group in enumerate(groups)]
         ups = [Up(model, group, number == 0) for number, group in enumerate(groups)]
         return [*downs, *reversed(ups)]

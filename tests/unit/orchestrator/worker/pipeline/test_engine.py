@@ -67,7 +67,9 @@ def answer_for(cuts, ranks, stages):
             stages=stages,
         )
         found = {
-            name: gradients(planned(place / str(rank), name, ranks=ranks, stages=stages, **cut), group)
+            name: gradients(
+                planned(place / str(rank), name, ranks=ranks, stages=stages, **cut), group
+            )
             for name, cut in cuts.items()
         }
         queue.put((rank, found))
