@@ -19,6 +19,7 @@ from models.blocks.xray_diffusion.blending import BlendKind, Windows
 from models.blocks.xray_diffusion.encoder import XrayEncoder
 from models.blocks.xray_diffusion.losses import PhasedLoss
 from models.blocks.xray_diffusion.model import XrayDiffusion
+from models.blocks.xray_diffusion.output import Output
 from models.blocks.xray_diffusion.patches import SplitPatches, volumes_of
 from models.blocks.xray_diffusion.sampler import sample_volume
 from models.blocks.xray_diffusion.segments import cut
@@ -55,6 +56,11 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
     def schedule(self) -> NoiseSchedule:
         """The noise of training and sampling alike."""
         return NoiseSchedule(self.settings.schedule, self.settings.steps)
+
+    @cached_property
+    def reading(self) -> Output:
+        """How what the model gives is to be read."""
+        return Output(kind=self.settings.output, schedule=self.schedule)
 
     def check(self) -> None:
         """Look into `encoder_weights_file`, and whether a patch fits into a volume.
@@ -134,16 +140,15 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         return cut(model, stages)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """L1 and squared error of the noise of each patch, over time steps of its own, each (B,).
+        """L1 and squared error of the noise of each patch, over levels of noise, each (B,).
 
         Volumes are sampled by `evaluation`, not here: that takes minutes for each.
         """
         return noise_errors(
-            lambda seeds, timesteps: self._noised(batch, seeds, timesteps),
-            model,
+            lambda seeds, timesteps: self._missed(model, batch, seeds, timesteps),
             batch["seed"],
-            steps=self.settings.steps,
-            count=self.settings.validation_timesteps,
+            self.schedule,
+            self.settings.validation_timesteps,
         )
 
     def evaluation(self) -> Evaluation:
@@ -208,8 +213,8 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         def denoise(noisy: Tensor, timesteps: Tensor, corners: Tensor) -> Tensor:
             count = len(noisy)
             views, whole = xrays.expand(count, -1, -1, -1), sizes.expand(count, -1)
-            found: Tensor = model(noisy, timesteps, views, corners, whole)
-            return found
+            output = model(noisy, timesteps, views, corners, whole)
+            return self.reading.epsilon(output, noisy, timesteps)
 
         volume = sample_volume(
             denoise,
@@ -226,7 +231,7 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
     def _loss(self) -> PhasedLoss:
         settings = self.settings
         return PhasedLoss(
-            schedule=self.schedule,
+            reading=self.reading,
             mse_until=settings.mse_until,
             l1_until=settings.l1_until,
             weights=(settings.l1_weight, settings.ssim_weight, settings.fft_weight),
@@ -236,13 +241,27 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         settings = self.settings
         return XrayEncoder(settings.encoder, settings.token_features, settings.encoder_norm)
 
+    def _missed(self, model: nn.Module, batch: Batch, seeds: Tensor, timesteps: Tensor) -> Tensor:
+        """ε̂ − ε of patches with these seeds' noise, (B, 1, p, p, p)."""
+        prepared = self._noised(batch, seeds, timesteps)
+        epsilon = self.reading.epsilon(
+            model(*prepared.inputs), prepared.targets["noisy"], timesteps
+        )
+        return epsilon - prepared.targets["noise"]
+
     def _noised(self, batch: Batch, seeds: Tensor, timesteps: Tensor) -> Prepared:
         clean = to_model_range(batch["ct"])
         noise = gaussian_noise(clean.shape, seeds)
         noisy = self.schedule.add_noise(clean, noise, timesteps)
         return Prepared(
             inputs=(noisy, timesteps, batch["xrays"], batch["corner"], batch["extent"]),
-            targets={"noise": noise, "noisy": noisy, "clean": clean, "timesteps": timesteps},
+            targets={
+                "target": self.reading.target(clean, noise, timesteps),
+                "noise": noise,
+                "noisy": noisy,
+                "clean": clean,
+                "timesteps": timesteps,
+            },
         )
 
 

@@ -34,6 +34,7 @@ class NoiseSchedule:
         self.steps = steps
         self.betas = _cosine_betas(steps) if kind == "cosine" else _linear_betas(steps)
         kept = torch.cumprod(1 - self.betas, dim=0)
+        self._kept = kept
         self.alphas_cumprod = kept.float()
         self._signal = kept.sqrt().float()
         self._noise = (1 - kept).sqrt().float()
@@ -52,9 +53,31 @@ class NoiseSchedule:
         """ε̂ = (x_t − √ᾱ_t·x̂_0) / √(1 − ᾱ_t)."""
         return (xt - self._at("signal", t, xt) * x0) / self._at("noise", t, xt)
 
+    def velocity(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """v = √ᾱ_t·ε − √(1 − ᾱ_t)·x_0.
+
+        Salimans & Ho 2022, "Progressive distillation for fast sampling of diffusion models",
+        section 4.
+        """
+        return self._at("signal", t, x0) * noise - self._at("noise", t, x0) * x0
+
+    def epsilon_from_velocity(self, xt: Tensor, velocity: Tensor, t: Tensor) -> Tensor:
+        """ε̂ = √(1 − ᾱ_t)·x_t + √ᾱ_t·v̂ (Salimans & Ho 2022, appendix D)."""
+        return self._at("noise", t, xt) * xt + self._at("signal", t, xt) * velocity
+
+    def x0_from_velocity(self, xt: Tensor, velocity: Tensor, t: Tensor) -> Tensor:
+        """x̂_0 = √ᾱ_t·x_t − √(1 − ᾱ_t)·v̂ (the same appendix), not clamped."""
+        return self._at("signal", t, xt) * xt - self._at("noise", t, xt) * velocity
+
     def signal(self, t: Tensor) -> Tensor:
         """√ᾱ_t, the share of x_0 that is left in x_t; (B,)."""
         return self._table("signal", t.device)[t]
+
+    def nearest(self, alphas_cumprod: Tensor) -> Tensor:
+        """The time steps, int64, whose signal-to-noise ratio is nearest to that of ᾱ, (B,)."""
+        wanted = torch.logit(alphas_cumprod.double())
+        own = torch.logit(self._kept).to(wanted.device)
+        return (own[None, :] - wanted[:, None]).abs().argmin(dim=1)
 
     def p2_weights(self, t: Tensor, gamma: float, k: float = 1.0) -> Tensor:
         """The loss weight 1 / (k + SNR_t)^γ with SNR_t = ᾱ_t / (1 − ᾱ_t), as (B, 1, 1, 1).

@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.blocks.diffusion.schedule import NoiseSchedule
 from models.blocks.volume_metrics import similarity
+from models.blocks.xray_diffusion.output import Output
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhasedLoss:
     """Squared error, then absolute error, then a weighted sum with the structure's."""
 
-    schedule: NoiseSchedule
+    reading: Output
     mse_until: int  # the last epoch of the first phase
     l1_until: int  # the last epoch of the second
     weights: tuple[float, float, float]  # of L1, SSIM and Fourier magnitudes, in any unit
@@ -27,41 +27,36 @@ class PhasedLoss:
         A weight of 0 leaves its term out, and its cost.
 
         Args:
-            output: ε̂, (B, 1, D, H, W).
-            targets: ε as `noise`, x_t as `noisy`, x_0 as `clean`, all of the same shape and the
-                latter in [−1, 1]; `timesteps` (B,).
+            output: of the model, (B, 1, D, H, W).
+            targets: what it should be as `target`, x_t as `noisy`, x_0 in [−1, 1] as `clean`, all
+                of the same shape; `timesteps` (B,).
         """
-        noise = targets["noise"]
         # Sums over millions of voxels, and Fourier transforms, want single precision.
         with torch.autocast(output.device.type, enabled=False):
-            predicted = output.float()
+            found, target = output.float(), targets["target"]
             if epoch <= self.mse_until:
-                return {"mse": F.mse_loss(predicted, noise)}
+                return {"mse": F.mse_loss(found, target)}
             if epoch <= self.l1_until:
-                return {"l1": F.l1_loss(predicted, noise)}
-            return self._mixed(predicted, targets)
+                return {"l1": F.l1_loss(found, target)}
+            return self._mixed(found, targets)
 
-    def _mixed(self, predicted: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _mixed(self, output: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         l1, ssim, fft = (weight / sum(self.weights) for weight in self.weights)
         terms = {}
         if l1:
-            terms["l1"] = l1 * F.l1_loss(predicted, targets["noise"])
+            terms["l1"] = l1 * F.l1_loss(output, targets["target"])
         if ssim:
-            terms["ssim"] = ssim * self._dissimilarity(predicted, targets)
+            terms["ssim"] = ssim * self._dissimilarity(output, targets)
         if fft:
-            terms["fft"] = fft * spectral_error(predicted, targets["noise"])
+            terms["fft"] = fft * spectral_error(output, targets["target"])
         return terms
 
-    def _dissimilarity(self, predicted: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """√ᾱ_t·(1 − SSIM(x̂_0, x_0)).
-
-        x̂_0 is as far off as ε̂ times √(1 − ᾱ_t)/√ᾱ_t, which grows beyond a hundred towards T;
-        the factor keeps the gradient with respect to ε̂ bounded.
-        """
+    def _dissimilarity(self, output: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        """1 − SSIM(x̂_0, x_0), shrunk where x̂_0 cannot but be far off: its gradient is bounded."""
         timesteps = targets["timesteps"]
-        x0 = self.schedule.x0_from_epsilon(targets["noisy"], predicted, timesteps)
+        x0 = self.reading.clean(output, targets["noisy"], timesteps)
         alike = similarity(_to_unit(x0).clamp(0, 1), _to_unit(targets["clean"]))
-        return (self.schedule.signal(timesteps) * (1 - alike)).mean()
+        return (self.reading.steadiness(timesteps) * (1 - alike)).mean()
 
 
 def spectral_error(predicted: Tensor, noise: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from models.blocks.anomaly.denoising_settings import Levels
 from models.blocks.diffusion.schedule import ScheduleKind
 from models.blocks.xray_diffusion.blending import BlendKind
 from models.blocks.xray_diffusion.encoder import EncoderKind, EncoderNorm
+from models.blocks.xray_diffusion.output import OutputKind
 from models.blocks.xray_diffusion.sampler import SamplerKind
 from models.family import FamilySettings
 
@@ -57,23 +58,30 @@ class Diffx2ctSettings(FamilySettings):
     schedule: ScheduleKind = Field("linear", description="how noise grows with the time step")
     steps: int = Field(1000, ge=4, description="time steps T of the schedule")
 
+    output: OutputKind = Field(
+        "epsilon",
+        description="what the U-Net gives and the loss compares: the noise ε, as published, or the "
+        "velocity v = √ᾱ·ε − √(1 − ᾱ)·x0, which weighs noisy steps more; the metrics are of ε "
+        "either way",
+    )
+
     mse_until: int = Field(
-        10, ge=0, description="the last epoch trained by the squared error of the noise"
+        10, ge=0, description="the last epoch trained by the squared error of the output"
     )
     l1_until: int = Field(
         20,
         ge=0,
         validate_default=True,
-        description="the last epoch trained by its absolute "
-        "error; after it, by the weighted sum of the next three",
+        description="the last epoch trained by its absolute error; after it, by the sum of "
+        "that, the SSIM's and the spectrum's, by the next three weights, which may be in any unit",
     )
-    l1_weight: Weight = Field(0.5, description="of the absolute error of the noise")
-    ssim_weight: Weight = Field(0.5, description="of 1 − SSIM of the volume without the noise")
-    fft_weight: Weight = Field(0.1, description="of the error of the noise's Fourier magnitudes")
+    l1_weight: Weight = Field(0.5, description="of the output's absolute error")
+    ssim_weight: Weight = Field(0.5, description="of 1 − SSIM of the patch without the noise")
+    fft_weight: Weight = Field(0.1, description="of the error of the output's Fourier magnitudes")
 
     validation_patches: PositiveInt = Field(4, description="patches of each volume held out")
     validation_timesteps: PositiveInt = Field(
-        4, description="time steps at which each of them is judged, one of each equal share of T"
+        4, description="noise levels at which each of them is judged, spread over all there are"
     )
 
     sampler: SamplerKind = Field(
