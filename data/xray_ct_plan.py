@@ -140,10 +140,13 @@ def _names(scans: Sequence[Scan]) -> list[str]:
     """A name that a file may have for each scan, each another one."""
     stems = [re.sub(r"\.nii(\.gz)?$", "", scan.name) for scan in scans]
     clean = [re.sub(r"[^\w.-]+", "_", stem).strip("._") or "scan" for stem in stems]
-    return [
-        name if clean.count(name) == 1 else f"{name}-{number:03d}"
-        for number, name in enumerate(clean)
-    ]
+    names: list[str] = []
+    for number, name in enumerate(clean):
+        free = name if clean.count(name) == 1 else f"{name}-{number:03d}"
+        while free in names or (free != name and free in clean):
+            free += "x"
+        names.append(free)
+    return names
 
 
 def _notes(scans: int, patients: int, variants: int, *, few: bool) -> list[str]:
