@@ -55,6 +55,42 @@ def test_a_big_cpu_server_runs_several_trials_at_once():
     assert len(slots(cores=64, ranks=16)) == 4
 
 
+def cut_into(parallel, *, gpus=0, cores=16, **given) -> list[Slot]:
+    found = [{"index": index, "name": "a GPU"} for index in range(gpus)]
+    return cut_slots(make_settings(NUMBERS, {}, parallel=parallel, **given), found, cores)
+
+
+def test_a_trial_in_stages_gets_all_its_gpus_or_none():
+    three = {"kind": "model", "stages": 3}
+    assert cut_into(three, gpus=5) == [Slot(("cuda:0", "cuda:1", "cuda:2"), 5)]
+    mesh = {"kind": "ddp+model", "ranks": 2, "stages": 2}
+    assert cut_into(mesh, gpus=4) == [Slot(("cuda:0", "cuda:1", "cuda:2", "cuda:3"), 4)]
+    with pytest.raises(SettingsError, match=r"parallel.stages: found 3, but there are 2 GPUs"):
+        cut_into(three, gpus=2)
+    sentence = "2 trials of 2 ranks of 2 stages need 8 GPUs, but there are 4"
+    with pytest.raises(SettingsError, match=sentence):
+        cut_into(mesh, gpus=4, parallel_trials=2)
+
+
+def test_named_devices_of_stages_are_those_of_one_trial_at_a_time():
+    named = {"kind": "model", "devices": ["cuda:2", "cuda:0"]}
+    assert cut_into(named, gpus=3) == [Slot(("cuda:2", "cuda:0"), 8)]
+    with pytest.raises(SettingsError, match=r"parallel.devices: there is no cuda:2; found are"):
+        cut_into(named, gpus=2)
+    with pytest.raises(SettingsError, match=r"parallel_trials: found 2, but parallel.devices are"):
+        cut_into(named, gpus=3, parallel_trials=2)
+
+
+def test_stages_on_the_cpu_share_its_cores():
+    for parallel in ({"kind": "model", "stages": 3}, {"kind": "model", "devices": ["cpu"] * 3}):
+        assert cut_into(parallel, cores=6) == [Slot(("cpu",) * 3, 2)]
+
+
+def test_the_one_process_of_a_device_map_has_all_threads():
+    mapped = {"kind": "model", "devices": ["cpu"] * 3, "schedule": "device_map"}
+    assert cut_into(mapped, cores=6) == [Slot(("cpu",) * 3, 6)]
+
+
 def test_the_number_of_trials_at_a_time_can_be_set_on_a_cpu():
     assert slots(cores=16, parallel_trials=4, ranks=2) == [Slot(("cpu", "cpu"), 2)] * 4
 

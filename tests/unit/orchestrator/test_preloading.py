@@ -19,6 +19,10 @@ def test_of_the_projects_own_family_its_module_is_imported_ahead():
     assert modules_of("fbp_window") == ("models.fbp_window",)
 
 
+def test_where_models_are_cut_torchs_pipelining_is_imported_ahead_too():
+    assert "orchestrator.worker.pipeline.guard" in modules_of("fbp_window", stages=3)
+
+
 def test_of_a_packages_family_its_module_is_and_not_before(packages):
     (packages / "plugged_heavy.py").write_text("raise RuntimeError('imported')\n")
     install(packages, "heavy", packages / "plugged_heavy.py")

@@ -93,6 +93,15 @@ def test_a_harmless_change_is_taken_and_named(tmp_path, changed, key):
     assert changes == [key]
 
 
+def test_how_a_copy_of_the_model_is_cut_may_change_and_how_many_copies_there_are_may_not(tmp_path):
+    stages = settings(parallel={"kind": "model", "stages": 3})
+    changes = refuse_other_meaning(StudyFolder(tmp_path), settings(), stages)
+    assert changes == ["parallel.kind", "parallel.stages"]
+    copies = settings(parallel={"kind": "ddp+model", "ranks": 2, "stages": 3})
+    with pytest.raises(SettingsError, match=r"parallel.ranks: the study has 1, now 2"):
+        refuse_other_meaning(StudyFolder(tmp_path), stages, copies)
+
+
 def test_the_parent_that_a_study_was_begun_with_is_kept(tmp_path):
     folder = StudyFolder(tmp_path)
     record = ParentRecord(checkpoint="/r/direct/trial_3/best.pth", sha256="ab", trial=3)

@@ -42,5 +42,10 @@ def test_parameters_stand_on_one_line_with_short_numbers():
     assert words.settings(params) == expected
 
 
+def test_copies_of_a_model_stand_before_their_pieces():
+    assert words.stages(6, 3) == "2 × 3 stages"
+    assert words.stages(1, 3, mapped=True) == "1 × 3 devices"
+
+
 def test_one_is_singular():
     assert [words.counted(n, "trial") for n in (0, 1, 2)] == ["0 trials", "1 trial", "2 trials"]

@@ -56,6 +56,18 @@ def test_the_data_section_is_checked_by_the_familys_model():
     assert "samples" in problem["valid_keys"]
 
 
+def test_a_family_whose_models_cannot_be_cut_is_refused_and_others_are_named(monkeypatch):
+    monkeypatch.setattr("orchestrator.worker.check.known_families", lambda: ["fbp_window"])
+    (problem,) = errors(stages=3)
+    assert problem["key"] == "parallel"
+    assert problem["problem"] == (
+        "found 3 stages, but the models of this family cannot be cut into pieces; expected kind: "
+        "ddp, or a family that can: none in models/"
+    )
+    cut = {"family": "tests/families/pipelined_toy.py:PipelinedToy", "recipes": [{}]}
+    assert errors(stages=3, **cut, data={}) == []
+
+
 def test_what_the_family_itself_refuses_is_told_under_its_key(monkeypatch):
     def refuse(self):
         raise SettingsError("recipe.weights_file: there is no file a: b")

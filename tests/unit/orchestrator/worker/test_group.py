@@ -65,6 +65,40 @@ def test_a_single_rank_talks_to_itself_without_a_process_group():
     group.leave()
 
 
+def meet_in_a_mesh(rendezvous, rank, answers):
+    group = join(devices=["cpu"] * 4, rank=rank, rendezvous=rendezvous, patience=20.0, stages=2)
+    found = {
+        "all": group.gather(rank),
+        "chain": (group.chain.rank, group.chain.gather(rank)),
+        "replicas": (group.replicas.rank, group.replicas.gather(rank)),
+        "leads": group.leads,
+        "of_the_first_stage": group.chain.from_first(rank),
+        "sum": group.replicas.sum(torch.tensor([float(rank)])).item(),
+    }
+    group.leave()
+    answers.put((rank, found))
+
+
+def test_ranks_find_their_copy_of_the_model_and_their_stage(tmp_path):
+    answers = talk_together(meet_in_a_mesh, tmp_path / "rendezvous", ranks=4)
+    assert all(found["all"] == [0, 1, 2, 3] for found in answers.values())
+    assert [answers[rank]["chain"] for rank in range(4)] == [
+        (0, [0, 1]),
+        (1, [0, 1]),
+        (0, [2, 3]),
+        (1, [2, 3]),
+    ]
+    assert [answers[rank]["replicas"] for rank in range(4)] == [
+        (0, [0, 2]),
+        (0, [1, 3]),
+        (1, [0, 2]),
+        (1, [1, 3]),
+    ]
+    assert [answers[rank]["leads"] for rank in range(4)] == [True, False, True, False]
+    assert [answers[rank]["of_the_first_stage"] for rank in range(4)] == [0, 0, 2, 2]
+    assert [answers[rank]["sum"] for rank in range(4)] == [2.0, 4.0, 2.0, 4.0]
+
+
 def test_only_the_communication_layers_complaints_count_as_a_lost_peer():
     complaint = RuntimeError("[gloo/transport/tcp/pair.cc:545] Connection closed by peer")
     assert "Connection closed" in str(peer_loss(complaint))
