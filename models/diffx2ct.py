@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -20,8 +21,9 @@ from models.blocks.xray_diffusion.encoder import XrayEncoder
 from models.blocks.xray_diffusion.losses import PhasedLoss
 from models.blocks.xray_diffusion.model import XrayDiffusion
 from models.blocks.xray_diffusion.output import Output
-from models.blocks.xray_diffusion.patches import SplitPatches, volumes_of
+from models.blocks.xray_diffusion.patches import SplitPatches, WholeCase, volumes_of
 from models.blocks.xray_diffusion.sampler import sample_volume
+from models.blocks.xray_diffusion.scores import volume_scores
 from models.blocks.xray_diffusion.segments import cut
 from models.blocks.xray_diffusion.settings import Diffx2ctSettings
 from models.blocks.xray_diffusion.validation import noise_errors
@@ -159,18 +161,7 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
 
     def pictures(self, model: nn.Module, batch: Batch) -> list[Picture]:
         """The sampled volume of each sample's case beside its target, in three planes."""
-        pictures: list[Picture] = []
-        for case in volumes_of(self.data, batch):
-            xrays = case.xrays.to(batch["xrays"])
-            sampled = self.sample(model, xrays, case.seed)
-            shown = compare_volumes(
-                [case.name],
-                case.ct[None].to(sampled),
-                {"Sampled": sampled[None]},
-                hu_window=self.data.hu_window,
-            )
-            pictures.extend(shown)
-        return pictures
+        return [self._picture(model, case, batch) for case in volumes_of(self.data, batch)]
 
     def infer(self, model: nn.Module, xrays: Tensor) -> Volume:
         """One volume that may belong to two X-rays: the same every time for the same two.
@@ -240,6 +231,14 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
     def _encoder(self) -> XrayEncoder:
         settings = self.settings
         return XrayEncoder(settings.encoder, settings.token_features, settings.encoder_norm)
+
+    def _picture(self, model: nn.Module, case: WholeCase, batch: Batch) -> Picture:
+        sampled = self.sample(model, case.xrays.to(batch["xrays"]), case.seed)
+        target, window = case.ct.to(sampled), self.data.hu_window
+        (picture,) = compare_volumes(
+            [case.name], target[None], {"Sampled": sampled[None]}, hu_window=window
+        )
+        return replace(picture, scores=volume_scores(sampled, target, window))
 
     def _missed(self, model: nn.Module, batch: Batch, seeds: Tensor, timesteps: Tensor) -> Tensor:
         """ε̂ − ε of patches with these seeds' noise, (B, 1, p, p, p)."""

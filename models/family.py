@@ -71,6 +71,7 @@ class Picture:
     title: str
     panels: Sequence[Panel]
     window: tuple[float, float]  # lowest and highest intensity shown
+    scores: Mapping[str, float] = field(default_factory=dict)  # of this result, beyond `evaluate`'s
     per_row: int | None = None  # panels of a row, which divides their number; None: all of them
 
 

@@ -48,9 +48,16 @@ def visualize_trial(
         finally:
             launcher.close()
     console.print(Text(f"Trial {folder.number} on the {split} split, mean over all its samples:"))
-    table = Table(show_header=False, box=None)
-    for name, value in answer["metrics"].items():
-        table.add_row(name, f"{value:.6g}")
-    console.print(table)
+    console.print(_table(answer["metrics"]))
+    if answer["shown"]:
+        console.print(Text(f"What the {len(answer['pictures'])} pictures show, mean over them:"))
+        console.print(_table(answer["shown"]))
     for picture in answer["pictures"]:
         console.print(Text(str(picture)), soft_wrap=True)
+
+
+def _table(values: dict[str, float]) -> Table:
+    table = Table(show_header=False, box=None)
+    for name, value in values.items():
+        table.add_row(name, f"{value:.6g}")
+    return table

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from torch import nn
 
-from models.family import Family, Split
+from models.family import Family, Picture, Split
 from orchestrator.errors import SettingsError
 from orchestrator.worker.batches import Sharing, validation_rounds
 from orchestrator.worker.group import Group
@@ -64,7 +66,8 @@ def visualize(
         samples: these ones; or how many, evenly spread, and then the whole split is judged.
 
     Returns:
-        {"pictures": [path], "metrics": {name: mean}}.
+        {"pictures": [path], "metrics": {name: mean}, "shown": {name: mean}}, the latter of the
+        pictures' own scores.
 
     Raises:
         CheckpointError, SettingsError, DataError: as from `load_model` and the data set.
@@ -75,7 +78,7 @@ def visualize(
     _check_range(chosen, len(dataset), split)
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
+    paths, pictures = [], []
     for index in chosen:
         for stem, picture in sample_pictures(
             opened.family, opened.model, dataset, index, split=split, seed=opened.seed
@@ -83,8 +86,22 @@ def visualize(
             path = folder / f"{stem}.png"
             draw(picture, path)
             paths.append(str(path))
+            pictures.append(picture)
     judged = None if isinstance(samples, int) else chosen
-    return {"pictures": paths, "metrics": _evaluate(opened, split, judged)}
+    return {
+        "pictures": paths,
+        "metrics": _evaluate(opened, split, judged),
+        "shown": mean_scores(pictures),
+    }
+
+
+def mean_scores(pictures: Sequence[Picture]) -> dict[str, float]:
+    """The mean of every score over the pictures that have it."""
+    names = dict.fromkeys(name for picture in pictures for name in picture.scores)
+    return {
+        name: fmean(picture.scores[name] for picture in pictures if name in picture.scores)
+        for name in names
+    }
 
 
 def _evaluate(opened: Opened, split: Split, samples: list[int] | None) -> dict[str, float]:

@@ -7,17 +7,18 @@ chests look much alike, and a model that has learned no more than that does as w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from data.xray_ct import XrayCtVolumes
-from models.blocks.volume_metrics import mae_hu, psnr, ssim
+from models.blocks.volume_metrics import psnr
 from models.blocks.volume_pictures import compare_volumes
 from models.blocks.xray_diffusion.mean_volume import MOST_AVERAGED, mean_volume
 from models.blocks.xray_diffusion.patches import WholeCase, whole_case
 from models.blocks.xray_diffusion.sampled import BlendParameters, SampledVolumes
+from models.blocks.xray_diffusion.scores import volume_scores
 from models.blocks.xray_diffusion.tuning import tuning_of
 from models.evaluation import Case, Evaluation, Judgement, Request, Tuning
 from models.family import Picture
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from models.diffx2ct import Diffx2ct
 
 BASELINE = "mean_"  # before the names of the mean volume's scores
-NAMES = ("mae_hu", "psnr", "ssim")
 
 
 class SampledEvaluation(Evaluation):
@@ -100,7 +100,7 @@ class _Judge:
         scores: dict[str, float | None] = {}
         made = {"": self._sampled.of(case, self._blend), BASELINE: mean}
         for prefix, volume in made.items():
-            found = _scores(volume[None], case.ct[None], self._window)
+            found = volume_scores(volume, case.ct, self._window)
             scores |= {f"{prefix}{name}": value for name, value in found.items()}
         return Case(name=case.name, group=self._request.split, scores=scores)
 
@@ -121,9 +121,3 @@ class _Judge:
             case = whole_case(self._volumes, index)
             self._request.tell(f"{doing}: {index} of {len(self._volumes)}, {case.name}")
             yield case
-
-
-def _scores(result: Tensor, target: Tensor, window: tuple[float, float]) -> Mapping[str, float]:
-    """Of one volume (1, 1, D, H, W)."""
-    found = mae_hu(result, target, window), psnr(result, target), ssim(result, target)
-    return {name: float(value) for name, value in zip(NAMES, found, strict=True)}
