@@ -21,9 +21,11 @@ _OUT_OF_MEMORY = (
     "ALLOC_FAILED",
     "out of memory",
     "bad_alloc",
+    "Caught MemoryError in DataLoader worker",  # NumPy's own kind, which torch cannot make again
     # A loader process that finds /dev/shm full dies of this; smaller batches need less of it.
     "is killed by signal: Bus error",
 )
+_ENOMEM = f"[Errno {errno.ENOMEM}]"
 # What oneDNN says whenever it fails; with a limit to a CPU's memory, that is why.
 _ONEDNN = ("could not create a primitive", "could not create a memory", "could not execute a prim")
 # A loader process that others killed, most likely the system when the machine's memory ran out.
@@ -33,16 +35,16 @@ _LOADER_KILLED = ("is killed by signal: Killed", "is killed by signal: Terminate
 def out_of_memory(error: BaseException, *, limited: bool) -> bool:
     """Whether memory ran out, of whatever device and in whichever library's words.
 
-    Reading data counts too, in this process or in a loader's, whose MemoryError torch raises
-    again here: fewer samples at once need less there as well. An error that was raised `from` such
-    a one is one too.
+    Reading data counts too, in this process or in a loader's, whose error torch raises again here:
+    fewer samples at once need less there as well. An error that was raised `from` such a one is
+    one too.
 
     Args:
         limited: whether `limit_memory` holds in this process.
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+    if isinstance(error, OSError) and (error.errno == errno.ENOMEM or _ENOMEM in str(error)):
         return True
     words = _OUT_OF_MEMORY + _ONEDNN if limited else _OUT_OF_MEMORY
     if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
@@ -52,7 +54,9 @@ def out_of_memory(error: BaseException, *, limited: bool) -> bool:
 
 def loader_killed(error: BaseException) -> bool:
     """Whether a data loading process was killed from outside."""
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in _LOADER_KILLED)
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in _LOADER_KILLED):
+        return True
+    return error.__cause__ is not None and loader_killed(error.__cause__)
 
 
 def limit_memory(gib: float, devices: Iterable[torch.device]) -> Callable[[], None]:

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from orchestrator.folds import best_epoch, unique_epochs
 from orchestrator.messages import (
     Ending,
+    Failed,
     Finished,
     NonFinite,
     Objective,
@@ -26,6 +27,7 @@ from orchestrator.settling import (
 from orchestrator.storage import open_study
 from orchestrator.trial_folder import StudyFolder
 from orchestrator.verdict import Verdict
+from tests.ranks import make_plan
 
 ERROR = Objective(metric="error", direction="minimize")
 
@@ -139,6 +141,53 @@ def test_a_late_divergence_ranks_behind_every_other_trial(study, folder):
     below, above = _split_trials(study, study.trials, 3)
     assert sorted(t.number for t in below) == [0, 2, 3]
     assert [t.number for t in above] == [1]
+
+
+def out_of_memory(study, folder, errors, micro_batch=None):
+    running = running_trial(study, folder, errors)
+    plan = make_plan(folder.path / "elsewhere", recipe={"batch_size": 6}, micro_batch=micro_batch)
+    running.folder.plan.write_bytes(plan.plan.read_bytes())
+    event = Failed(
+        attempt=2, rank=0, error="OutOfMemoryError", message="90 bytes\nmore", traceback="Trace"
+    )
+    verdict = Verdict(ending=Ending.MEMORY, reason="OutOfMemoryError", event=event)
+    outcome = make_outcome(running, verdict)
+    settle(study, folder, running, outcome)
+    return outcome
+
+
+def test_a_trial_that_fits_nowhere_is_infeasible_and_ranks_behind_every_other(study, folder):
+    completed(study, folder, [5.0])
+    outcome = out_of_memory(study, folder, [0.1] * 8, micro_batch=1)
+    completed(study, folder, [9.0])
+    trial = study.trials[1]
+    assert trial.state is TrialState.PRUNED
+    assert trial.constraints == {"memory": 1.0}
+    assert trial.intermediate_values[9] == 5.0
+    assert trial.user_attrs["micro_batch"] == 1
+    _, above = _split_trials(study, study.trials, 2)
+    assert [t.number for t in above] == [1]
+    assert outcome.reason.startswith("out of memory on rank 0 (cpu) even with one sample")
+    assert outcome.detail["micro_batch"] == 1
+    assert outcome.detail["message"] == "90 bytes"
+    assert outcome.detail["parameters"] == trial.params
+
+
+def test_before_the_smallest_micro_batch_the_reason_says_what_follows(study, folder):
+    outcome = out_of_memory(study, folder, [], micro_batch=3)
+    assert outcome.reason.endswith("of 3; it goes on with 1 at the same effective batch")
+
+
+def test_a_plan_on_disk_keeps_the_size_that_fits_and_gives_the_next_one(study, folder):
+    running = running_trial(study, folder)
+    plan = make_plan(folder.path / "elsewhere", recipe={"batch_size": 6}, micro_batch=3, attempt=4)
+    running.folder.plan.write_bytes(plan.plan.read_bytes())
+    again = RunningTrial(trial=running.trial, folder=running.folder, objective=ERROR, recipe={})
+    assert (again.number_of_attempt, again.micro_batch) == (4, 3)
+    assert again.take_less_memory()
+    assert again.micro_batch == 1
+    assert again.take_less_memory()  # the plan still has 3: asking twice changes nothing
+    assert again.micro_batch == 1
 
 
 def test_a_divergence_records_step_rank_terms_and_parameters(study, folder):

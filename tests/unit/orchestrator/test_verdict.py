@@ -35,6 +35,8 @@ def failed(rank: int, error: str, message: str = "words", **more) -> Failed:
 
 CRASHED = failed(1, "ValueError", "3 is not 4")
 BYSTANDER = failed(0, "PeerLost", "another rank was lost: Connection closed by peer")
+HUNGRY = failed(1, "OutOfMemoryError", "3 GiB")
+LOADER = failed(0, "LoaderKilled", "by signal: Killed")
 MENDABLE = failed(0, "DataError", "scan.hdf5 is truncated", user_error=True)
 
 
@@ -97,6 +99,13 @@ KILLED = Exit(codes={0: 1, 1: -9}, first=1)
             "failed",
             "RuntimeError on rank 0: gloo: broken pipe, said the user's code",
         ),
+        # out of memory, and what only resembles it
+        ([HUNGRY], crash_of(1), None, "memory", "OutOfMemoryError on rank 1: 3 GiB"),
+        ([BYSTANDER, HUNGRY], crash_of(0), None, "memory", "OutOfMemoryError on rank 1: 3 GiB"),
+        ([HUNGRY], crash_of(1), Stop.INTERRUPT, "memory", None),
+        ([HUNGRY], crash_of(1), Stop.PRUNED, "pruned", None),
+        ([HUNGRY], KILLED, None, "lost", "rank 1 was ended by SIGKILL"),
+        ([LOADER], crash_of(0), None, "lost", "LoaderKilled on rank 0: by signal: Killed"),
         # the user can mend it
         ([MENDABLE], crash_of(0), None, "interrupted", "scan.hdf5 is truncated"),
         ([BYSTANDER, MENDABLE], crash_of(0), None, "interrupted", "scan.hdf5 is truncated"),
@@ -125,6 +134,7 @@ KILLED = Exit(codes={0: 1, 1: -9}, first=1)
         # nobody was there to see the exit
         ([FINISHED], None, None, "completed", "all epochs trained"),
         ([DIVERGED], None, None, "nonfinite", None),
+        ([HUNGRY], None, None, "memory", None),
         ([CRASHED], None, None, "failed", "ValueError on rank 1: 3 is not 4"),
         ([VALIDATED], None, Stop.PRUNED, "pruned", "the pruner expected no improvement"),
         ([INTERRUPTED], None, None, "interrupted", "stopped at step 5"),

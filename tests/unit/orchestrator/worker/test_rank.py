@@ -7,9 +7,19 @@ import signal
 import pytest
 import torch
 
-from orchestrator.messages import Failed, Finished, NonFinite, Progress, Started, Validated
+from orchestrator.messages import (
+    Failed,
+    Finished,
+    Measured,
+    NonFinite,
+    Progress,
+    Started,
+    Validated,
+)
 from orchestrator.worker.checkpoint import load_checkpoint
 from tests.ranks import attempt, events, make_plan, started, wait_for
+
+HUNGRY = "tests/families/hungry.py:Hungry"
 
 
 def failures(trial):
@@ -146,6 +156,57 @@ def test_running_out_of_memory_is_told_by_its_name(tmp_path):
     trial = make_plan(tmp_path, recipe={"largest_batch": 2})
     assert attempt(trial) == [1]
     assert failures(trial)[0].error == torch.OutOfMemoryError.__name__
+
+
+def test_a_ranks_memory_is_limited_beyond_what_its_program_holds(tmp_path):
+    recipe = {"model_mb": 30, "sample_mb": 10, "batch_size": 8}
+    for limit, codes in ((0.05, [1]), (0.5, [0])):
+        trial = make_plan(tmp_path / str(limit), family=HUNGRY, recipe=recipe, memory_gb=limit)
+        assert attempt(trial) == codes
+        told = [event.error for event in events(trial, Failed)]
+        assert told == [torch.OutOfMemoryError.__name__] * codes[0]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_smaller_micro_batch_trains_and_validates_to_the_same_numbers(tmp_path, ranks):
+    recipe = {"batch_size": 5, "accumulation": 2, "clip_norm": 0.1}
+    whole = make_plan(tmp_path / "whole", ranks=ranks, recipe=recipe)
+    parts = make_plan(tmp_path / "parts", ranks=ranks, recipe=recipe, micro_batch=2)
+    for trial in (whole, parts):
+        assert attempt(trial, ranks=ranks) == [0] * ranks
+    for one, other in zip(events(whole, Validated), events(parts, Validated), strict=True):
+        assert other.step == one.step
+        assert other.losses == pytest.approx(one.losses, rel=1e-4)
+        assert other.metrics == pytest.approx(one.metrics, rel=1e-4)
+
+
+def test_pictures_that_do_not_fit_are_left_out_of_a_trained_trial(tmp_path):
+    trial = make_plan(tmp_path, family=HUNGRY, recipe={"drawn_mb": 100}, memory_gb=0.06, pictures=2)
+    assert attempt(trial) == [0]
+    assert events(trial, Finished)
+    assert not list(trial.pictures.iterdir())
+    assert "out of memory while drawing" in trial.rank_log(0).read_text()
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_rehearsal_measures_two_steps_and_one_validation_batch(tmp_path, ranks):
+    recipe = {"sample_mb": 5, "judged_mb": 20, "batch_size": 4, "epochs": 7}
+    trial = make_plan(tmp_path, ranks=ranks, family=HUNGRY, recipe=recipe, rehearsal=True)
+    assert attempt(trial, ranks=ranks) == [0] * ranks
+    measured = {event.rank: event for event in events(trial, Measured)}
+    assert sorted(measured) == list(range(ranks))
+    for event in measured.values():
+        assert 60 < event.peaks["cpu"] / 2**20 < 200
+        assert event.available["cpu"] > event.peaks["cpu"]
+        assert event.seconds > 0
+    assert not events(trial, Validated)
+    assert not trial.last.exists()
+
+
+def test_a_rehearsal_that_diverges_is_measured_all_the_same(tmp_path):
+    trial = make_plan(tmp_path, recipe={"always_nan_gradient": True}, rehearsal=True)
+    assert attempt(trial) == [0]
+    assert events(trial, Measured)
 
 
 def test_a_full_disk_is_a_users_matter_and_leaves_the_last_checkpoint(tmp_path):

@@ -60,6 +60,28 @@ def test_a_short_gradient_is_left_as_it_is(tmp_path, clip):
     assert (one.weights() - before).norm().item() == pytest.approx(0.5 * verdict.norm, rel=1e-4)
 
 
+def test_a_moving_threshold_clips_the_step_after_the_first_twenty(tmp_path):
+    one = OneRank(tmp_path, clip_norm=1e3, clip_dynamic=1.5, **PLAIN | {"learning_rate": 1e-6})
+    for _ in range(20):
+        usual, _ = one.step()
+    one.learner.set_rate(0.5)
+    before = one.weights()
+    outlier, _ = one.step(value=30.0)
+    assert outlier.norm > 2 * usual.norm
+    moved = (one.weights() - before).norm().item()
+    assert moved == pytest.approx(0.5 * 1.5 * usual.norm, rel=1e-3)
+
+
+def test_a_step_that_the_gradient_scaler_skips_leaves_the_moving_threshold(tmp_path):
+    one = OneRank(tmp_path, precision="fp16", clip_norm=1e3, clip_dynamic=2.0)
+    one.step()
+    before = one.learner.clipping.state()
+    assert before["steps"] == 1
+    one.trial.family.settings.__dict__["always_nan_gradient"] = True
+    one.step()
+    assert one.learner.clipping.state() == before
+
+
 def test_progress_counts_steps_and_samples_and_every_micro_batch_ticks(tmp_path):
     one = OneRank(tmp_path)
     one.step(parts=3)
