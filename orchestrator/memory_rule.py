@@ -33,13 +33,19 @@ def sentence(plan: Plan, failed: Failed) -> str:
             f"out of memory on {where} with micro-batches of {micro_batch(plan)}; "
             f"it goes on with {left} at the same effective batch"
         )
-    more = (
-        "raise limits.memory_gb" if plan.memory_gb is not None else "use devices with more memory"
-    )
     return (
         f"out of memory on {where} even with one sample at a time; narrow the search to smaller "
-        f"models or inputs, or {more}"
+        f"models or inputs, or {_more(plan)}"
     )
+
+
+def _more(plan: Plan) -> str:
+    """Where more memory could come from."""
+    if plan.stages > 1 and plan.schedule == "gpipe":
+        return "set parallel.schedule to 1f1b, which holds fewer micro-batches at once"
+    if plan.memory_gb is not None:
+        return "raise limits.memory_gb"
+    return "use devices with more memory, or more of them (parallel.kind: model)"
 
 
 def detail(plan: Plan, failed: Failed) -> dict[str, object]:

@@ -67,6 +67,7 @@ class Keeper:
             "seed": plan.seed,
             "family": plan.family,
             "recipe": plan.recipe,
+            "micro_batch": plan.micro_batch,  # for those who judge it, also in want of memory
             "data": plan.data,
             "objective": plan.objective.model_dump(),
         }

@@ -63,8 +63,15 @@ def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Op
         sha256=sha256,
         epoch=content["epoch"],
         seed=content["seed"],
-        training=TrainingRecipe.model_validate(split_recipe(content["recipe"])[0]),
+        training=_training(content),
     )
+
+
+def _training(content: dict[str, Any]) -> TrainingRecipe:
+    """The recipe, with the batches that fitted into memory where its own did not."""
+    recipe = TrainingRecipe.model_validate(split_recipe(content["recipe"])[0])
+    fitted = content.get("micro_batch")
+    return recipe if fitted is None else recipe.model_copy(update={"batch_size": fitted})
 
 
 def _where_it_is_now(family: str, checkpoint: Path) -> str:

@@ -52,14 +52,15 @@ def test_the_sentence_names_rank_device_and_sizes_and_says_what_follows():
 
 
 @pytest.mark.parametrize(
-    ("limit", "device", "advice"),
+    ("changes", "device", "advice"),
     [
-        (None, "(cuda:1)", "or use devices with more memory"),
-        (2.5, "(cuda:1, limited to 2.5 GiB)", "or raise limits.memory_gb"),
+        ({}, "(cuda:1)", "or more of them (parallel.kind: model)"),
+        ({"memory_gb": 2.5}, "(cuda:1, limited to 2.5 GiB)", "or raise limits.memory_gb"),
+        ({"stages": 2, "schedule": "gpipe"}, "(cuda:1)", "holds fewer micro-batches at once"),
     ],
 )
-def test_the_last_sentence_says_what_can_be_done(limit, device, advice):
-    told = sentence(plan(6, 1, memory_gb=limit), FAILED)
+def test_the_last_sentence_says_what_can_be_done(changes, device, advice):
+    told = sentence(plan(6, 1, **changes), FAILED)
     assert device in told
     assert "even with one sample at a time" in told
     assert told.endswith(advice)

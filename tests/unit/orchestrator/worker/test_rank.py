@@ -17,9 +17,11 @@ from orchestrator.messages import (
     Validated,
 )
 from orchestrator.worker.checkpoint import load_checkpoint
+from orchestrator.worker.opened import open_checkpoint
 from tests.ranks import attempt, events, make_plan, started, wait_for
 
 HUNGRY = "tests/families/hungry.py:Hungry"
+PIPELINED = "tests/families/pipelined_toy.py:PipelinedToy"
 
 
 def failures(trial):
@@ -178,6 +180,23 @@ def test_a_smaller_micro_batch_trains_and_validates_to_the_same_numbers(tmp_path
         assert other.step == one.step
         assert other.losses == pytest.approx(one.losses, rel=1e-4)
         assert other.metrics == pytest.approx(one.metrics, rel=1e-4)
+
+
+def test_a_smaller_micro_batch_of_a_model_in_stages_gives_the_same_numbers(tmp_path):
+    changes = {"family": PIPELINED, "recipe": {"batch_size": 4, "epochs": 1}}
+    whole = make_plan(tmp_path / "whole", **changes)
+    parts = make_plan(tmp_path / "parts", ranks=2, stages=2, micro_batch=1, **changes)
+    assert attempt(whole) == [0]
+    assert attempt(parts, ranks=2) == [0, 0]
+    (one,), (other,) = events(whole, Validated), events(parts, Validated)
+    assert other.losses == pytest.approx(one.losses, rel=1e-4)
+    assert other.metrics == pytest.approx(one.metrics, rel=1e-4)
+
+
+def test_a_checkpoint_is_judged_in_the_batches_that_fitted(tmp_path):
+    trial = make_plan(tmp_path, recipe={"batch_size": 6, "epochs": 1}, micro_batch=3)
+    assert attempt(trial) == [0]
+    assert open_checkpoint(trial.best, "cpu").training.batch_size == 3
 
 
 def test_pictures_that_do_not_fit_are_left_out_of_a_trained_trial(tmp_path):

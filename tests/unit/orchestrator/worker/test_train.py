@@ -110,6 +110,19 @@ def test_a_kill_within_an_epoch_leads_to_the_very_same_weights(tmp_path, loader_
     assert_same_result(trial, whole)
 
 
+def test_a_moving_clipping_threshold_goes_on_after_a_kill_as_if_there_had_been_none(tmp_path):
+    recipe = {"clip_norm": 1.0, "clip_dynamic": 1.01, "epochs": 10}  # of three steps
+    changes = {"checkpoint_seconds": 0.0, "ranks": 2}
+    whole = whole_run(tmp_path, recipe=recipe, **changes)
+    fault = {"die_at_step": 26, "fault_once": str(tmp_path / "died")}
+    trial = make_plan(tmp_path, recipe=recipe | fault, **changes)
+    assert -signal.SIGKILL in attempt(trial, ranks=2)
+    make_plan(tmp_path, recipe=recipe | fault, attempt=1, **changes)
+    assert attempt(trial, ranks=2) == [0, 0]
+    assert events(trial, Started)[1].resumed_step == 25
+    assert_same_result(trial, whole)
+
+
 def test_kills_at_random_moments_lead_to_the_very_same_weights(tmp_path):
     changes = {"data": NOISY, "checkpoint_seconds": 0.0}
     recipe = RICH | {"step_seconds": 0.01, "epochs": 4}
