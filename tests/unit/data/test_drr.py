@@ -70,6 +70,16 @@ def test_rays_through_a_box_are_as_long_as_it_is_deep(beam):
     assert found[4, 4] == 0
 
 
+def test_slanting_rays_of_a_cone_are_longer_than_straight_ones():
+    near = ConeBeam(source_isocentre=160.0, source_detector=300.0)
+    found = project(np.ones((SIZE,) * 3, dtype=np.float32), SIZE, VOXEL, axis=2, beam=near)
+    _, directions = rays(2, SIZE, near)
+    exact = EDGE * np.linalg.norm(directions, axis=-1) / directions[..., 2]
+    inner = np.s_[12:-12, 12:-12]  # whose rays leave through the far face
+    assert exact[inner].max() > 1.05 * EDGE
+    np.testing.assert_allclose(found[inner], exact[inner], rtol=2e-4)
+
+
 def test_a_front_view_has_slices_as_rows_and_left_on_the_right():
     volume = np.zeros((8, 8, 8), dtype=np.float32)
     volume[1, 2, 6] = 1  # high, in front, on the left

@@ -30,12 +30,19 @@ def prepare(tmp_path):
 
 @pytest.fixture
 def source(tmp_path, nifti, head):
-    """Three patients' scans of 48 × 40 × 48 mm, bone on the right and fat in front."""
+    """Three patients' scans of 48 × 40 × 48 mm: bone on the right, fat in front, teeth above."""
     folder = tmp_path / "scans"
     folder.mkdir()
     for number in range(3):
-        nifti(folder / f"p{number}.nii.gz", np.roll(head, number, axis=2))
+        nifti(folder / f"p{number}.nii.gz", np.roll(with_teeth(head), number, axis=2))
     return folder
+
+
+def with_teeth(head):
+    """The densest thing of all in the upper half."""
+    changed = head.copy()
+    changed[8:14, 8:12, 10:12] = 2500
+    return changed
 
 
 @pytest.mark.parametrize("layout", sorted(FORMATS))
@@ -47,8 +54,9 @@ def test_scans_become_pairs_with_the_right_on_the_left_and_the_front_first(
     volumes = XrayCtVolumes(chest_settings(root, ct_size=SIZE, xray_size=SIZE), "train")
     sample = volumes[0]
     ct, (front, lateral) = sample["ct"][0], sample["xrays"]
-    bone = np.argwhere(ct > (700 + 1024) / 2524)
-    assert bone[:, 2].max() < SIZE / 2  # on the patient's right
+    assert np.argwhere(ct > 0.99)[:, 0].max() < SIZE / 2  # above
+    bone = np.argwhere((ct > (700 + 1024) / 2524) & (ct < 0.8))
+    assert np.median(bone[:, 2]) < SIZE / 3  # on the patient's right
     fat = np.argwhere(np.abs(ct * 2524 - 1024 + 100) < 30)
     assert np.median(fat[:, 1]) < SIZE / 2  # in front
     assert front[:, : SIZE // 2].sum() > 1.1 * front[:, SIZE // 2 :].sum()
@@ -61,9 +69,15 @@ def test_dicom_slices_of_unequal_spacing_give_cubes_of_equal_sides(
     prepare, tmp_path, dicom, head, chest_settings
 ):
     for number in range(3):
-        dicom(tmp_path / "d" / str(number), head, series=f"1.2.{number}", patient=f"P{number}")
+        dicom(
+            tmp_path / "d" / str(number),
+            with_teeth(head),
+            series=f"1.2.{number}",
+            patient=f"P{number}",
+        )
     root, _ = prepare(tmp_path / "d", layout="nifti_png")
     ct = XrayCtVolumes(chest_settings(root, ct_size=SIZE, xray_size=SIZE), "train")[0]["ct"][0]
+    assert np.argwhere(ct > 0.99)[:, 0].max() < SIZE / 2  # teeth are above
     there = ct > 0.2
     lengths = [
         np.count_nonzero(there.any(axis=tuple(o for o in range(3) if o != axis)))

@@ -125,6 +125,5 @@ def test_resizing_to_the_same_size_changes_nothing():
 
 
 def test_resizing_averages_a_pattern_finer_than_its_pixels():
-    board = (torch.arange(32)[:, None] + torch.arange(32)) % 2
-    smaller = resize_xrays(board[None].float(), 8)
-    torch.testing.assert_close(smaller, torch.full((1, 8, 8), 0.5), atol=0.02, rtol=0)
+    noise = (torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    assert resize_xrays(noise, 8).std() < 0.08  # of 64 pixels and more each
