@@ -77,7 +77,7 @@ def test_a_change_turns_moves_and_mirrors_the_body(scan):
     np.testing.assert_allclose(moved[:, :, 6:], plain[:, :, :-6], atol=0.5)  # to the left
     quarter = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
     turned = cut(scan, VOXEL, cube, 24, Change(turn=quarter))
-    np.testing.assert_allclose(turned, np.rot90(plain, axes=(1, 2)), atol=0.5)
+    np.testing.assert_allclose(turned, np.rot90(plain, -1, axes=(1, 2)), atol=0.5)
     both = cut(scan, VOXEL, cube, 24, Change(turn=quarter, shift=np.array([0, 0, 0.25])))
     np.testing.assert_allclose(both[:, :, 6:], turned[:, :, :-6], atol=0.5)
     larger = cut(scan, VOXEL, cube, 24, Change(turn=np.eye(3) / 1.2))
