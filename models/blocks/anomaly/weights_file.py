@@ -20,7 +20,7 @@ from orchestrator.errors import SettingsError
 # half of them under the same names.
 LEAST_SHARE = 0.75
 KEY = "recipe.encoder_weights_file"
-FIRST_LAYER = "conv1.weight"
+FIRST_LAYERS = ("conv1.weight", "features.0.0.weight")
 NAMES_SHOWN = 5
 
 _log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def _fits(prefix: str, found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -
 
 def _is_colour_layer(name: str, candidate: Tensor, own: Tensor) -> bool:
     return (
-        name == FIRST_LAYER
+        name in FIRST_LAYERS
         and candidate.ndim == own.ndim
         and own.shape[1] == 1
         and candidate[:, :1].shape == own.shape

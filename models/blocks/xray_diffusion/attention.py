@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks.diffusion.residual import group_norm
+from models.blocks.xray_diffusion.residual import norm_in_groups
+
+NORM_GROUPS = 32
 
 
 class CrossAttention(nn.Module):
@@ -27,7 +29,7 @@ class CrossAttention(nn.Module):
         super().__init__()
         inner = heads * head_channels
         self.heads = heads
-        self.norm = group_norm(channels)
+        self.norm = norm_in_groups(NORM_GROUPS, channels)
         self.query = nn.Linear(channels, inner, bias=False)
         self.key = nn.Linear(tokens, inner, bias=False)
         self.value = nn.Linear(tokens, inner, bias=False)

@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks.diffusion.embedding import timestep_embedding
-from models.blocks.diffusion.residual import group_norm
 from models.blocks.xray_diffusion.levels import run
 from models.blocks.xray_diffusion.position import patch_embedding, patch_features
+from models.blocks.xray_diffusion.residual import norm_in_groups
+
+NORM_GROUPS = 32
 
 
 class Entry(nn.Module):
@@ -43,7 +45,7 @@ class Exit(nn.Module):
     def __init__(self, width: int, *, checkpointed: bool) -> None:
         super().__init__()
         self._checkpointed = checkpointed
-        self.norm = group_norm(width)
+        self.norm = norm_in_groups(NORM_GROUPS, width)
         self.conv = nn.Conv3d(width, 1, 3, padding=1)
         for parameter in self.conv.parameters():
             nn.init.zeros_(parameter)

@@ -10,6 +10,15 @@ from torch import Tensor, nn
 NORM_GROUPS = 8
 
 
+def norm_in_groups(most: int, channels: int) -> nn.GroupNorm:
+    """Normalisation in at most `most` groups, of two channels at least.
+
+    A patch may be a single voxel at the lowest resolution: one channel would be one number there,
+    which has no variance.
+    """
+    return nn.GroupNorm(math.gcd(most, max(channels // 2, 1)), channels)
+
+
 class ResidualBlock3d(nn.Module):
     """Two 3×3×3 convolutions, each normalised in groups; an embedding scales what lies between.
 
@@ -19,12 +28,11 @@ class ResidualBlock3d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, embedding: int) -> None:
         super().__init__()
-        groups = math.gcd(NORM_GROUPS, out_channels)
         self.modulation = nn.Linear(embedding, 2 * out_channels)
         self.conv1 = nn.Conv3d(in_channels, out_channels, 3, padding=1)
-        self.norm1 = nn.GroupNorm(groups, out_channels)
+        self.norm1 = norm_in_groups(NORM_GROUPS, out_channels)
         self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(groups, out_channels)
+        self.norm2 = norm_in_groups(NORM_GROUPS, out_channels)
         self.shortcut: nn.Module = nn.Identity()
         if in_channels != out_channels:
             self.shortcut = nn.Conv3d(in_channels, out_channels, 1)
