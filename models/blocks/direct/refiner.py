@@ -114,7 +114,7 @@ class SubpixelDoubling(nn.Module):
                 values.copy_(values[::OCTANTS].repeat_interleave(OCTANTS, dim=0))
 
     def forward(self, volume: Tensor) -> Tensor:
-        return shuffled(F.relu(self.convolution(volume)))
+        return shuffled(self.convolution(volume))
 
 
 def shuffled(volume: Tensor) -> Tensor:
