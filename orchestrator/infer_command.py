@@ -71,7 +71,7 @@ def infer_volume(study: StudyFolder, trial: str, wanted: Wanted) -> None:
         preload = ("orchestrator.worker.infer", *_modules(folder))
         launcher = LocalLauncher(log=Path(place) / "log", preload=preload, trains=False)
         try:
-            with console.status(f"trial {folder.number}: loading {folder.best}"):
+            with console.status(f"trial {folder.number}: making {wanted.out}"):
                 answer = launcher.call(
                     "orchestrator.worker.infer:infer", _arguments(folder, wanted)
                 )

@@ -92,7 +92,13 @@ def _stacked(views: TwoViews, turn: int) -> Tensor:
 @torch.no_grad()
 def _volume(opened: Opened, xrays: Tensor, voxel_size: Sequence[float] | None) -> Volume:
     reseed(mix(opened.seed, "infer"))
-    volume = opened.family.infer(opened.model, xrays)
+    try:
+        volume = opened.family.infer(opened.model, xrays)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"--device: the memory of {opened.device} is too small for this volume; use another "
+            "device, such as cpu"
+        ) from error
     if voxel_size is None:
         return volume
     x, y, z = voxel_size

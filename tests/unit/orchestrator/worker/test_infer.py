@@ -11,7 +11,7 @@ from orchestrator.errors import CheckpointError, DataError, SettingsError, UserE
 from orchestrator.worker.checkpoint import save_checkpoint
 from orchestrator.worker.infer import infer
 from orchestrator.worker.opened import open_checkpoint
-from tests.families.volume_toy import spread
+from tests.families.volume_toy import VolumeToy, spread
 from tests.ranks import TOY
 
 VOLUME_TOY = "tests/families/volume_toy.py:VolumeToy"
@@ -139,6 +139,16 @@ def test_a_volume_that_is_no_numbers_is_not_written(run, tmp_path):
     with pytest.raises(UserError, match=r"best\.pth makes 216 voxels of 216 NaN or infinite"):
         run(model)
     assert not (tmp_path / "ct.nii.gz").exists()
+
+
+def test_a_device_that_is_too_small_is_told_in_a_sentence(run, model, monkeypatch):
+    def too_much(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(VolumeToy, "infer", too_much)
+    monkeypatch.setattr("orchestrator.worker.trial.load_family", lambda name: VolumeToy)
+    with pytest.raises(UserError, match="--device: the memory of cpu is too small"):
+        run(model)
 
 
 def test_a_family_that_makes_no_volumes_says_so(run, tmp_path):
