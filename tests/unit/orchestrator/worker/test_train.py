@@ -120,6 +120,9 @@ def test_a_moving_clipping_threshold_goes_on_after_a_kill_as_if_there_had_been_n
     make_plan(tmp_path, recipe=recipe | fault, attempt=1, **changes)
     assert attempt(trial, ranks=2) == [0, 0]
     assert events(trial, Started)[1].resumed_step == 25
+    states = [load_checkpoint(place.last)["training"]["clipping"] for place in (trial, whole)]
+    assert states[0] == states[1]
+    assert states[0]["steps"] == 30
     assert_same_result(trial, whole)
 
 
