@@ -15,7 +15,8 @@ from orchestrator.errors import DataError
 AIR = -1024.0  # HU of what lies outside the scan
 BODY = -500.0  # HU above which a voxel is no air
 MARGIN = 0.03  # of the body's longest side, left free on each side of it
-COARSE = 1 << 24  # voxels above which the body is looked for on every other one
+COARSE = 128  # places along a scan's longest side at which the body is looked for, about
+THIN = 0.02  # of that side, twice which a body is thicker than
 
 # How much a variant differs, at most: degrees about each axis, and shares of the cube's edge.
 DEGREES, SCALE, SHIFT = 12.0, 0.15, 0.08
@@ -42,8 +43,9 @@ class Change:
 def body_cube(name: str, hu: Array, voxel_size: Millimetres, edge: float | None = None) -> Cube:
     """The cube around the largest connected thing that is not air.
 
-    Its edge is the longest side of that thing's box and a margin of 3 % at both ends, so that
-    nothing of a body is cut off; couches and the like that touch nothing are not looked at.
+    What is thinner than 4 % of the scan's longest side is not looked at, so that a couch's shell,
+    or a tube, neither counts nor ties other things to the body. The cube's edge is the longest
+    side of the body's box and a margin of 3 % at both ends, so that nothing of it is cut off.
 
     Args:
         name: of the scan, for messages.
@@ -54,19 +56,34 @@ def body_cube(name: str, hu: Array, voxel_size: Millimetres, edge: float | None 
     Raises:
         DataError: there is nothing but air.
     """
-    every = 2 if hu.size > COARSE else 1
-    labels, count = ndimage.label(hu[::every, ::every, ::every] > BODY)
-    if count == 0:
+    longest = max(count * mm for count, mm in zip(hu.shape, voxel_size, strict=True))
+    every = [max(1, round(longest / COARSE / mm)) for mm in voxel_size]
+    coarse = hu[:: every[0], :: every[1], :: every[2]] > BODY
+    step = np.array(voxel_size) * every
+    box = _largest(coarse, [int(THIN * longest / mm) for mm in step])
+    if box is None:
         raise DataError(
             f"{name}: nothing is denser than {BODY:g} HU, expected a body; check "
             "--intensity_range, of which the first is air and the second dense bone"
         )
+    first = np.array([side.start for side in box]) * step
+    last = np.array([side.stop - 1 for side in box]) * step
+    side = float((last - first + step).max())
+    return Cube(centre=(first + last) / 2, edge=edge or side * (1 + 2 * MARGIN))
+
+
+def _largest(inside: NDArray[np.bool_], thin: list[int]) -> tuple[slice, ...] | None:
+    """The box of the largest connected part that is thicker than twice `thin` voxels.
+
+    If all is thin, it is that of the largest part of all.
+    """
+    thick = ndimage.binary_opening(inside, np.ones([2 * radius + 1 for radius in thin]))
+    labels, count = ndimage.label(thick if thick.any() else inside)
+    if count == 0:
+        return None
     largest = int(np.argmax(np.bincount(labels.ravel())[1:]))
-    box = ndimage.find_objects(labels)[largest]
-    first = np.array([side.start * every for side in box]) * voxel_size
-    last = np.array([(side.stop - 1) * every for side in box]) * voxel_size
-    longest = float((last - first + np.array(voxel_size)).max())
-    return Cube(centre=(first + last) / 2, edge=edge or longest * (1 + 2 * MARGIN))
+    box: tuple[slice, ...] = ndimage.find_objects(labels)[largest]
+    return box
 
 
 def cut(

@@ -34,9 +34,25 @@ def test_a_scan_of_nothing_but_air_is_refused():
         body_cube("a", np.full((8, 8, 8), -1000, np.float32), VOXEL)
 
 
-def test_a_body_looked_for_on_every_other_voxel_gives_nearly_the_same_cube(scan, monkeypatch):
+def test_a_couch_that_the_body_lies_on_is_not_a_part_of_it():
+    hu = np.full((60, 60, 60), -1000, dtype=np.float32)
+    hu[5:55, 15:40, 18:42] = 40
+    alone = body_cube("a", hu, (2.0,) * 3)
+    hu[:, 40:42, 2:58] = 200  # its upper shell
+    couch = body_cube("a", hu, (2.0,) * 3)
+    assert couch.edge == alone.edge == pytest.approx(100 * 1.06)
+    np.testing.assert_allclose(couch.centre, alone.centre, atol=2)  # half its shell
+
+
+def test_what_is_thin_throughout_is_found_all_the_same():
+    hu = np.full((40, 40, 40), -1000, dtype=np.float32)
+    hu[4:36, 20, 20] = 100
+    assert body_cube("a", hu, (1.0,) * 3).edge == pytest.approx(32 * 1.06)
+
+
+def test_a_large_scan_is_searched_coarsely_with_nearly_the_same_result(scan, monkeypatch):
     exact = body_cube("a", scan, VOXEL)
-    monkeypatch.setattr("data.xray_ct_cube.COARSE", 100)
+    monkeypatch.setattr("data.xray_ct_cube.COARSE", 24)
     rough = body_cube("a", scan, VOXEL)
     np.testing.assert_allclose(rough.centre, exact.centre, atol=3)
     assert rough.edge == pytest.approx(exact.edge, abs=6)
