@@ -26,7 +26,7 @@ def test_a_trial_that_does_not_fit_goes_on_in_smaller_micro_batches_to_the_same_
         pictures=0,
     )
     process = studio.start("--preflight")
-    studio.wait_for_event(0, "validated")
+    studio.wait_for_event(0, "validated", seconds=200)
     process.kill()
     output, _ = process.communicate()
     studio.wait_for_silence()
