@@ -101,9 +101,13 @@ class Studio:
 
     def run(self, *more: str, timeout: float = 240) -> tuple[int, str]:
         """Run to the end; the exit code and everything that was printed."""
+        return self.run_with(self.arguments(*more), timeout)
+
+    def run_with(self, arguments: list[str], timeout: float = 240) -> tuple[int, str]:
+        """The same with these arguments."""
         if self.launcher is not None:
-            return _run_here(self.arguments(*more), self.launcher)
-        return finish(self.start(*more), timeout)
+            return _run_here(arguments, self.launcher)
+        return finish(self.start_command(arguments), timeout)
 
     def command(self, *arguments: str, timeout: float = 120) -> tuple[int, str]:
         """Another command on the study."""

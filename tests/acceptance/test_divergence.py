@@ -45,8 +45,7 @@ def test_a_search_where_a_third_diverges_learns_to_avoid_it(inside):
     inside.preset["search"] = {"learning_rate": {"low": 1e-3, "high": 10.0, "log": True}}
     inside.change(
         n_trials=36,
-        parallel={"kind": "ddp", "ranks": 2},
-        recipe={"steep": True, "epochs": 3, "batch_size": 2, "width": 8},
+        recipe={"steep": True, "epochs": 3, "batch_size": 4, "width": 8},
         sampler={"n_startup_trials": 8},
         limits={"hang_seconds": 20.0},
         pictures=0,

@@ -26,13 +26,14 @@ def test_a_trial_is_worth_the_mean_of_its_folds_and_says_so(inside):
     assert code == 0, output
 
 
-def test_a_study_killed_within_a_later_fold_goes_on_there(studio):
+def test_a_study_killed_within_a_later_fold_goes_on_there(studio, launcher):
     studio.change(folds=3, n_trials=1, recipe={"epochs": 2, "step_seconds": 0.05})
     run = studio.start()
     studio.wait_for_event(0, "fold_finished")
     time.sleep(0.4)
     run.send_signal(signal.SIGKILL)
     run.communicate()
+    studio.launcher = launcher
     code, output = studio.run()
     assert code == 0, output
     told = studio.events(0)

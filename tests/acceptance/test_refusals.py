@@ -88,7 +88,9 @@ def test_data_that_vanish_stop_the_study_and_lose_no_trial(inside):
     assert inside.states() == ["RUNNING"]
 
 
-def test_a_full_disk_stops_the_study_with_a_sentence_and_room_lets_it_go_on(studio, tmp_path):
+def test_a_full_disk_stops_the_study_with_a_sentence_and_room_lets_it_go_on(
+    studio, tmp_path, launcher
+):
     runs = tmp_path / "runs"
     runs.mkdir()
     mounted = subprocess.run(
@@ -105,6 +107,7 @@ def test_a_full_disk_stops_the_study_with_a_sentence_and_room_lets_it_go_on(stud
         assert "space" in output
         (runs / "ballast").unlink()
         subprocess.run(["mount", "-o", "remount,size=64m", str(runs)], check=True)
+        studio.launcher = launcher
         code, output = studio.run()
         assert code == 0, output
         assert set(studio.states()) == {"COMPLETE"}
@@ -122,7 +125,7 @@ def test_no_command_waits_for_libraries_that_the_orchestrator_does_not_use():
     assert (told.returncode, told.stdout) == (0, b"\n")
 
 
-def test_dashes_in_option_names_are_as_good_as_underscores(studio):
-    arguments = [a.replace("_", "-") if a.startswith("--") else a for a in studio.arguments()]
-    code, output = finish(studio.start_command([*arguments, "--n-trials", "1"]))
+def test_dashes_in_option_names_are_as_good_as_underscores(inside):
+    arguments = [a.replace("_", "-") if a.startswith("--") else a for a in inside.arguments()]
+    code, output = inside.run_with([*arguments, "--n-trials", "1"])
     assert code == 0, output

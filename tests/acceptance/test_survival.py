@@ -215,7 +215,7 @@ def test_a_killed_orchestrator_leaves_no_process(studio):
     studio.wait_for_silence(3)
 
 
-def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(studio):
+def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(studio, launcher):
     slow(studio, n_trials=1)
     run = studio.start()
     studio.wait_for_event(0, "validated", 3)
@@ -226,6 +226,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(studio):
     data = bytearray(last.read_bytes())
     data[len(data) // 2] ^= 0xFF
     last.write_bytes(data)
+    studio.launcher = launcher
     code, output = studio.run()
     assert code == 0, output
     assert studio.states() == ["COMPLETE"]
