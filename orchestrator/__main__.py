@@ -259,7 +259,11 @@ def _absolute_preset(preset: str | None) -> str | None:
 
 
 def with_command(arguments: list[str]) -> list[str]:
-    """`run` put first where no command is given, and dashes in option names made underscores."""
+    """What was typed, as typer reads it.
+
+    `run` is put first where no command is given, dashes in option names become underscores, and
+    an option of `infer` is repeated for each of its values.
+    """
     commands = {command.name or "" for command in app.registered_commands} | {
         command.callback.__name__ for command in app.registered_commands if command.callback
     }
