@@ -6,7 +6,7 @@ here is read from the plan of the attempt that ended, so that a kill at any time
 
 from __future__ import annotations
 
-from orchestrator.messages import Failed, Plan
+from orchestrator.messages import Plan
 from orchestrator.recipe import TrainingRecipe, split_recipe
 
 
@@ -22,11 +22,16 @@ def smaller(plan: Plan) -> int | None:
     return micro_batch(plan) // 2 or None
 
 
-def sentence(plan: Plan, failed: Failed) -> str:
+def limited(plan: Plan) -> bool:
+    """Whether the memory of the attempt's processes is limited, rather than that of GPUs."""
+    return plan.memory_gb is not None and "cpu" in plan.devices
+
+
+def sentence(plan: Plan, rank: int) -> str:
     """What did not fit where, and what follows or can be done."""
-    device = plan.devices[min(failed.rank, len(plan.devices) - 1)]
+    device = plan.devices[rank]
     limit = "" if plan.memory_gb is None else f", limited to {plan.memory_gb:g} GiB"
-    where = f"rank {failed.rank} ({device}{limit})"
+    where = f"rank {rank} ({device}{limit})"
     left = smaller(plan)
     if left is not None:
         return (
@@ -48,11 +53,11 @@ def _more(plan: Plan) -> str:
     return "use devices with more memory, or more of them (parallel.kind: model)"
 
 
-def detail(plan: Plan, failed: Failed) -> dict[str, object]:
+def detail(plan: Plan, rank: int, message: str) -> dict[str, object]:
     """What the outcome records of a trial that fits nowhere."""
     return {
-        "rank": failed.rank,
+        "rank": rank,
         "micro_batch": micro_batch(plan),
         "memory_gb": plan.memory_gb,
-        "message": failed.message.splitlines()[0] if failed.message else "",
+        "message": message.partition("\n")[0],
     }

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator import memory_rule
 from orchestrator.devices import Slot
 from orchestrator.launcher.base import Exit, Launcher
 from orchestrator.messages import Ending, Measured, Plan, read_events, save_message
@@ -94,7 +95,7 @@ class Rehearsal:
         measured = [event for event in events if isinstance(event, Measured)]
         if len(measured) == plan.ranks:
             return Rehearsed(ending="fits", measured=measured)
-        verdict = judge(events, exit, None)
+        verdict = judge(events, exit, None, limited=memory_rule.limited(plan))
         reason = verdict.reason if verdict else "the processes went away without a word"
         if verdict is not None and verdict.ending is Ending.MEMORY:
             return Rehearsed(ending="memory", reason=reason)

@@ -44,7 +44,7 @@ from orchestrator.settling import (
     settle,
 )
 from orchestrator.trial_folder import StudyFolder
-from orchestrator.verdict import Verdict, judge
+from orchestrator.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class Runner:
         if outcome is not None:
             self._end(running, outcome)
             return
-        verdict = judge(running.attempt_events(), None, running.stop)
+        verdict = running.judged(None)
         if verdict is None or verdict.ending is Ending.INTERRUPTED or _fits_yet(running, verdict):
             self._waiting.append(running)
         else:
@@ -224,7 +224,7 @@ class Runner:
     def _conclude(self, running: RunningTrial, exit: Exit) -> None:
         self._search.launcher.sweep(running.folder)
         running.folder.rendezvous(running.number_of_attempt).unlink(missing_ok=True)
-        verdict = judge(running.attempt_events(), exit, running.stop)
+        verdict = running.judged(exit)
         if verdict is None:
             verdict = Verdict(ending=Ending.LOST, reason="the processes went away without a word")
         log.info("trial %d: %s, %s", running.number, verdict.ending, verdict.reason)

@@ -11,7 +11,7 @@ from orchestrator import memory_rule
 from orchestrator.devices import Slot
 from orchestrator.files import LineTail, write_text
 from orchestrator.folds import value_so_far
-from orchestrator.launcher.base import Attempt, Launcher
+from orchestrator.launcher.base import Attempt, Exit, Launcher
 from orchestrator.messages import (
     Event,
     FoldFinished,
@@ -24,6 +24,7 @@ from orchestrator.messages import (
     save_message,
 )
 from orchestrator.trial_folder import TrialFolder
+from orchestrator.verdict import Verdict, judge
 
 
 @dataclass(kw_only=True)
@@ -79,6 +80,11 @@ class RunningTrial:
     def attempt_events(self) -> list[Event]:
         """The events of the latest attempt."""
         return [event for event in self.events if event.attempt == self.number_of_attempt]
+
+    def judged(self, exit: Exit | None) -> Verdict | None:
+        """The verdict on the latest attempt, of which None is known where nobody saw its exit."""
+        limited = self.folder.plan.exists() and memory_rule.limited(load_plan(self.folder.plan))
+        return judge(self.attempt_events(), exit, self.stop, limited=limited)
 
     def request_stop(self, reason: Stop) -> None:
         """Ask the ranks to stop at their next step; a pruner's decision is never taken back."""

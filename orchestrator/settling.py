@@ -139,23 +139,24 @@ def _annotate(folder: StudyFolder, running: RunningTrial, outcome: Outcome) -> N
 
 
 def _reason(running: RunningTrial, verdict: Verdict) -> str:
-    if verdict.ending is Ending.MEMORY and isinstance(verdict.event, Failed):
-        return memory_rule.sentence(load_plan(running.folder.plan), verdict.event)
+    if verdict.ending is Ending.MEMORY:
+        told = memory_rule.sentence(load_plan(running.folder.plan), verdict.rank)
+        crashed = verdict.event is None
+        return f"{told} ({verdict.reason}, taken for a lack of memory)" if crashed else told
     return verdict.reason
 
 
 def _detail(running: RunningTrial, verdict: Verdict) -> dict[str, object]:
-    match verdict.event:
-        case NonFinite() as event:
-            return _divergence(running, event)
-        case Failed() as event if verdict.ending is Ending.MEMORY:
-            validated = unique_epochs(running.events)
-            return {
-                "epoch": validated[-1].epoch + 1 if validated else 1,
-                **memory_rule.detail(load_plan(running.folder.plan), event),
-                "parameters": running.trial.params,
-            }
-    return {}
+    if isinstance(verdict.event, NonFinite):
+        return _divergence(running, verdict.event)
+    if verdict.ending is not Ending.MEMORY:
+        return {}
+    validated = unique_epochs(running.events)
+    return {
+        "epoch": validated[-1].epoch + 1 if validated else 1,
+        **memory_rule.detail(load_plan(running.folder.plan), verdict.rank, verdict.reason),
+        "parameters": running.trial.params,
+    }
 
 
 def _divergence(running: RunningTrial, event: NonFinite) -> dict[str, object]:

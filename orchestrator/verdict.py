@@ -12,7 +12,9 @@ INTERRUPTED   ^C, SIGTERM, a full disk                nothing yet          resum
 
 Memory has run out where the rank could say so: in the model, in the optimiser or while reading
 data, in its own process or in a loader's. Where the system kills a process for want of memory
-nobody says so: such a rank, or a rank whose loader process was killed, is LOST.
+nobody says so: such a rank, or a rank whose loader process was killed, is LOST. Where a CPU's
+memory is limited by the settings, native libraries that do not look whether they got what they
+asked for crash instead: there, and only there, a crash is taken for a lack of memory.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from orchestrator.messages import (
 _PEER_LOST = "PeerLost"  # what a rank calls it when it only noticed another's end
 _OUT_OF_MEMORY = "OutOfMemoryError"  # of whatever device and library
 _LOADER_KILLED = "LoaderKilled"  # a data loading process of the rank
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
 _ENDINGS = {_OUT_OF_MEMORY: Ending.MEMORY, _LOADER_KILLED: Ending.LOST}  # else FAILED
 # Signals by which others end a process; the rest it brings upon itself.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -47,16 +50,22 @@ class Verdict:
     ending: Ending
     reason: str
     event: Event | None = None  # the one that decided, where one did
+    rank: int = 0  # whose end decided, where there is one
 
 
-def judge(events: Sequence[Event], exit: Exit | None, stop: Stop | None) -> Verdict | None:
+def judge(
+    events: Sequence[Event], exit: Exit | None, stop: Stop | None, *, limited: bool = False
+) -> Verdict | None:
     """The verdict on one attempt, from its events, its exit and the stop that was asked for.
 
     Without an exit (nobody was there to see it) the events alone must tell; None if they do not.
+
+    Args:
+        limited: whether the memory of its processes was limited.
     """
     if stop is Stop.PRUNED:
         return Verdict(ending=Ending.PRUNED, reason="the pruner expected no improvement")
-    return _by_event(events) or _by_failure(events, exit) or _by_exit(exit, stop)
+    return _by_event(events) or _by_failure(events, exit) or _by_exit(exit, stop, limited)
 
 
 def _by_event(events: Sequence[Event]) -> Verdict | None:
@@ -86,11 +95,12 @@ def _by_failure(events: Sequence[Event], exit: Exit | None) -> Verdict | None:
                 ending=_ENDINGS.get(event.error, Ending.FAILED),
                 reason=f"{event.error} on rank {event.rank}: {event.message}",
                 event=event,
+                rank=event.rank,
             )
     return None
 
 
-def _by_exit(exit: Exit | None, stop: Stop | None) -> Verdict | None:
+def _by_exit(exit: Exit | None, stop: Stop | None, limited: bool) -> Verdict | None:
     if exit is None:
         return None
     if stop is Stop.INTERRUPT:
@@ -103,7 +113,8 @@ def _by_exit(exit: Exit | None, stop: Stop | None) -> Verdict | None:
         return Verdict(ending=Ending.LOST, reason="the processes went away without a word")
     code = exit.codes[exit.first]
     how = f"was ended by {_signal_name(-code)}" if code < 0 else f"left with code {code}"
-    return Verdict(ending=Ending.LOST, reason=f"rank {exit.first} {how}")
+    ending = Ending.MEMORY if limited and -code in _CRASHES else Ending.LOST
+    return Verdict(ending=ending, reason=f"rank {exit.first} {how}", rank=exit.first)
 
 
 def _signal_name(number: int) -> str:

@@ -1,7 +1,7 @@
 import pytest
 
-from orchestrator.memory_rule import micro_batch, sentence, smaller
-from orchestrator.messages import Failed, Objective, Plan
+from orchestrator.memory_rule import limited, micro_batch, sentence, smaller
+from orchestrator.messages import Objective, Plan
 
 
 def plan(batch_size=None, micro=None, **changes):
@@ -22,11 +22,6 @@ def plan(batch_size=None, micro=None, **changes):
     return Plan(**(given | changes))
 
 
-FAILED = Failed(
-    attempt=0, rank=1, error="OutOfMemoryError", message="CUDA out of memory", traceback=""
-)
-
-
 def test_a_micro_batch_is_the_recipes_batch_unless_the_plan_has_a_smaller_one():
     assert micro_batch(plan(6)) == 6
     assert micro_batch(plan(6, 2)) == 2
@@ -45,7 +40,7 @@ def test_it_is_halved_down_to_one_sample(start, sizes):
 
 
 def test_the_sentence_names_rank_device_and_sizes_and_says_what_follows():
-    assert sentence(plan(6), FAILED) == (
+    assert sentence(plan(6), 1) == (
         "out of memory on rank 1 (cuda:1) with micro-batches of 6; it goes on with 3 at the same "
         "effective batch"
     )
@@ -60,7 +55,15 @@ def test_the_sentence_names_rank_device_and_sizes_and_says_what_follows():
     ],
 )
 def test_the_last_sentence_says_what_can_be_done(changes, device, advice):
-    told = sentence(plan(6, 1, **changes), FAILED)
+    told = sentence(plan(6, 1, **changes), 1)
     assert device in told
     assert "even with one sample at a time" in told
     assert told.endswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("devices", "memory_gb", "whether"),
+    [(["cpu", "cpu"], 1.0, True), (["cpu"], None, False), (["cuda:0"], 1.0, False)],
+)
+def test_processes_are_limited_where_they_work_on_a_cpu(devices, memory_gb, whether):
+    assert limited(plan(devices=devices, memory_gb=memory_gb)) == whether

@@ -7,6 +7,7 @@ from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState
 
 from orchestrator.folds import best_epoch, unique_epochs
+from orchestrator.launcher.base import Exit
 from orchestrator.messages import (
     Ending,
     Failed,
@@ -26,7 +27,7 @@ from orchestrator.settling import (
 )
 from orchestrator.storage import open_study
 from orchestrator.trial_folder import StudyFolder
-from orchestrator.verdict import Verdict
+from orchestrator.verdict import Verdict, judge
 from tests.ranks import make_plan
 
 ERROR = Objective(metric="error", direction="minimize")
@@ -150,7 +151,7 @@ def out_of_memory(study, folder, errors, micro_batch=None):
     event = Failed(
         attempt=2, rank=0, error="OutOfMemoryError", message="90 bytes\nmore", traceback="Trace"
     )
-    verdict = Verdict(ending=Ending.MEMORY, reason="OutOfMemoryError", event=event)
+    verdict = judge([event], Exit(codes={0: 1}, first=0), None)
     outcome = make_outcome(running, verdict)
     settle(study, folder, running, outcome)
     return outcome
@@ -169,8 +170,19 @@ def test_a_trial_that_fits_nowhere_is_infeasible_and_ranks_behind_every_other(st
     assert [t.number for t in above] == [1]
     assert outcome.reason.startswith("out of memory on rank 0 (cpu) even with one sample")
     assert outcome.detail["micro_batch"] == 1
-    assert outcome.detail["message"] == "90 bytes"
+    assert outcome.detail["message"] == "OutOfMemoryError on rank 0: 90 bytes"
     assert outcome.detail["parameters"] == trial.params
+
+
+def test_a_crash_that_is_taken_for_a_lack_of_memory_is_called_what_it_was(study, folder):
+    running = running_trial(study, folder)
+    plan = make_plan(folder.path / "elsewhere", recipe={"batch_size": 6}, memory_gb=1.0)
+    running.folder.plan.write_bytes(plan.plan.read_bytes())
+    verdict = running.judged(Exit(codes={0: -11}, first=0))
+    assert make_outcome(running, verdict).reason == (
+        "out of memory on rank 0 (cpu, limited to 1 GiB) with micro-batches of 6; it goes on with "
+        "3 at the same effective batch (rank 0 was ended by SIGSEGV, taken for a lack of memory)"
+    )
 
 
 def test_before_the_smallest_micro_batch_the_reason_says_what_follows(study, folder):

@@ -166,3 +166,13 @@ def test_without_an_exit_events_that_end_nothing_leave_the_verdict_open(events, 
 )
 def test_a_verdict_holds_the_event_that_decided(events, exit, deciding):
     assert judge(events, exit, None).event == deciding
+
+
+@pytest.mark.parametrize("code", [-11, -6, -7])
+def test_a_crash_is_a_lack_of_memory_only_where_memory_is_limited(code):
+    exit = crash_of(1, code)
+    assert judge([BYSTANDER], exit, None).ending is Ending.LOST
+    verdict = judge([BYSTANDER], exit, None, limited=True)
+    assert (verdict.ending, verdict.rank) == (Ending.MEMORY, 1)
+    assert judge([], KILLED, None, limited=True).ending is Ending.LOST
+    assert judge([FINISHED], exit, None, limited=True).ending is Ending.COMPLETED
