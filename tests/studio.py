@@ -45,9 +45,9 @@ TOY_PRESET: dict[str, Any] = {
 class Studio:
     """A folder with a preset, its runs, and every process that they start.
 
-    With a `launcher`, `run` is the same command within this process, and its trials are forked
-    from that launcher's server: a study in a second rather than six, for what a study of its own
-    process would not show better.
+    With a `launcher`, `run` is the same command within this process, as on a machine of one core,
+    and its trials are forked from that launcher's server: a study in a second rather than six, for
+    what a process of its own would not show better.
     """
 
     path: Path
@@ -158,6 +158,7 @@ def _run_here(arguments: list[str], launcher: LocalLauncher) -> tuple[int, str]:
     lent = mock.Mock(wraps=launcher, close=lambda: None)
     with (
         mock.patch("orchestrator.search_command.LocalLauncher", return_value=lent),
+        mock.patch("orchestrator.session.cpu_cores", return_value=1),
         mock.patch.object(sys, "argv", ["run_study.sh", *arguments]),
         contextlib.redirect_stdout(io.StringIO()) as output,
         contextlib.redirect_stderr(output),

@@ -32,7 +32,7 @@ POINTS = [
 VALUES = [0.02, 0.01, 0.5]  # the second is best, the third is worst
 
 
-def searched(path):
+def searched(path, pictures=0):
     """A study as a search leaves it; how its values came about does not matter here."""
     studio = Studio(path)
     studio.preset["search"] = SEARCH
@@ -44,7 +44,7 @@ def searched(path):
         data={"samples": 12},
         keep={"best_trials": 2},
         pruner={"kind": "threshold", "upper": 1e-9},  # would prune every run
-        pictures=1,
+        pictures=pictures,
     )
     _, _, *_, preset, _, config = studio.arguments()
     asked = Asked(preset=preset, config=config)
@@ -63,7 +63,7 @@ def searched(path):
 @pytest.fixture(scope="module")
 def confirmed(tmp_path_factory):
     """The best two trials of three, each trained twice again without an interruption."""
-    studio = searched(tmp_path_factory.mktemp("confirmed"))
+    studio = searched(tmp_path_factory.mktemp("confirmed"), pictures=1)
     code, output = studio.command("confirm", "--top", "2", "--seeds", "2")
     assert code == 0, output
     return studio
