@@ -167,10 +167,10 @@ class Up(Segment):
         self.head = model.head if last else None
 
     def forward(self, carry: Carry, kept: Kept) -> Carry:
-        x = carry[0]
+        x, *unused = carry  # the others travel on, though nobody needs them any more
         for number, level in reversed(list(enumerate(self.levels))):
             x = level.ascend(x, kept.take(f"skip{number}"))
-        return (self.head(x) if self.head is not None else x,)
+        return (x, *unused) if self.head is None else (self.head(x),)
 
 
 class PipelinedToy(PipelinedFamily[PipelinedToySettings, PipelinedToyData]):
