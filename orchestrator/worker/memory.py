@@ -104,19 +104,23 @@ class Usage:
     def __init__(self, devices: Iterable[torch.device]) -> None:
         self._devices = sorted(set(devices), key=str)
         self._resident = int(psutil.Process().memory_info().rss)
+        self._mapped = _mapped()
         self.available = {str(device): _available(device) for device in self._devices}  # bytes
         for device in self._devices:
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
 
     def peaks(self) -> dict[str, int]:
-        """Bytes by device: of a GPU's tensors, or of resident memory beyond the beginning's."""
+        """Bytes by device: of a GPU's tensors, or of this process's own resident memory.
+
+        The latter is the growth since the beginning, less what of it is files mapped to be read.
+        """
         return {str(device): self._peak(device) for device in self._devices}
 
     def _peak(self, device: torch.device) -> int:
         if device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(device))
-        return max(0, _most_resident() - self._resident)
+        return max(0, _most_resident() - self._resident - (_mapped() - self._mapped))
 
 
 def _available(device: torch.device) -> int:
@@ -131,6 +135,11 @@ def _most_resident() -> int:
     if _STATUS.exists():
         return _of_status("VmHWM")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+def _mapped() -> int:
+    """Bytes of files, libraries above all, that are mapped and resident now."""
+    return _of_status("RssFile") if _STATUS.exists() else 0
 
 
 def _of_status(key: str) -> int:
