@@ -29,7 +29,7 @@ def slow(studio: Studio, **sections):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_study_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(studio):
+def test_a_study_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(studio, launcher):
     slow(studio, n_trials=6)
     moments = random.Random(1)
     for _ in range(KILLS):
@@ -44,6 +44,7 @@ def test_a_study_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(stud
         run.kill()
         run.communicate()
         studio.wait_for_silence()
+    studio.launcher = launcher
     code, output = studio.run()
     assert code == 0, output
     trials = studio.trials()
