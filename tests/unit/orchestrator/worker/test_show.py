@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.family import Picture
 from orchestrator.errors import CheckpointError, SettingsError
 from orchestrator.messages import Validated
 from orchestrator.worker.checkpoint import load_checkpoint, save_checkpoint
-from orchestrator.worker.show import evaluate, load_model, visualize
+from orchestrator.worker.show import evaluate, load_model, mean_scores, visualize
 from tests.ranks import attempt, events, make_plan
 
 
@@ -92,3 +93,11 @@ def test_a_family_file_that_is_gone_is_taken_from_beside_the_checkpoint(trial, t
         load_model(exported)
     shutil.copyfile(old, tmp_path / "toy.py")
     assert load_model(exported)[0].settings.width == 6
+
+
+def test_scores_of_pictures_are_averaged_over_those_that_have_them():
+    pictures = [
+        Picture(name="", title="", panels=(), window=(0, 1), scores=scores)
+        for scores in ({"psnr": 20.0}, {"psnr": 30.0, "ssim": 0.5}, {})
+    ]
+    assert mean_scores(pictures) == {"psnr": 25.0, "ssim": 0.5}

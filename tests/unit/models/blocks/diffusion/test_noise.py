@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy import stats
 
-from models.blocks.diffusion.noise import sample_noise, sample_timesteps
+from models.blocks.diffusion.noise import gaussian_noise, sample_noise, sample_timesteps
 
 KINDS = ["gaussian", "simplex"]
 
@@ -86,3 +86,11 @@ def test_the_time_step_tells_nothing_of_the_noise():
     for kind in KINDS:
         found = noise(kind, seeds, side=2).flatten(1)
         assert (found[late].mean(dim=0) - found[~late].mean(dim=0)).abs().max() < 0.15
+
+
+def test_gaussian_noise_of_volumes_is_each_seeds_own():
+    seeds = torch.tensor([5, 9])
+    together = gaussian_noise((2, 1, 3, 4, 5), seeds)
+    assert together.shape == (2, 1, 3, 4, 5)
+    assert torch.equal(gaussian_noise((1, 1, 3, 4, 5), seeds[1:])[0], together[1])
+    assert not torch.equal(together[0], together[1])

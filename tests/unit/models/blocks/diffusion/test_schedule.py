@@ -104,3 +104,29 @@ def test_images_of_any_number_of_dimensions_are_taken():
 def test_a_schedule_without_steps_is_refused():
     with pytest.raises(ValueError, match="steps: found 0"):
         NoiseSchedule("cosine", 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_velocity_is_that_of_diffusers_and_gives_both_the_noise_and_the_image(kind, images):
+    x0, noise = images
+    schedule = NoiseSchedule(kind)
+    velocity = schedule.velocity(x0, noise, STEPS)
+    expected = theirs(kind).get_velocity(x0, noise, STEPS)
+    torch.testing.assert_close(velocity, expected, rtol=1e-3, atol=1e-4)
+    noisy = schedule.add_noise(x0, noise, STEPS)
+    torch.testing.assert_close(schedule.epsilon_from_velocity(noisy, velocity, STEPS), noise)
+    torch.testing.assert_close(schedule.x0_from_velocity(noisy, velocity, STEPS), x0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_nearest_step_to_a_steps_own_level_of_noise_is_that_step(kind):
+    schedule = NoiseSchedule(kind)
+    assert torch.equal(schedule.nearest(schedule.alphas_cumprod[STEPS]), STEPS)
+
+
+def test_betas_multiply_to_what_is_left_of_the_image():
+    schedule = NoiseSchedule("cosine", 50)
+    torch.testing.assert_close(
+        torch.cumprod(1 - schedule.betas, dim=0).float(), schedule.alphas_cumprod
+    )
+    assert torch.equal(schedule.signal(torch.tensor([7])), schedule.alphas_cumprod[[7]].sqrt())
