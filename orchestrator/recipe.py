@@ -57,8 +57,8 @@ class TrainingRecipe(BaseModel):
         # `clip_norm` is missing among the data where it is wrong itself.
         if value is not None and info.data.get("clip_norm", 1.0) is None:
             raise ValueError(
-                "null or a number beside `clip_norm`, which clips the first steps and is the "
-                "threshold's upper end, but `clip_norm` is null; set both, or neither"
+                "expected null, or a number beside `clip_norm`, which clips the first steps and "
+                "is the threshold's upper end, but `clip_norm` is null; set both, or neither"
             )
         return value
 
