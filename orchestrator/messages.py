@@ -134,7 +134,7 @@ class NonFinite(EventBase):
     epoch: int
     step: int
     where: Literal["loss", "gradient", "validation"]
-    ranks: list[int]  # whose own loss was non-finite; all ranks for a gradient
+    ranks: list[int]  # whose own loss or layers made it so; all ranks for a shared gradient
     losses: dict[str, float]  # the terms on the first of those ranks
     tensors: list[str] = []  # names of parameters with non-finite gradients, a few
 

@@ -88,9 +88,7 @@ class Proxy(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The model's output, without gradients."""
-        device = self._relay._chain.device
-        moved = tuple(tensor.to(device) for tensor in inputs)
-        return self._relay.lead(moved, training=self.training)[0][0]
+        return self._relay.lead(inputs, training=self.training)[0][0]
 
 
 def serve(relay: Relay, tick: Callable[[], Any]) -> None:
