@@ -53,6 +53,8 @@ class Bench:
         loss = self.loss(batch)
         loss.backward()
         self.learner.optimizer.step()
+        if self.learner.average:
+            self.learner.average.update(self.model)
         return loss.item()
 
     @torch.no_grad()

@@ -48,10 +48,10 @@ def test_saving_and_loading_gives_the_same_output_bit_for_bit(bench):
     for _ in range(2):
         bench.step(batch)
     Keeper(bench.trial, bench.learner).keep_validated({}, best=True)
-    bench.family, bench.model, before = *load_model(bench.trial.folder.best), bench.model
+    bench.family, bench.model = load_model(bench.trial.folder.best)
     judged = bench.batch("validation", range(2))
     loaded = bench.evaluate(judged)
-    bench.model = before
+    bench.model = bench.learner.judged_model
     kept = bench.evaluate(judged)
     assert loaded.keys() == kept.keys()
     assert all(torch.equal(loaded[name], kept[name]) for name in kept)
