@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
 from models.blocks.diffusion.noise import gaussian_noise
@@ -38,8 +39,6 @@ def make_sampler(
         schedule: that of the training.
         steps: time steps to take, at most the schedule's.
     """
-    from diffusers import DDPMScheduler, DPMSolverMultistepScheduler  # takes seconds to import
-
     common: dict[str, Any] = {
         "num_train_timesteps": schedule.steps,
         "trained_betas": schedule.betas.numpy(),

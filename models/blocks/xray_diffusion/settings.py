@@ -79,7 +79,7 @@ class Diffx2ctSettings(FamilySettings):
     ssim_weight: Weight = Field(0.5, description="of 1 − SSIM of the patch without the noise")
     fft_weight: Weight = Field(0.1, description="of the error of the output's Fourier magnitudes")
 
-    validation_patches: PositiveInt = Field(4, description="patches of each volume held out")
+    validation_patches: PositiveInt = Field(2, description="patches of each volume held out")
     validation_timesteps: PositiveInt = Field(
         4, description="noise levels at which each of them is judged, spread over all there are"
     )
