@@ -21,8 +21,8 @@ def test_a_trial_that_does_not_fit_goes_on_in_smaller_micro_batches_to_the_same_
         family=HUNGRY,
         n_trials=1,
         data={"samples": 9},
-        recipe={"batch_size": 6, "epochs": 2, "sample_mb": 10, "step_seconds": 0.03},
-        limits={"memory_gb": 0.06, "relaunches": 0, "checkpoint_seconds": 0.01},
+        recipe={"batch_size": 6, "epochs": 2, "sample_mb": 20, "step_seconds": 0.03},
+        limits={"memory_gb": 0.12, "relaunches": 0, "checkpoint_seconds": 0.01},
         pictures=0,
     )
     process = studio.start("--preflight")
@@ -30,7 +30,7 @@ def test_a_trial_that_does_not_fit_goes_on_in_smaller_micro_batches_to_the_same_
     process.kill()
     output, _ = process.communicate()
     studio.wait_for_silence()
-    assert "does not fit into memory in batches of 6; in micro-batches of 1 it takes 0.0" in output
+    assert "does not fit into memory in batches of 6; in micro-batches of 1 it takes 0." in output
     assert json.loads(studio.folder.preflight.read_text())["micro_batch"] == 1
     failed = [event for event in studio.events(0) if isinstance(event, Failed)]
     assert [event.attempt for event in failed] == [0, 1]
