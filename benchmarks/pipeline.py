@@ -6,7 +6,8 @@ A step trains `diffx2ct` on m micro-batches of one patch each, in one process wi
 as there are stages, and cut into stages with one thread each; the two take turns, so that whatever
 else the machine does falls on both alike. Beside the measured speed-up over the unsplit model
 stands the ideal one, S·m/(m + S − 1), of S equal stages whose exchanges take no time. Processor
-time of each stage shows how equal they are: no schedule gets below the busiest one's.
+time of each stage shows how equal they are: no schedule gets below the busiest one's, so that the
+sum over the stages divided by the busiest one's bounds the speed-up too.
 
 Memory is the peak of a process within its steps, above what it held before its model was built;
 the unsplit model is in one process.
@@ -36,6 +37,9 @@ from orchestrator.worker.batches import epoch_steps
 from orchestrator.worker.group import join
 from orchestrator.worker.guard import Wishes
 from orchestrator.worker.learner import Learner
+
+# Imported here, so that it does not count as the memory of a stage.
+from orchestrator.worker.pipeline.guard import StageGuard  # noqa: F401
 from orchestrator.worker.step import take_step
 from orchestrator.worker.trial import open_trial
 
@@ -93,6 +97,11 @@ class Figure:
     def speedup(self) -> float:
         return self.unsplit_seconds / self.split_seconds
 
+    @property
+    def balance(self) -> float:
+        """The speed-up that the busiest stage allows."""
+        return sum(self.stage_processor_seconds) / max(self.stage_processor_seconds)
+
 
 class Team:
     """The processes of one way to train, waiting for their next step."""
@@ -130,6 +139,7 @@ def _work(job: Job, rank: int, folder: Path, orders: Connection) -> None:
         patience=600.0,
         stages=job.stages,
     )
+    open_trial(TrialFolder(folder), _plan(job, 1), group, lambda: None)  # imports the family
     learners: dict[int, Any] = {}
     before = _resident()
     while (count := orders.recv()) is not None:
@@ -230,7 +240,8 @@ def show(figure: Figure) -> None:
     print(
         f"m = {figure.micro_batches}: unsplit {figure.unsplit_seconds:.2f} s, "
         f"cut {figure.split_seconds:.2f} s: {figure.speedup:.2f}× "
-        f"(ideal {figure.ideal_speedup:.2f}×); processor s of each stage {processor}; "
+        f"(ideal {figure.ideal_speedup:.2f}×, busiest stage allows {figure.balance:.2f}×); "
+        f"processor s of each stage {processor}; "
         f"peak MiB unsplit {figure.unsplit_mib:.0f}, of each stage {memory}",
         flush=True,
     )
