@@ -22,7 +22,7 @@ def test_a_trial_that_does_not_fit_goes_on_in_smaller_micro_batches_to_the_same_
         n_trials=1,
         data={"samples": 9},
         recipe={"batch_size": 6, "epochs": 2, "sample_mb": 20, "step_seconds": 0.03},
-        limits={"memory_gb": 0.12, "relaunches": 0, "checkpoint_seconds": 0.01},
+        limits={"memory_gb": 0.17, "relaunches": 0, "checkpoint_seconds": 0.01},
         pictures=0,
     )
     process = studio.start("--preflight")
@@ -62,21 +62,21 @@ def test_a_trial_that_does_not_fit_goes_on_in_smaller_micro_batches_to_the_same_
 
 
 def test_what_never_fits_is_pruned_as_infeasible_and_the_sampler_avoids_it(studio):
-    studio.preset["search"] = {"model_mb": {"low": 0, "high": 100}}
+    studio.preset["search"] = {"model_mb": {"choices": [0, 10, 20, 300, 400, 500]}}
     studio.change(
         family=HUNGRY,
         n_trials=14,
         data={"samples": 4, "validation_samples": 2},
         recipe={"batch_size": 1, "epochs": 1},
         sampler={"n_startup_trials": 5},
-        limits={"memory_gb": 0.05},
+        limits={"memory_gb": 0.15},
         pictures=0,
         seed=3,
     )
     code, output = studio.run()
     assert code == 0, output
     trials = studio.trials()
-    large = [trial.params["model_mb"] > 50 for trial in trials]
+    large = [trial.params["model_mb"] >= 300 for trial in trials]
     for trial, too_large in zip(trials, large, strict=True):
         outcome = load_outcome(studio.trial(trial.number).outcome)
         if too_large:
@@ -88,5 +88,5 @@ def test_what_never_fits_is_pruned_as_infeasible_and_the_sampler_avoids_it(studi
         else:
             assert trial.state.name == "COMPLETE"
     assert "or raise limits.memory_gb" in output
-    assert sum(large[:7]) >= 3
-    assert sum(large[7:]) <= 1
+    assert sum(large[:5]) >= 2
+    assert sum(large[5:]) <= 1  # of nine, half of which would be by chance
