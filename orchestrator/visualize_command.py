@@ -50,7 +50,7 @@ def visualize_trial(
     console.print(Text(f"Trial {folder.number} on the {split} split, mean over all its samples:"))
     console.print(_table(answer["metrics"]))
     if answer["shown"]:
-        console.print(Text(f"What the {len(answer['pictures'])} pictures show, mean over them:"))
+        console.print(Text("What the pictures below show, mean over them:"))
         console.print(_table(answer["shown"]))
     for picture in answer["pictures"]:
         console.print(Text(str(picture)), soft_wrap=True)
