@@ -42,7 +42,8 @@ class Segment(nn.Module):
         """From what the segment before gives to what the next one gets.
 
         The first segment is called with the model's inputs, the last one gives `(output,)`. Shapes
-        follow from those of the inputs alone.
+        follow from those of the inputs alone. The carry is not changed in place, and what is kept
+        is put and taken outside of what activation checkpointing would run twice.
         """
 
 
