@@ -21,8 +21,8 @@ def test_a_trial_that_does_not_fit_goes_on_in_smaller_micro_batches_to_the_same_
         family=HUNGRY,
         n_trials=1,
         data={"samples": 9},
-        recipe={"batch_size": 6, "epochs": 2, "sample_mb": 20, "step_seconds": 0.03},
-        limits={"memory_gb": 0.17, "relaunches": 0, "checkpoint_seconds": 0.01},
+        recipe={"batch_size": 6, "epochs": 2, "sample_mb": 40, "step_seconds": 0.03},
+        limits={"memory_gb": 0.19, "relaunches": 0, "checkpoint_seconds": 0.01},
         pictures=0,
     )
     process = studio.start("--preflight")
