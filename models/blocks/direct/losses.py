@@ -48,11 +48,6 @@ class VolumeLossSettings(FamilySettings):
         "many at random places, others in each epoch",
     )
 
-    @property
-    def perceptual(self) -> bool:
-        """Whether there is a perceptual term."""
-        return self.perceptual_weight > 0 and self.perceptual_weights_file is not None
-
     @model_validator(mode="after")
     def _some_term_is_left(self) -> Self:
         weights = [value for key, value in self if key.endswith("_weight")]
