@@ -10,11 +10,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from data.xray_ct import XrayCtSettings
+from data.xray_ct import XrayCtSettings, XrayCtVolumes
 from data.xray_images import resize_xrays
 from models.blocks.anomaly.weights_file import fitting_tensors, load_encoder
 from models.blocks.diffusion.noise import gaussian_noise, sample_timesteps
 from models.blocks.diffusion.schedule import NoiseSchedule
+from models.blocks.direct.volumes import as_volume, usual_voxel_size
 from models.blocks.volume_pictures import compare_volumes
 from models.blocks.xray_diffusion.blending import BlendKind, Windows
 from models.blocks.xray_diffusion.encoder import XrayEncoder
@@ -109,11 +110,13 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         )
 
     def initialize(self, model: nn.Module) -> None:
-        """Start the encoder from `encoder_weights_file`, if there is one.
+        """Start the encoder from `encoder_weights_file`, and note the volumes' voxel size.
 
         Raises:
             SettingsError: the file cannot be read, or is of another network.
         """
+        sizes = usual_voxel_size(XrayCtVolumes(self.data, "train"))
+        model.get_buffer("entry.voxel_size").copy_(sizes)
         path = self.settings.encoder_weights_file
         if path is not None and isinstance(model, XrayDiffusion):
             load_encoder(model.encoder.backbone, path)
@@ -166,13 +169,14 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
     def infer(self, model: nn.Module, xrays: Tensor) -> Volume:
         """One volume that may belong to two X-rays: the same every time for the same two.
 
+        Its voxels are as large as the training's.
+
         Args:
             xrays: (2, H, W) in [0, 1], front view first, of any size, on the model's device.
         """
         sampled = self.sample(model, resize_xrays(xrays, self.data.xray_size), INFERENCE_SEED)
-        low, high = self.data.hu_window
-        hu = (low + (high - low) * sampled[0]).cpu().numpy()
-        return Volume(hu=hu, voxel_size=self.data.voxel_size or (1.0, 1.0, 1.0))
+        voxel_size = model.get_buffer("entry.voxel_size")
+        return as_volume(sampled[None], self.data.hu_window, voxel_size)
 
     @torch.no_grad()
     def sample(

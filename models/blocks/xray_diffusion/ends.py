@@ -26,6 +26,8 @@ class Entry(nn.Module):
             nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width)
         )
         self.conv = nn.Conv3d(1 + self.places, width, 3, padding=1)
+        # In mm, of the training's volumes: noted so that inference does not need them.
+        self.register_buffer("voxel_size", torch.ones(3))
 
     def forward(
         self, noisy: Tensor, timesteps: Tensor, corner: Tensor, extent: Tensor

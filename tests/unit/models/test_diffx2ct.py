@@ -87,6 +87,7 @@ def test_inference_gives_hounsfield_units_in_their_window_for_views_of_any_size(
     data = small_data(folder, hu_window=(-1000, 400), voxel_size=(2.0, 1.5, 1.0))
     family = Diffx2ct(Diffx2ctSettings.model_validate(SMALL), data)
     xrays = torch.rand(2, 40, 30)
+    family.initialize(model)
     volume = family.infer(model, xrays)
     assert volume.hu.shape == (16, 16, 16)
     assert volume.hu.dtype == "float32"
