@@ -68,9 +68,7 @@ class Group:
         if self.ranks == 1:
             return value
         box: list[T] = [value]
-        dist.broadcast_object_list(
-            box, group_src=0, group=self.members, device=self.message_device
-        )
+        dist.broadcast_object_list(box, group_src=0, group=self.members, device=self.message_device)
         return box[0]
 
     def sum(self, values: Tensor) -> Tensor:

@@ -71,11 +71,11 @@ def test_a_larger_budget_adds_trials_to_the_study(finished, launcher):
     assert [trial.number for trial in finished.trials()] == [0, 1, 2, 3, 4]
 
 
-def test_a_resumed_study_asks_what_an_uninterrupted_one_asks(studio, tmp_path, launcher):
+def test_a_resumed_study_asks_what_an_uninterrupted_one_asks(studio, tmp_path):
     studio.change(n_trials=6, recipe={"epochs": 1}, sampler={"n_startup_trials": 2}, pictures=0)
     studio.run("--n_trials", "3")
     studio.run("--n_trials", "6")
-    whole = Studio(tmp_path, name="whole", preset=studio.preset, launcher=launcher)
+    whole = Studio(tmp_path, name="whole", preset=studio.preset)
     whole.run()
     assert [t.params for t in studio.trials()] == [t.params for t in whole.trials()]
     assert [t.value for t in studio.trials()] == [t.value for t in whole.trials()]

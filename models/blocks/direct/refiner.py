@@ -53,9 +53,9 @@ class Refiner(nn.Module):
 
     def forward(self, coarse: Tensor) -> Tensor:
         """The refined volume."""
-        features = self.sizes[0](self.first(coarse))
+        features = self.sizes[0](_channels_last(self.first(coarse)))
         for doubling, blocks in zip(self.doublings, self.sizes[1:], strict=True):
-            features = blocks(doubling(features))
+            features = blocks(_channels_last(doubling(features)))
         return trilinear(coarse) + self.last(features)
 
 
@@ -122,6 +122,11 @@ def shuffled(volume: Tensor) -> Tensor:
     split = volume.unflatten(1, (volume.shape[1] // OCTANTS, 2, 2, 2))
     paired = split.permute(0, 1, 5, 2, 6, 3, 7, 4)
     return paired.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
+def _channels_last(features: Tensor) -> Tensor:
+    """The same numbers in the order in which convolutions of few channels take half the time."""
+    return features.contiguous(memory_format=torch.channels_last_3d)
 
 
 def trilinear(coarse: Tensor) -> Tensor:

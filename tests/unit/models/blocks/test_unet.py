@@ -20,7 +20,11 @@ def every_form():
 @pytest.fixture(params=list(every_form()), ids=lambda form: form[0])
 def network(request):
     torch.manual_seed(0)
-    return request.param[1]
+    network = request.param[1]
+    for module in network.modules():  # it was made while the tests were collected, unseeded
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    return network
 
 
 def test_the_published_network_has_the_published_number_of_parameters():
