@@ -139,13 +139,14 @@ def _work(job: Job, rank: int, folder: Path, orders: Connection) -> None:
         patience=600.0,
         stages=job.stages,
     )
-    open_trial(TrialFolder(folder), _plan(job, 1), group, lambda: None)  # imports the family
+    trial = open_trial(TrialFolder(folder), _plan(job, folder, 1), group, lambda: None)
+    trial.family.dataset("train")  # imports what the family needs, and makes its data
     learners: dict[int, Any] = {}
     before = _resident()
     while (count := orders.recv()) is not None:
         if count not in learners:
             learners.clear()
-            trial = open_trial(TrialFolder(folder), _plan(job, count), group, lambda: None)
+            trial = open_trial(TrialFolder(folder), _plan(job, folder, count), group, lambda: None)
             torch.set_num_threads(job.threads)
             learners[count] = trial, Learner(trial)
             learners[count][1].model.train()
@@ -165,7 +166,8 @@ def _work(job: Job, rank: int, folder: Path, orders: Connection) -> None:
     group.leave()
 
 
-def _plan(job: Job, micro_batches: int) -> Plan:
+def _plan(job: Job, folder: Path, micro_batches: int) -> Plan:
+    sizes = {"size": job.patch, "xray_size": job.xray}
     return Plan(
         study="pipeline",
         trial=0,
@@ -173,7 +175,12 @@ def _plan(job: Job, micro_batches: int) -> Plan:
         seed=1,
         family="diffx2ct",
         recipe=job.recipe(micro_batches),
-        data={"root": "none", "ct_size": job.patch, "xray_size": job.xray},
+        data={
+            "root": str(folder / "chests"),  # read for its voxel size alone
+            "ct_size": job.patch,
+            "xray_size": job.xray,
+            "generate": sizes | {"train": 1, "validation": 1, "test": 1},
+        },
         objective=Objective(metric="l1", direction="minimize"),
         devices=["cpu"] * job.stages,
         stages=job.stages,
