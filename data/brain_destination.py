@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data.brain_layout import PROVENANCE
-from data.destination import is_filled
-from orchestrator.errors import DataError
+from data.destination import check_replaceable
 
 _OURS = {"Data", PROVENANCE, ".cache"}
 
@@ -17,20 +16,4 @@ def check_brain_destination(out: Path, *, overwrite: bool) -> None:
     Raises:
         DataError: it is taken.
     """
-    if not is_filled(out):
-        return
-    if not overwrite:
-        raise DataError(f"{out} exists already; give --overwrite to replace it, or another --out")
-    if not out.is_dir():
-        raise DataError(f"{out} is a file, expected a folder; give another --out")
-    if not (out / PROVENANCE).is_file():
-        raise DataError(
-            f"{out} has no {PROVENANCE}, so it was not made by this command, and may hold scans "
-            "that are nowhere else; give another --out"
-        )
-    foreign = sorted(path.name for path in out.iterdir() if path.name not in _OURS)
-    if foreign:
-        raise DataError(
-            f"{out} holds {foreign[0]}, which is no part of such a data set, and would be deleted "
-            "with the rest; move it away, or give another --out"
-        )
+    check_replaceable(out, overwrite=overwrite, is_ours=lambda name: name in _OURS, note=PROVENANCE)

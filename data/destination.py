@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from data.geometry import ParallelGeometry
@@ -29,7 +30,22 @@ def is_filled(folder: Path) -> bool:
 
 
 def check_destination(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that is taken; with `overwrite`, one that holds more than LoDoPaB's files.
+
+    Raises:
+        DataError: it is taken.
+    """
+    check_replaceable(out, overwrite=overwrite, is_ours=lambda name: bool(_OURS.fullmatch(name)))
+
+
+def check_replaceable(
+    out: Path, *, overwrite: bool, is_ours: Callable[[str], bool], note: str | None = None
+) -> None:
     """Refuse a folder that is taken; with `overwrite`, one that holds more than a data set.
+
+    Args:
+        is_ours: whether a file or folder of this name belongs to such a data set.
+        note: a file without which the folder was not made by this program.
 
     Raises:
         DataError: it is taken.
@@ -40,12 +56,17 @@ def check_destination(out: Path, *, overwrite: bool) -> None:
         raise DataError(f"{out} exists already; give --overwrite to replace it, or another --out")
     if not out.is_dir():
         raise DataError(f"{out} is a file, expected a folder; give another --out")
-    for path in out.iterdir():
-        if not _OURS.fullmatch(path.name):
-            raise DataError(
-                f"{out} holds {path.name}, which is no part of such a data set, and would be "
-                "deleted with the rest; move it away, or give another --out"
-            )
+    if note is not None and not (out / note).is_file():
+        raise DataError(
+            f"{out} has no {note}, so it was not made by this command, and may hold scans that "
+            "are nowhere else; give another --out"
+        )
+    foreign = sorted(path.name for path in out.iterdir() if not is_ours(path.name))
+    if foreign:
+        raise DataError(
+            f"{out} holds {foreign[0]}, which is no part of such a data set, and would be deleted "
+            "with the rest; move it away, or give another --out"
+        )
 
 
 def check_room(out: Path, geometry: ParallelGeometry, images: int) -> None:
