@@ -140,7 +140,7 @@ class Studio:
             f"{count} {kind} events of trial {number}",
         )
 
-    def wait_for_silence(self, seconds: float = 5) -> None:
+    def wait_for_silence(self, seconds: float = 15) -> None:
         """Until no process of any run is left."""
         wait_until(lambda: not self.processes(), seconds, f"an end of {self.processes()}")
 
