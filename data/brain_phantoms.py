@@ -10,13 +10,13 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from data.brain_layout import PROVENANCE
 from data.destination import is_filled
-from orchestrator.errors import DataError
+from data.phantom_record import check_same_phantoms
 
 if TYPE_CHECKING:
     from data.brain_writer import BrainWriter
@@ -73,7 +73,7 @@ def ensure_brain_phantoms(root: Path, settings: BrainPhantomSettings) -> None:
     if not is_filled(root):
         _log.info("making %d phantom brains in %s", settings.total, root)
         generate_brain_phantoms(root, settings)
-    _check_provenance(root, settings)
+    check_same_phantoms(root / PROVENANCE, settings, "brain_phantoms")
 
 
 def generate_brain_phantoms(
@@ -144,28 +144,3 @@ def _write_lists(
     writer.lesion_list(LESION_SET, "validation", ill[: settings.lesions])
     writer.lesion_list(LESION_SET, "test", ill[settings.lesions :])
     writer.finish()
-
-
-def _check_provenance(root: Path, settings: BrainPhantomSettings) -> None:
-    """Refuse phantoms of other settings; a data set that says nothing of itself is the user's."""
-    path = root / PROVENANCE
-    try:
-        recorded: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except ValueError as error:
-        raise DataError(
-            f"{path} is damaged, so what was made here is not known; delete {root} to make it anew"
-        ) from error
-    found = recorded.get("brain_phantoms") if isinstance(recorded, dict) else None
-    if not isinstance(found, dict):
-        return
-    asked = settings.model_dump(mode="json")
-    differing = sorted(key for key in found.keys() | asked if found.get(key) != asked.get(key))
-    if differing:
-        found_text = ", ".join(f"{key} {found.get(key)}" for key in differing)
-        asked_text = ", ".join(f"{key} {asked.get(key)}" for key in differing)
-        raise DataError(
-            f"{root} holds phantoms made with {found_text}, but data.generate asks for "
-            f"{asked_text}; delete the folder to make them anew, or name another data.root"
-        )

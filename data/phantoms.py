@@ -10,14 +10,14 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from data.destination import is_filled
 from data.lodopab_layout import PROVENANCE, SPLITS, Split
-from orchestrator.errors import DataError
+from data.phantom_record import check_same_phantoms
 
 SLICES_PER_PATIENT = 4
 
@@ -62,12 +62,10 @@ def ensure_phantoms(root: Path, settings: PhantomSettings) -> None:
     Raises:
         DataError: phantoms of other settings are there, or the folder cannot be written.
     """
-    if is_filled(root):
-        _check_provenance(root, settings)
-        return
-    _log.info("making %d phantoms in %s", settings.total, root)
-    generate_phantoms(root, settings)
-    _check_provenance(root, settings)
+    if not is_filled(root):
+        _log.info("making %d phantoms in %s", settings.total, root)
+        generate_phantoms(root, settings)
+    check_same_phantoms(root / PROVENANCE, settings)
 
 
 def generate_phantoms(
@@ -135,28 +133,3 @@ def _write_split(
             progress(done + index + 1, settings.total)
     writer.finish()
     return done + count
-
-
-def _check_provenance(root: Path, settings: PhantomSettings) -> None:
-    """Refuse phantoms of other settings; a data set that says nothing of itself is the user's."""
-    path = root / PROVENANCE
-    try:
-        recorded: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except ValueError as error:
-        raise DataError(
-            f"{path} is damaged, so what was made here is not known; delete {root} to make it anew"
-        ) from error
-    found = recorded.get("phantoms") if isinstance(recorded, dict) else None
-    if not isinstance(found, dict):
-        return
-    asked = settings.model_dump()
-    differing = sorted(key for key in found.keys() | asked if found.get(key) != asked.get(key))
-    if differing:
-        found_text = ", ".join(f"{key} {found.get(key)}" for key in differing)
-        asked_text = ", ".join(f"{key} {asked.get(key)}" for key in differing)
-        raise DataError(
-            f"{root} holds phantoms made with {found_text}, but data.generate asks for "
-            f"{asked_text}; delete the folder to make them anew, or name another data.root"
-        )

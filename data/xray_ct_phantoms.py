@@ -6,16 +6,15 @@ that do.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from data.destination import is_filled
-from orchestrator.errors import DataError
+from data.phantom_record import check_same_phantoms
 
 NOTE = "xray_ct.json"
 
@@ -56,7 +55,7 @@ def ensure_xray_ct_phantoms(root: Path, settings: XrayCtPhantomSettings) -> None
     if not is_filled(root):
         _log.info("making %d phantom chests in %s", settings.total, root)
         generate_xray_ct_phantoms(root, settings)
-    _check_note(root, settings)
+    check_same_phantoms(root / NOTE, settings)
 
 
 def generate_xray_ct_phantoms(
@@ -103,28 +102,3 @@ def _write(folder: Path, settings: XrayCtPhantomSettings, progress: Progress) ->
             number += 1
             progress(number, settings.total)
     writer.finish({"phantoms": settings.model_dump(mode="json")})
-
-
-def _check_note(root: Path, settings: XrayCtPhantomSettings) -> None:
-    """Refuse phantoms of other settings; a data set that says nothing of itself is the user's."""
-    path = root / NOTE
-    try:
-        recorded: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except ValueError as error:
-        raise DataError(
-            f"{path} is damaged, so what was made here is not known; delete {root} to make it anew"
-        ) from error
-    found = recorded.get("phantoms") if isinstance(recorded, dict) else None
-    if not isinstance(found, dict):
-        return
-    asked = settings.model_dump(mode="json")
-    differing = sorted(key for key in found.keys() | asked if found.get(key) != asked.get(key))
-    if differing:
-        found_text = ", ".join(f"{key} {found.get(key)}" for key in differing)
-        asked_text = ", ".join(f"{key} {asked.get(key)}" for key in differing)
-        raise DataError(
-            f"{root} holds phantoms made with {found_text}, but data.generate asks for "
-            f"{asked_text}; delete the folder to make them anew, or name another data.root"
-        )
