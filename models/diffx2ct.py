@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from data.xray_ct import XrayCtSettings, XrayCtVolumes
+from data.xray_ct import XrayCtSettings
 from data.xray_images import resize_xrays
 from models.blocks.anomaly.weights_file import fitting_tensors, load_encoder
 from models.blocks.diffusion.noise import gaussian_noise, sample_timesteps
@@ -89,12 +89,7 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
             DataError: a file is missing, damaged or of none of the layouts.
             SettingsError: a patch is larger than a volume.
         """
-        return SplitPatches(
-            self.data,
-            split,
-            self.settings.patch_size,
-            patches_per_volume=self.settings.validation_patches,
-        )
+        return self._training if split == "train" else self._patches(split)
 
     def build_model(self) -> nn.Module:
         """The U-Net and its encoder, both with random weights."""
@@ -115,8 +110,7 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         Raises:
             SettingsError: the file cannot be read, or is of another network.
         """
-        sizes = usual_voxel_size(XrayCtVolumes(self.data, "train"))
-        model.get_buffer("entry.voxel_size").copy_(sizes)
+        model.get_buffer("entry.voxel_size").copy_(usual_voxel_size(self._training))
         path = self.settings.encoder_weights_file
         if path is not None and isinstance(model, XrayDiffusion):
             load_encoder(model.encoder.backbone, path)
@@ -221,6 +215,20 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
             seed=torch.tensor(seed, device=device),
         )
         return to_unit_range(volume)[None]
+
+    @cached_property
+    def _training(self) -> SplitPatches:
+        """Opened once, as every file's header is looked at: for the voxel size and to train on."""
+        return self._patches("train")
+
+    def _patches(self, split: Split) -> SplitPatches:
+        settings = self.settings
+        return SplitPatches(
+            self.data,
+            split,
+            settings.patch_size,
+            patches_per_volume=settings.validation_patches,
+        )
 
     @cached_property
     def _loss(self) -> PhasedLoss:

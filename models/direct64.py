@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -97,7 +98,7 @@ class Direct64(Family[Direct64Settings, XrayCtSettings]):
         Raises:
             DataError: a file is missing, damaged or of none of the layouts.
         """
-        return XrayCtVolumes(self.data, split)
+        return self._training if split == "train" else XrayCtVolumes(self.data, split)
 
     def build_model(self) -> nn.Module:
         """The network with random weights."""
@@ -113,8 +114,7 @@ class Direct64(Family[Direct64Settings, XrayCtSettings]):
 
     def initialize(self, model: nn.Module) -> None:
         """Note the training volumes' voxel size, which the weights take along."""
-        sizes = usual_voxel_size(XrayCtVolumes(self.data, "train"))
-        model.get_buffer("voxel_size").copy_(sizes)
+        model.get_buffer("voxel_size").copy_(usual_voxel_size(self._training))
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms; those of weight 0 are not there."""
@@ -143,6 +143,11 @@ class Direct64(Family[Direct64Settings, XrayCtSettings]):
         """The volume of two X-rays (2, H, W) in [0, 1], with the training's voxel size."""
         seen = resize_xrays(xrays, self.data.xray_size)
         return as_volume(model(seen[None])[-1], self.data.hu_window, model.get_buffer("voxel_size"))
+
+    @cached_property
+    def _training(self) -> XrayCtVolumes:
+        """Opened once, as every file's header is looked at: for the voxel size and to train on."""
+        return XrayCtVolumes(self.data, "train")
 
 
 def multiscale_error(volumes: list[Tensor], target: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ class Refine256(Family[Refine256Settings, XrayCtSettings]):
             DataError: a file is missing, damaged or of none of the layouts.
             SettingsError: the parent cannot be read, or does not fit.
         """
-        return self._pairs(split)
+        return self._training if split == "train" else self._pairs(split)
 
     def build_model(self) -> nn.Module:
         """The network, which gives the trilinear volume as yet."""
@@ -118,7 +118,7 @@ class Refine256(Family[Refine256Settings, XrayCtSettings]):
 
     def initialize(self, model: nn.Module) -> None:
         """Note the training volumes' voxel size, which the weights take along."""
-        model.get_buffer("voxel_size").copy_(usual_voxel_size(self._pairs("train")))
+        model.get_buffer("voxel_size").copy_(usual_voxel_size(self._training))
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms; those of weight 0 are not there."""
@@ -156,6 +156,11 @@ class Refine256(Family[Refine256Settings, XrayCtSettings]):
         parent = self._parent
         coarse = parent.volumes(resize_xrays(xrays, parent.data.xray_size)[None])
         return as_volume(model(coarse), self.data.hu_window, model.get_buffer("voxel_size"))
+
+    @cached_property
+    def _training(self) -> CoarseAndFine:
+        """Opened once, as every file's header is looked at: for the voxel size and to train on."""
+        return self._pairs("train")
 
     def _pairs(self, split: Split) -> CoarseAndFine:
         if self.settings.source == "downsampled":

@@ -43,6 +43,10 @@ class SplitPatches:
         sample: dict[str, Any] = self._patches[index]
         return {**sample, "split": self._split, "case": index // self._each}
 
+    def voxel_size(self, index: int) -> tuple[float, float, float]:
+        """The mm between the slices, rows and columns of the volume that patch `index` is from."""
+        return self._patches.voxel_size(index)
+
 
 @dataclass(frozen=True, kw_only=True)
 class WholeCase:
