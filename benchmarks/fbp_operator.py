@@ -32,9 +32,9 @@ import typer
 from torch import Tensor
 
 from data.geometry import ParallelGeometry
-from models.blocks.fbp import FilteredBackprojection
-from models.blocks.ramp import filter_detector
-from models.blocks.window import FrequencyWindow, make_window
+from models.blocks.fbp.fbp import FilteredBackprojection
+from models.blocks.fbp.ramp import filter_detector
+from models.blocks.fbp.window import FrequencyWindow, make_window
 
 Step = Callable[[], Tensor]  # reconstructs the batch, (B, N, N)
 

@@ -19,11 +19,11 @@ import typer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from data.lodopab import LodopabDataset
-from models.blocks.fbp import fixed_window_fbp
-from models.blocks.metrics import psnr
-from models.blocks.window import InitialWindow
-from orchestrator.worker.show import load_model
+from data.lodopab.dataset import LodopabDataset
+from models.blocks.fbp.fbp import fixed_window_fbp
+from models.blocks.fbp.window import InitialWindow
+from models.blocks.images.metrics import psnr
+from worker.calls.show import load_model
 
 Reconstruct = Callable[[Tensor], Tensor]
 SCALINGS = [round(float(scaling), 2) for scaling in np.arange(0.2, 1.01, 0.05)]

@@ -26,8 +26,8 @@ from typing import Annotated
 import typer
 
 from orchestrator.launcher.local import LocalLauncher
-from orchestrator.messages import Finished, Objective, Plan, read_events, save_message
-from orchestrator.trial_folder import TrialFolder
+from protocol.folders import TrialFolder
+from protocol.messages import Finished, Objective, Plan, read_events, save_message
 
 ROOT = Path(__file__).resolve().parents[1]
 RANKS = 2
@@ -36,8 +36,8 @@ Launch = Callable[[list[TrialFolder]], None]
 RANK_SCRIPT = """
 import os, sys
 from pathlib import Path
-from orchestrator.trial_folder import TrialFolder
-from orchestrator.worker.rank import run_rank
+from protocol.folders import TrialFolder
+from worker.processes.rank import run_rank
 
 sys.exit(run_rank(TrialFolder(Path(sys.argv[1])), int(os.environ["RANK"]), lambda: None))
 """
@@ -46,8 +46,8 @@ SPAWN_SCRIPT = """
 import sys
 from pathlib import Path
 import torch.multiprocessing
-from orchestrator.trial_folder import TrialFolder
-from orchestrator.worker.rank import run_rank
+from protocol.folders import TrialFolder
+from worker.processes.rank import run_rank
 
 def run(rank, folder):
     run_rank(TrialFolder(Path(folder)), rank, lambda: None)

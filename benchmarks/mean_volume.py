@@ -15,9 +15,9 @@ import torch
 import typer
 from torch import Tensor
 
-from data.xray_ct import XrayCtVolumes
-from models.blocks import volume_metrics
-from orchestrator.worker.show import load_model
+from data.xray_ct.dataset import XrayCtVolumes
+from models.blocks.images import volume_metrics
+from worker.calls.show import load_model
 
 Scores = dict[str, float]
 

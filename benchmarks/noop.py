@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.family import Batch, Direction, Family, FamilySettings, Picture, Split
+from models.family import Batch, Direction, Family, FamilySettings, Split
+from models.pictures import Picture
 
 
 class NoData(FamilySettings):

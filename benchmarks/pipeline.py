@@ -30,18 +30,18 @@ import torch
 import typer
 
 from models.family import Batch
-from orchestrator.files import write_text
-from orchestrator.messages import Objective, Plan
-from orchestrator.trial_folder import TrialFolder
-from orchestrator.worker.batches import epoch_steps
-from orchestrator.worker.group import join
-from orchestrator.worker.guard import Wishes
-from orchestrator.worker.learner import Learner
+from protocol.files import write_text
+from protocol.folders import TrialFolder
+from protocol.messages import Objective, Plan
 
 # Imported here, so that it does not count as the memory of a stage.
-from orchestrator.worker.pipeline.guard import StageGuard  # noqa: F401
-from orchestrator.worker.step import take_step
-from orchestrator.worker.trial import open_trial
+from worker.pipeline.guard import StageGuard  # noqa: F401
+from worker.ranks.batches import epoch_steps
+from worker.ranks.group import join
+from worker.ranks.guard import Wishes
+from worker.ranks.trial import open_trial
+from worker.training.learner import Learner
+from worker.training.step import take_step
 
 Schedule = Literal["1f1b", "gpipe"]
 MICRO_BATCHES = (1, 4, 8)

@@ -26,9 +26,9 @@ import typer
 from torch.utils.data import default_collate
 
 from data.geometry import ParallelGeometry
-from data.lodopab_layout import file_name
-from data.reconstructions import ReconstructionSettings
-from models.fbp_unet import FbpUnet, FbpUnetSettings
+from data.lodopab.layout import file_name
+from data.lodopab.reconstructions import ReconstructionSettings
+from models.families.fbp_unet import FbpUnet, FbpUnetSettings
 
 Architecture = Literal["published", "small"]
 

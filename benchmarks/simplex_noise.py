@@ -25,9 +25,9 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from data.brain import BrainSettings
+from data.brain.dataset import BrainSettings
 from models.blocks.diffusion.noise import sample_noise
-from models.ddpm2d import Ddpm2d, Ddpm2dSettings
+from models.families.ddpm2d import Ddpm2d, Ddpm2dSettings
 from models.family import Batch
 
 OCTAVES, PERSISTENCE, FREQUENCY = 6, 0.8, 64.0

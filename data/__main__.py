@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from data import xray_ct_commands
-from data.options import Out, Overwrite, Seed, checked, next_command
-from orchestrator.errors import DataError, UserError
+from data.prepare.options import Out, Overwrite, Seed, checked, next_command
+from data.xray_ct.prepare import commands
+from protocol.errors import DataError, UserError
 
 PROGRAM = "./run_study.sh prepare"
 INTERRUPTED = 130
@@ -119,8 +119,8 @@ def lodopab(
     file is a patient; the split is by patient, or by slabs of slices if there are too few. As in
     LoDoPaB-CT an image stands for 0.26 m, whatever the scan's own size.
     """
-    from data.console import Display
-    from data.prepare import PrepareSettings, prepare_lodopab
+    from data.lodopab.prepare import PrepareSettings, prepare_lodopab
+    from data.prepare.console import Display
 
     settings = checked(
         PrepareSettings,
@@ -160,9 +160,9 @@ def phantoms(
 
     The same options make the same images everywhere.
     """
-    from data.console import Display
-    from data.destination import check_destination
-    from data.phantoms import PhantomSettings, generate_phantoms
+    from data.lodopab.phantoms import PhantomSettings, generate_phantoms
+    from data.lodopab.writer import check_destination
+    from data.prepare.console import Display
 
     settings = checked(
         PhantomSettings,
@@ -243,9 +243,9 @@ def brain(
     SUBJECT_seg files beside it are its brain mask and the segmentation of its lesions. The split
     is by subject; where those are too few, random variants of them stand in, loudly.
     """
-    from data.brain_plan import BrainPrepareSettings
-    from data.brain_prepare import prepare_brain
-    from data.console import Display
+    from data.brain.prepare.plan import BrainPrepareSettings
+    from data.brain.prepare.prepare import prepare_brain
+    from data.prepare.console import Display
 
     settings = checked(
         BrainPrepareSettings,
@@ -293,9 +293,9 @@ def brain_phantoms(
     The same options make the same volumes everywhere. A volume is the middle 192 × 192 × 100 mm
     of a brain, whatever its shape: 192 192 100 is the published size.
     """
-    from data.brain_destination import check_brain_destination
-    from data.brain_phantoms import BrainPhantomSettings, generate_brain_phantoms
-    from data.console import Display
+    from data.brain.prepare.phantoms import BrainPhantomSettings, generate_brain_phantoms
+    from data.brain.prepare.writer import check_brain_destination
+    from data.prepare.console import Display
 
     settings = checked(
         BrainPhantomSettings,
@@ -316,7 +316,7 @@ def brain_phantoms(
         display.say(next_command(out, "ddpm2d_tiny", *sizes))
 
 
-xray_ct_commands.register(app)
+commands.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

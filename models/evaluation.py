@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
-from models.family import Picture
+from models.pictures import Picture
 
 HeldOut = Literal["validation", "test"]
 
@@ -82,3 +84,14 @@ class Evaluation(ABC):
             DataError: as `judge`.
         """
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A CT volume in patient space.
+
+    Its axes run from head to feet, from front to back, and from the patient's right to the left.
+    """
+
+    hu: NDArray[np.float32]  # (D, H, W)
+    voxel_size: tuple[float, float, float]  # mm, along the same axes

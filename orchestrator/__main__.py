@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.errors import StudyInUse, UserError
+from protocol.errors import StudyInUse, UserError
 
 if TYPE_CHECKING:
-    from orchestrator.trial_folder import StudyFolder
+    from protocol.folders import StudyFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,8 +67,8 @@ def run(
     """Search, or go on with a study that was interrupted."""
     from rich.console import Console
 
-    from orchestrator.config import Asked
-    from orchestrator.search_command import run_study
+    from orchestrator.commands.run import run_study
+    from orchestrator.settings.layers import Asked
 
     sets = list(set_ or [])
     sets += [f"n_trials={n_trials}"] if n_trials is not None else []
@@ -84,7 +84,7 @@ def status(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Say how a study stands; works while it runs."""
-    from orchestrator.status import show_status
+    from orchestrator.commands.status import show_status
 
     show_status(_folder(study_name, runs_dir), as_json=json)
 
@@ -102,7 +102,7 @@ def confirm(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Train the best trials again with fresh seeds, and say whether the winner is luck."""
-    from orchestrator.confirm_command import confirm_study
+    from orchestrator.commands.confirm import confirm_study
 
     folder = _folder(study_name, runs_dir)
     raise typer.Exit(confirm_study(folder, top=top, seeds=seeds, as_json=json))
@@ -116,7 +116,7 @@ def dashboard(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Serve optuna-dashboard with the study and its pictures."""
-    from orchestrator.dashboard import serve_dashboard
+    from orchestrator.commands.dashboard import serve_dashboard
 
     raise typer.Exit(serve_dashboard(_folder(study_name, runs_dir), host=host, port=port))
 
@@ -134,7 +134,7 @@ def visualize(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Draw pictures from a trial's best checkpoint, and print its metrics on the whole split."""
-    from orchestrator.visualize_command import visualize_trial
+    from orchestrator.commands.visualize import visualize_trial
 
     folder = _folder(study_name, runs_dir)
     visualize_trial(folder, trial, split=split, samples=samples, out=out, device=device)
@@ -158,7 +158,7 @@ def evaluate(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Judge a trial's best checkpoint case by case, with pictures of the best and the worst."""
-    from orchestrator.evaluate_command import evaluate_trial
+    from orchestrator.commands.evaluate import evaluate_trial
 
     folder = _folder(study_name, runs_dir)
     evaluate_trial(
@@ -197,7 +197,7 @@ def infer(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Make a CT volume of two X-rays with a trial's best checkpoint."""
-    from orchestrator.infer_command import Wanted, infer_volume
+    from orchestrator.commands.infer import Wanted, infer_volume
 
     wanted = Wanted(
         inputs=input_,
@@ -220,7 +220,7 @@ def export(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Copy a trial's checkpoint, settings, metrics and pictures for use elsewhere."""
-    from orchestrator.export import export_command
+    from orchestrator.commands.export import export_command
 
     export_command(_folder(study_name, runs_dir), trial=trial, out=out, overwrite=overwrite)
 
@@ -238,8 +238,8 @@ def prepare(context: typer.Context) -> None:
 
 
 def _folder(study_name: str, runs_dir: Path) -> StudyFolder:
-    from orchestrator.study_name import check_study_name
-    from orchestrator.trial_folder import StudyFolder
+    from orchestrator.study.find import check_study_name
+    from protocol.folders import StudyFolder
 
     return StudyFolder(runs_dir / check_study_name(study_name))
 

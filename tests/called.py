@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import DataError
+from protocol.errors import DataError
 
 
 def echo(**arguments: Any) -> dict[str, Any]:

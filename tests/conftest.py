@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def launcher(tmp_path_factory):
     """A launcher whose server has everything imported that a study would."""
     log = tmp_path_factory.mktemp("launcher") / "forkserver.log"
-    launcher = LocalLauncher(log=log, preload=("models.fbp_window",))
+    launcher = LocalLauncher(log=log, preload=("models.families.fbp_window",))
     yield launcher
     launcher.close()
 

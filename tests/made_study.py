@@ -11,7 +11,8 @@ import optuna
 import yaml
 from optuna.trial import TrialState
 
-from orchestrator.messages import (
+from protocol.folders import StudyFolder, TrialFolder
+from protocol.messages import (
     Ending,
     Objective,
     Outcome,
@@ -22,7 +23,6 @@ from orchestrator.messages import (
     append_event,
     save_message,
 )
-from orchestrator.trial_folder import StudyFolder, TrialFolder
 
 OBJECTIVE = Objective(metric="psnr", direction="maximize")
 STATES = {

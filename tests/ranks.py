@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestrator.messages import Event, Objective, Plan, read_events, save_message
-from orchestrator.trial_folder import TrialFolder
+from protocol.folders import TrialFolder
+from protocol.messages import Event, Objective, Plan, read_events, save_message
 
 TOY = "tests/families/toy.py:Toy"
 PATIENCE = 60.0  # seconds for any one attempt
@@ -92,9 +92,9 @@ def fork_server():
     context.set_forkserver_preload(
         [
             "__main__",
-            "orchestrator.worker.rank",
+            "worker.processes.rank",
             "tests.ranks",
-            "orchestrator.worker.pipeline.guard",
+            "worker.pipeline.guard",
         ]
     )
     return context
@@ -116,7 +116,7 @@ def _rank(trial: TrialFolder, rank: int) -> None:
     log = os.open(trial.rank_log(rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    from orchestrator.worker.rank import run_rank
+    from worker.processes.rank import run_rank
 
     ticks = trial.path / f"ticks{rank}"
     with ticks.open("a") as stream:

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator.asking import Asker
-from orchestrator.settings import Settings
-from orchestrator.storage import open_study
-from orchestrator.trial_folder import StudyFolder
+from orchestrator.proposing.ask import Asker
+from orchestrator.settings.schema import Settings
+from orchestrator.study.storage import open_study
+from protocol.folders import StudyFolder
 
 Direction = Literal["minimize", "maximize"]
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch.utils.data import default_collate
 
-from data.xray_ct import XrayCtSettings
-from models.blocks.xray_diffusion.encoder import XrayEncoder
-from models.blocks.xray_diffusion.model import XrayDiffusion
+from data.xray_ct.dataset import XrayCtSettings
+from models.blocks.xray_diffusion.network.encoder import XrayEncoder
+from models.blocks.xray_diffusion.network.model import XrayDiffusion
 from models.blocks.xray_diffusion.settings import Diffx2ctSettings
-from models.diffx2ct import Diffx2ct
+from models.families.diffx2ct import Diffx2ct
 from models.family import Batch, Split
 
 SMALL = {

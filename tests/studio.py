@@ -21,8 +21,8 @@ import yaml
 
 from orchestrator.__main__ import main
 from orchestrator.launcher.local import LocalLauncher
-from orchestrator.messages import Event, read_events
-from orchestrator.trial_folder import StudyFolder, TrialFolder
+from protocol.folders import StudyFolder, TrialFolder
+from protocol.messages import Event, read_events
 
 ROOT = Path(__file__).resolve().parents[1]
 TOY = f"{ROOT}/tests/families/toy.py:Toy"
@@ -157,8 +157,8 @@ def _run_here(arguments: list[str], launcher: LocalLauncher) -> tuple[int, str]:
     """The command within this process; the launcher stays open for the next."""
     lent = mock.Mock(wraps=launcher, close=lambda: None)
     with (
-        mock.patch("orchestrator.search_command.LocalLauncher", return_value=lent),
-        mock.patch("orchestrator.session.cpu_cores", return_value=1),
+        mock.patch("orchestrator.commands.run.LocalLauncher", return_value=lent),
+        mock.patch("orchestrator.running.session.cpu_cores", return_value=1),
         mock.patch.object(sys, "argv", ["run_study.sh", *arguments]),
         contextlib.redirect_stdout(io.StringIO()) as output,
         contextlib.redirect_stderr(output),

@@ -13,10 +13,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator.seeds import derive_seed
-from orchestrator.settings import Settings
-from orchestrator.settling import drop_checkpoints, rank_trials
-from orchestrator.trial_folder import StudyFolder
+from orchestrator import words
+from orchestrator.settings.schema import Settings
+from orchestrator.study.ranking import drop_checkpoints, rank_trials
+from orchestrator.study.record import StudyRecord, TrialRecord
+from protocol.errors import SettingsError
+from protocol.folders import StudyFolder
+from protocol.seeds import derive_seed
 
 _CONFIRMS, _REPETITION = "confirms", "repetition"  # the runs' user attributes
 
@@ -107,3 +110,44 @@ def keep_best_of_each(folder: StudyFolder, study: optuna.Study) -> None:
     for run in rank_trials(study):
         best.setdefault(Repetition.of(run.user_attrs).source, run.number)
     drop_checkpoints(folder, study, set(best.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The trials to train again, the best first, and what the user should know of the choice."""
+
+    trials: list[TrialRecord]
+    notices: list[str]
+
+
+def best_sources(record: StudyRecord, top: int) -> Sources:
+    """The best `top` trials; of trials with equal parameters only the best.
+
+    Raises:
+        SettingsError: no trial is complete.
+    """
+    if not record.ranked:
+        counts = ", ".join(f"{count} {state}" for state, count in record.counts.items())
+        raise SettingsError(
+            f"no trial of study {record.name!r} is complete, so there is nothing to confirm "
+            f"({counts or 'no trials'}); search on, or see `status` for why each ended"
+        )
+    chosen: list[TrialRecord] = []
+    notices = []
+    for trial in record.ranked:
+        if len(chosen) == top:
+            break
+        twin = next((other for other in chosen if other.params == trial.params), None)
+        if twin is None:
+            chosen.append(trial)
+        else:
+            notices.append(
+                f"trial {trial.number} has the same parameters as trial {twin.number} and is not "
+                "trained again beside it"
+            )
+    if len(chosen) < top:
+        notices.append(
+            f"--top: found {words.counted(len(chosen), 'complete trial')} to confirm, "
+            f"expected {top}; those there are will be taken"
+        )
+    return Sources(trials=chosen, notices=notices)

@@ -15,9 +15,9 @@ from orchestrator.confirmation.saved import (
 )
 from orchestrator.confirmation.statistics import LEVEL, difference, estimate
 from orchestrator.confirmation.verdict import verdict
-from orchestrator.messages import Ending, Objective
-from orchestrator.record import StudyRecord, TrialRecord
-from orchestrator.trial_folder import StudyFolder
+from orchestrator.study.record import StudyRecord, TrialRecord
+from protocol.folders import StudyFolder
+from protocol.messages import Ending, Objective
 
 
 def confirmation_of(

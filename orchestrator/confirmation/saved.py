@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from orchestrator.messages import Direction, Message, save_message
-from orchestrator.trial_folder import StudyFolder
+from protocol.folders import StudyFolder
+from protocol.messages import Direction, Message, save_message
 
 State = Literal["complete", "diverged", "failed", "unfinished"]
 

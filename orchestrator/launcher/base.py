@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from orchestrator.messages import Plan
-from orchestrator.trial_folder import TrialFolder
+from protocol.folders import TrialFolder
+from protocol.messages import Plan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,21 +17,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import UserError
 from orchestrator.launcher.base import Exit
 from orchestrator.launcher.processes import sweep
-from orchestrator.messages import Plan
-from orchestrator.trial_folder import TrialFolder
+from protocol.errors import UserError
+from protocol.folders import TrialFolder
+from protocol.messages import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
-PRELOADED = ("orchestrator.worker.check",)
+PRELOADED = ("worker.calls.check",)
 # The last would bring all but the fonts; one by one a call need not wait for all of them. Ranks
 # would otherwise import them with their first optimiser step and picture, which takes two seconds.
 PRELOADED_FOR_ATTEMPTS = (
     "numpy.random",
     "matplotlib.backends.backend_agg",
     "torch._dynamo",
-    "orchestrator.worker.rank",
+    "worker.processes.rank",
 )
 
 
@@ -67,7 +67,7 @@ class LocalLauncher:
                     sys.executable,
                     "-P",  # a folder of the user's called data or models must not shadow ours
                     "-m",
-                    "orchestrator.worker.forkserver",
+                    "worker.processes.forkserver",
                     str(theirs.fileno()),
                     *self._preload,
                 ],

@@ -10,9 +10,9 @@ import time
 
 import psutil
 
-from orchestrator.trial_folder import TrialFolder
+from protocol.folders import TrialFolder
 
-_COMMAND = "orchestrator.worker.forkserver"  # every rank is a fork of that program
+_COMMAND = "worker.processes.forkserver"  # every rank is a fork of that program
 _GONE_SECONDS = 10.0
 _CLOCK_SECONDS = 2.0  # by which a start time may seem to move when the system's clock is set
 

@@ -9,8 +9,8 @@ from threading import RLock
 from typing import Any, Protocol
 
 from orchestrator.live.progress import RunningTrial, StudyProgress
-from orchestrator.messages import Direction, Event, Objective, Outcome, Stop, Validated
-from orchestrator.record import State
+from orchestrator.study.record import State
+from protocol.messages import Direction, Event, Objective, Outcome, Stop, Validated
 
 
 class Display(Protocol):

@@ -9,8 +9,8 @@ from typing import IO
 from orchestrator.live import sentences
 from orchestrator.live.display import ProgressDisplay
 from orchestrator.live.progress import RunningTrial, StudyProgress
-from orchestrator.messages import Outcome
-from orchestrator.record import State
+from orchestrator.study.record import State
+from protocol.messages import Outcome
 
 
 class PlainDisplay(ProgressDisplay):

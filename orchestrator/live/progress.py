@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.messages import (
+from orchestrator.study.record import State
+from protocol.messages import (
     Event,
     Finished,
     NonFinite,
@@ -22,7 +23,6 @@ from orchestrator.messages import (
     Stopped,
     Validated,
 )
-from orchestrator.record import State
 
 _STOPPING = {Stop.PRUNED: "pruning", Stop.INTERRUPT: "stopping"}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from orchestrator import words
 from orchestrator.live.progress import RunningTrial, StudyProgress
-from orchestrator.messages import Outcome
-from orchestrator.record import State
+from orchestrator.study.record import State
+from protocol.messages import Outcome
 
 
 def opening(study: StudyProgress) -> str:

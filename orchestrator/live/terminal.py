@@ -18,8 +18,8 @@ from orchestrator import words
 from orchestrator.live import sentences
 from orchestrator.live.display import ProgressDisplay
 from orchestrator.live.progress import RunningTrial, StudyProgress
-from orchestrator.messages import Outcome
-from orchestrator.record import State
+from orchestrator.study.record import State
+from protocol.messages import Outcome
 
 _COLOURS: dict[State, str] = {"complete": "green", "pruned": "yellow", "failed": "red"}
 

@@ -14,9 +14,8 @@ import time
 from pathlib import Path
 
 from orchestrator.tracking.mirror import Mirror
-from orchestrator.tracking.place import state_file
-from orchestrator.tracking.state import State
-from orchestrator.trial_folder import StudyFolder
+from orchestrator.tracking.state import State, state_file
+from protocol.folders import StudyFolder
 
 log = logging.getLogger("orchestrator.tracking")
 

@@ -7,17 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from orchestrator.files import LineTail
-from orchestrator.messages import (
-    Event,
-    Outcome,
-    Plan,
-    load_outcome,
-    load_plan,
-    parse_event,
-)
 from orchestrator.tracking.state import State, Told
-from orchestrator.trial_folder import StudyFolder, TrialFolder
+from protocol.files import LineTail
+from protocol.folders import StudyFolder, TrialFolder
+from protocol.messages import Event, Outcome, Plan, load_outcome, load_plan, parse_event
 
 log = logging.getLogger(__name__)
 

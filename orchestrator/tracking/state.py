@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
-from orchestrator.files import write_text
+from protocol.files import write_text
+from protocol.folders import StudyFolder
 
 
 class Told(BaseModel):
@@ -48,3 +49,18 @@ class State:
         if text != self._saved:
             write_text(self._path, text + "\n")
             self._saved = text
+
+
+def wandb_folder(study: StudyFolder) -> Path:
+    """What Weights & Biases writes, online and offline; it names this folder itself."""
+    return study.path / "wandb"
+
+
+def log_file(study: StudyFolder) -> Path:
+    """What tracking did, and what went wrong in it."""
+    return wandb_folder(study) / "tracking.log"
+
+
+def state_file(study: StudyFolder) -> Path:
+    """How far each trial has been told."""
+    return wandb_folder(study) / "tracked.json"

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from orchestrator.tracking.place import log_file, wandb_folder
-from orchestrator.tracking_settings import TrackingSettings
-from orchestrator.trial_folder import StudyFolder
+from orchestrator.settings.schema import TrackingSettings
+from orchestrator.tracking.state import log_file, wandb_folder
+from protocol.folders import StudyFolder
 
 log = logging.getLogger(__name__)
 

@@ -7,16 +7,8 @@ from typing import Any, Literal
 
 import wandb
 
-from orchestrator.messages import (
-    Ending,
-    Event,
-    Outcome,
-    Pictured,
-    Plan,
-    Progress,
-    Validated,
-)
-from orchestrator.trial_folder import StudyFolder, TrialFolder
+from protocol.folders import StudyFolder, TrialFolder
+from protocol.messages import Ending, Event, Outcome, Pictured, Plan, Progress, Validated
 
 log = logging.getLogger(__name__)
 

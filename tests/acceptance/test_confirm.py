@@ -9,13 +9,13 @@ import statistics
 import optuna
 import pytest
 
-from orchestrator.asking import Asker
-from orchestrator.config import Asked, load_settings
-from orchestrator.confirm_command import confirm_study
-from orchestrator.messages import load_plan, read_events
-from orchestrator.status import look_at, status_json
-from orchestrator.storage import open_study
-from orchestrator.study_file import StudyFile, write_study_file
+from orchestrator.commands.confirm import confirm_study
+from orchestrator.proposing.ask import Asker
+from orchestrator.reporting.status import look_at, status_json
+from orchestrator.settings.layers import Asked, load_settings
+from orchestrator.study.storage import open_study
+from orchestrator.study.study_file import StudyFile, write_study_file
+from protocol.messages import load_plan, read_events
 from tests.studio import Studio, finish, wait_until
 
 SEARCH = {

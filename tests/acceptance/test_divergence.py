@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from orchestrator.messages import NonFinite
+from protocol.messages import NonFinite
 
 
 def test_nan_on_one_rank_prunes_the_trial_and_says_where(studio):

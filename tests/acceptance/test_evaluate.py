@@ -8,10 +8,10 @@ import statistics
 
 import pytest
 
-from orchestrator.messages import Validated
-from orchestrator.worker.checkpoint import load_checkpoint
+from protocol.messages import Validated
 from tests.families.anomaly_toy import TINY_BRAINS
 from tests.studio import ROOT, Studio
+from worker.training.checkpoint import load_checkpoint
 
 ANOMALY_TOY = f"{ROOT}/tests/families/anomaly_toy.py:AnomalyToy"
 

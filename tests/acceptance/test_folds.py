@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 
-from orchestrator.messages import FoldFinished, Started, Validated
+from protocol.messages import FoldFinished, Started, Validated
 
 
 def test_a_trial_is_worth_the_mean_of_its_folds_and_says_so(inside):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from orchestrator.messages import Failed, Validated, load_outcome, load_plan
+from protocol.messages import Failed, Validated, load_outcome, load_plan
 from tests.ranks import attempt, events, make_plan
 from tests.studio import ROOT
 

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from orchestrator.worker.show import evaluate
 from tests.contracts.cases import ROOT, follow_readme, install_readme
 from tests.studio import finish
+from worker.calls.show import evaluate
 
 
 @pytest.fixture

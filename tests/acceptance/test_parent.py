@@ -10,10 +10,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from orchestrator.messages import load_plan
-from orchestrator.study_peek import peek
-from orchestrator.worker.infer import infer
+from orchestrator.study.peek import peek
+from protocol.messages import load_plan
 from tests.studio import ROOT, Studio
+from worker.calls.infer import infer
 
 PHANTOMS = {"size": 32, "xray_size": 32, "train": 4, "validation": 2, "test": 1, "seed": 1}
 SEARCH = {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}}

@@ -117,7 +117,8 @@ def test_a_full_disk_stops_the_study_with_a_sentence_and_room_lets_it_go_on(
 
 def test_no_command_waits_for_libraries_that_the_orchestrator_does_not_use():
     script = (
-        "import sys, orchestrator.__main__, orchestrator.search_command, orchestrator.status\n"
+        "import sys, orchestrator.__main__, orchestrator.commands.run\n"
+        "import orchestrator.commands.status, orchestrator.reporting.status_screen\n"
         "print(*sorted({'torch', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 
-from orchestrator.messages import Validated
-from orchestrator.worker.checkpoint import load_checkpoint
+from protocol.messages import Validated
 from tests.studio import Studio
+from worker.training.checkpoint import load_checkpoint
 
 
 def test_a_study_reaches_its_budget_and_leaves_what_it_promises(studio):

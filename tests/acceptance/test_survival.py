@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from orchestrator.messages import Started, Stopped, Validated
-from orchestrator.worker.checkpoint import load_checkpoint
+from protocol.messages import Started, Stopped, Validated
 from tests.studio import Studio, finish, wait_until
+from worker.training.checkpoint import load_checkpoint
 
 KILLS = 20
 

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from models.family import Batch, Split
-from orchestrator.messages import Objective, Plan, load_plan
-from orchestrator.trial_folder import TrialFolder
-from orchestrator.worker.group import Group
-from orchestrator.worker.learner import Learner
-from orchestrator.worker.loading import SeededDataset
-from orchestrator.worker.seeding import reseed
-from orchestrator.worker.trial import Trial, open_split, open_trial
+from protocol.folders import TrialFolder
+from protocol.messages import Objective, Plan, load_plan
 from tests.contracts.cases import Case
 from tests.contracts.objectives import GOALS
 from tests.ranks import make_plan
+from worker.ranks.group import Group
+from worker.ranks.loading import SeededDataset
+from worker.ranks.seeding import reseed
+from worker.ranks.trial import Trial, open_split, open_trial
+from worker.training.learner import Learner
 
 SEED = 11
 

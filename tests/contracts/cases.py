@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from models.family import known_families
+from models.registry import known_families
 from tests.plugged import install
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from orchestrator.messages import Validated
-from orchestrator.trial_folder import TrialFolder
+from protocol.folders import TrialFolder
+from protocol.messages import Validated
 from tests.contracts.bench import Bench, alone, plan_trial
 from tests.contracts.cases import CASES, Case
 from tests.ranks import events, started

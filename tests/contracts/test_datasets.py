@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator.worker.loading import SeededDataset
-from orchestrator.worker.trial import open_split
 from tests.contracts.bench import SEED
+from worker.ranks.loading import SeededDataset
+from worker.ranks.trial import open_split
 
 SPLITS = ("train", "validation", "test")
 MOST = 40  # samples of a split that are looked at

@@ -17,22 +17,22 @@ import pytest
 import torch
 import yaml
 
-from data.brain import BrainSettings
-from data.brain_phantoms import BrainPhantomSettings, generate_brain_phantoms
+from data.brain.dataset import BrainSettings
+from data.brain.prepare.phantoms import BrainPhantomSettings, generate_brain_phantoms
 from data.geometry import ParallelGeometry
-from data.lodopab_writer import LodopabWriter
-from data.xray_ct_phantoms import XrayCtPhantomSettings, generate_xray_ct_phantoms
-from data.xray_ct_settings import XrayCtSettings
-from models.family import load_family
-from orchestrator.messages import Objective
-from orchestrator.trial_folder import TrialFolder
-from orchestrator.worker.batches import epoch_steps
-from orchestrator.worker.checkpoint import save_checkpoint
-from orchestrator.worker.guard import Wishes
-from orchestrator.worker.step import take_step
+from data.lodopab.writer import LodopabWriter
+from data.xray_ct.prepare.phantoms import generate_xray_ct_phantoms
+from data.xray_ct.settings import XrayCtPhantomSettings, XrayCtSettings
+from models.registry import load_family
+from protocol.folders import TrialFolder
+from protocol.messages import Objective
 from tests.contracts.bench import Bench, alone, first_point
 from tests.contracts.cases import CASES, ROOT
 from tests.ranks import make_plan, talk_together
+from worker.ranks.batches import epoch_steps
+from worker.ranks.guard import Wishes
+from worker.training.checkpoint import save_checkpoint
+from worker.training.step import take_step
 
 # Millions of weights that train, as published; of ours, at most 2 % more or less.
 WEIGHTS = {"fbp_window": 0.513, "fbp_unet": 30.93, "direct64": 6.99, "diffx2ct": 44.79}

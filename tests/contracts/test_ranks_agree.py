@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from orchestrator.trial_folder import TrialFolder
-from orchestrator.worker.batches import epoch_steps
-from orchestrator.worker.group import Group, join
-from orchestrator.worker.guard import Wishes
-from orchestrator.worker.step import accumulate
+from protocol.folders import TrialFolder
 from tests.contracts.bench import Bench, alone, plan_trial
 from tests.ranks import talk_together
+from worker.ranks.batches import epoch_steps
+from worker.ranks.group import Group, join
+from worker.ranks.guard import Wishes
+from worker.training.step import accumulate
 
 # Of the gradient's length. The sums over a batch are rounded in another order; a sample that is
 # counted twice or left out changes the gradient by tens of per cent.

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from models.pipelined import PipelinedFamily
-from orchestrator.errors import SettingsError
-from orchestrator.worker.pipeline.device_map import Mapped
+from protocol.errors import SettingsError
 from tests.contracts.bench import SEED
 from tests.contracts.cases import CASES, ROOT
+from worker.pipeline.device_map import Mapped
 
 CUT = [
     case

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from orchestrator.worker.batches import Sharing, epoch_steps
-from orchestrator.worker.guard import Wishes
-from orchestrator.worker.step import take_step
 from tests.contracts.bench import SEED
+from worker.ranks.batches import Sharing, epoch_steps
+from worker.ranks.guard import Wishes
+from worker.training.step import take_step
 
 STEPS = 12
 

@@ -7,18 +7,18 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from orchestrator.messages import Pictured
-from orchestrator.worker.batches import validation_rounds
-from orchestrator.worker.checkpoint import load_checkpoint
-from orchestrator.worker.keeping import Keeper
-from orchestrator.worker.loading import BatchLoader
-from orchestrator.worker.pictures import sample_pictures
-from orchestrator.worker.show import evaluate, load_model
-from orchestrator.worker.trial import open_split
-from orchestrator.worker.validate import Validator
+from protocol.messages import Pictured
 from tests.contracts.conftest import PICTURES
 from tests.contracts.objectives import GOALS
 from tests.ranks import events
+from worker.calls.show import evaluate, load_model
+from worker.ranks.batches import validation_rounds
+from worker.ranks.loading import BatchLoader
+from worker.ranks.trial import open_split
+from worker.ranks.validate import Validator
+from worker.training.checkpoint import load_checkpoint
+from worker.training.keeping import Keeper
+from worker.training.pictures import sample_pictures
 
 
 def test_the_tiny_preset_reaches_its_objective_and_betters_the_untrained_model(

@@ -12,9 +12,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from data.brain import BrainSettings, BrainSlices
+from data.brain.dataset import BrainSettings, BrainSlices
 from models.blocks.anomaly.family import AnomalyFamily
-from models.family import Batch, Direction, FamilySettings, Panel, Picture
+from models.family import Batch, Direction, FamilySettings
+from models.pictures import Panel, Picture
 
 TINY_BRAINS = {
     "crop": [32, 32, 8],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from models.family import Batch, Picture
+from models.family import Batch
+from models.pictures import Picture
 from tests.families.toy import Toy, ToySettings
 
 FLOATS_IN_A_MEGABYTE = 2**18

@@ -19,9 +19,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from models.family import Batch, Direction, FamilySettings, Panel, Picture
+from models.family import Batch, Direction, FamilySettings
+from models.pictures import Panel, Picture
 from models.pipelined import Carry, Kept, PipelinedFamily, Prepared, Segment
-from orchestrator.errors import SettingsError
+from protocol.errors import SettingsError
 
 
 class PipelinedToySettings(FamilySettings):

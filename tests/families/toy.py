@@ -20,8 +20,9 @@ import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from models.family import Batch, Direction, Family, FamilySettings, Panel, Picture
-from orchestrator.errors import DataError
+from models.family import Batch, Direction, Family, FamilySettings
+from models.pictures import Panel, Picture
+from protocol.errors import DataError
 
 
 class ToySettings(FamilySettings):

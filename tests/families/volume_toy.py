@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from models.family import Batch, Direction, Family, FamilySettings, Panel, Picture
-from models.inference import Volume
-from orchestrator.errors import SettingsError
+from models.evaluation import Volume
+from models.family import Batch, Direction, Family, FamilySettings
+from models.pictures import Panel, Picture
+from protocol.errors import SettingsError
 
 HU_LOW, HU_RANGE = -1024.0, 2524.0
 

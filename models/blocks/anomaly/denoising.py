@@ -9,19 +9,20 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from data.brain import BrainSettings, BrainSlices
-from models.blocks import metrics
+from data.brain.dataset import BrainSettings, BrainSlices
 from models.blocks.anomaly.denoiser import GuidedDenoiser
 from models.blocks.anomaly.denoising_settings import DenoisingSettings
 from models.blocks.anomaly.encoder import make_encoder
 from models.blocks.anomaly.family import AnomalyFamily
 from models.blocks.anomaly.slice_picture import slice_picture
-from models.blocks.anomaly.weights_file import fitting_tensors, load_encoder
 from models.blocks.diffusion.hashing import derived
 from models.blocks.diffusion.noise import sample_noise, sample_timesteps
 from models.blocks.diffusion.schedule import NoiseSchedule
 from models.blocks.diffusion.unet import DiffusionUNet
-from models.family import Batch, Direction, MapDataset, Picture, Split
+from models.blocks.images import metrics
+from models.family import Batch, Direction, MapDataset, Split
+from models.pictures import Picture
+from models.weights_file import fitting_tensors, load_encoder
 
 P = TypeVar("P", bound=DenoisingSettings)
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torchvision.models import resnet
 
 from models.blocks.diffusion.residual import group_norm
+from models.weights_file import HEAD
 
 EncoderKind = Literal["resnet18", "resnet34", "resnet50", "resnet101", "small", "none"]
 EncoderNorm = Literal["batch", "group"]
 
-HEAD = "fc"  # the layer that makes the vector; classifiers have another there
 SMALL_WIDTHS = (16, 32, 64, 128)
 
 

@@ -8,7 +8,8 @@ from typing import Generic
 
 from torch import Tensor, nn
 
-from data.brain import BrainSettings
+from data.brain.dataset import BrainSettings
+from models.blocks.anomaly.evaluation.evaluation import AnomalyEvaluation
 from models.evaluation import Evaluation
 from models.family import Family, S
 
@@ -28,8 +29,6 @@ class AnomalyFamily(Family[S, BrainSettings], Generic[S]):
 
     def evaluation(self) -> Evaluation:
         """The anomaly map's agreement with lesions that are known, and the error where none are."""
-        from models.blocks.anomaly.evaluation import AnomalyEvaluation  # which imports this
-
         return AnomalyEvaluation(self)
 
     @abstractmethod

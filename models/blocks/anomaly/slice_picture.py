@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.blocks import metrics
-from models.family import Panel, Picture
+from models.blocks.images import metrics
+from models.pictures import Panel, Picture
 
 
 def slice_picture(

@@ -13,9 +13,9 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from models.blocks.direct.perceptual import PerceptualLoss, check_weights_file
-from models.blocks.volume_metrics import similarity
+from models.blocks.images.volume_metrics import similarity
 from models.family import FamilySettings
-from orchestrator.errors import SettingsError
+from protocol.errors import SettingsError
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from data.xray_ct_settings import XrayCtSettings
-from models.family import load_family
-from orchestrator.errors import SettingsError
+from data.xray_ct.settings import XrayCtSettings
+from models.registry import load_family
+from protocol.errors import SettingsError
 
 FAMILY = "direct64"
 KEY = "recipe.parent_file"

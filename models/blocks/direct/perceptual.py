@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.blocks.anomaly.weights_file import read_tensors
 from models.blocks.diffusion.hashing import uniforms
-from orchestrator.errors import SettingsError
+from models.weights_file import read_tensors
+from protocol.errors import SettingsError
 
 KEY = "recipe.perceptual_weights_file"
 # Channels of the convolutions up to relu3_3, "M" where the image is halved.

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from data.windows import window_corners
+from data.xray_ct.windows import window_corners
 
 BlendKind = Literal["constant", "gaussian", "cosine"]
 

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
-from data.xray_ct import XrayCtVolumes
-from models.blocks.volume_metrics import psnr
-from models.blocks.volume_pictures import compare_volumes
-from models.blocks.xray_diffusion.mean_volume import MOST_AVERAGED, mean_volume
+from data.xray_ct.dataset import XrayCtSettings, XrayCtVolumes
+from models.blocks.images.volume_metrics import mae_hu, psnr, ssim
+from models.blocks.images.volume_pictures import compare_volumes
 from models.blocks.xray_diffusion.patches import WholeCase, whole_case
-from models.blocks.xray_diffusion.sampled import BlendParameters, SampledVolumes
-from models.blocks.xray_diffusion.scores import volume_scores
+from models.blocks.xray_diffusion.sampled import BlendParameters, SampledVolumes, VolumeSampler
 from models.blocks.xray_diffusion.tuning import tuning_of
 from models.evaluation import Case, Evaluation, Judgement, Request, Tuning
-from models.family import Picture
+from models.pictures import Picture
 
-if TYPE_CHECKING:
-    from models.diffx2ct import Diffx2ct
+MOST_AVERAGED = 100  # volumes: more change the mean little, and reading them takes minutes
+
 
 BASELINE = "mean_"  # before the names of the mean volume's scores
 
@@ -32,7 +30,7 @@ BASELINE = "mean_"  # before the names of the mean volume's scores
 class SampledEvaluation(Evaluation):
     """Samples a volume of every case of a split."""
 
-    def __init__(self, family: Diffx2ct) -> None:
+    def __init__(self, family: VolumeSampler) -> None:
         self._family = family
 
     def judge(self, model: nn.Module, request: Request) -> Judgement:
@@ -56,7 +54,7 @@ class SampledEvaluation(Evaluation):
 class _Judge:
     """One checkpoint on one split."""
 
-    def __init__(self, family: Diffx2ct, model: nn.Module, request: Request) -> None:
+    def __init__(self, family: VolumeSampler, model: nn.Module, request: Request) -> None:
         self._family = family
         self._request = request
         self._window = family.data.hu_window
@@ -121,3 +119,34 @@ class _Judge:
             case = whole_case(self._volumes, index)
             self._request.tell(f"{doing}: {index} of {len(self._volumes)}, {case.name}")
             yield case
+
+
+def mean_volume(settings: XrayCtSettings) -> Tensor:
+    """The mean of the first training volumes, (1, D, H, W) in [0, 1].
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    volumes = XrayCtVolumes(settings.model_copy(update={"flip": False}), "train")
+    count = min(len(volumes), MOST_AVERAGED)
+    total = torch.zeros((1, *(settings.ct_size,) * 3))
+    for index in range(count):
+        total += torch.as_tensor(volumes[index]["ct"])
+    return total / count
+
+
+def volume_scores(
+    result: Tensor, target: Tensor, hu_window: tuple[float, float]
+) -> dict[str, float]:
+    """Mean absolute error in HU, PSNR in dB and SSIM of one volume, at the window's data range.
+
+    Args:
+        result, target: (1, D, H, W) in [0, 1].
+        hu_window: the CT numbers that 0 and 1 stand for.
+    """
+    one, other = result[None], target[None]
+    return {
+        "mae_hu": float(mae_hu(one, other, hu_window)),
+        "psnr": float(psnr(one, other)),
+        "ssim": float(ssim(one, other)),
+    }

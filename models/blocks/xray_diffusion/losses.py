@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.blocks.volume_metrics import similarity
-from models.blocks.xray_diffusion.output import Output
+from models.blocks.images.volume_metrics import similarity
+from models.blocks.xray_diffusion.network.output import Output
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from data.xray_ct import XrayCtPatches, XrayCtSettings, XrayCtVolumes
+from data.xray_ct.dataset import XrayCtPatches, XrayCtSettings, XrayCtVolumes
 from models.family import Batch, Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from models.blocks.anomaly.reconstructions import load_array, save_array
+from data.xray_ct.dataset import XrayCtSettings
+from models.blocks.anomaly.evaluation.reconstructions import load_array, save_array
 from models.blocks.xray_diffusion.blending import BlendKind
 from models.blocks.xray_diffusion.patches import WholeCase
-from orchestrator.errors import DataError
-
-if TYPE_CHECKING:
-    from models.diffx2ct import Diffx2ct
+from models.blocks.xray_diffusion.settings import Diffx2ctSettings
+from protocol.errors import DataError
 
 
 class BlendParameters(BaseModel):
@@ -27,10 +26,21 @@ class BlendParameters(BaseModel):
     blend: BlendKind
 
 
+class VolumeSampler(Protocol):
+    """The part of a family that is judged by the volumes it makes."""
+
+    data: XrayCtSettings
+    settings: Diffx2ctSettings
+
+    def sample(
+        self, model: nn.Module, xrays: Tensor, seed: int, blend: BlendKind | None = None
+    ) -> Tensor: ...
+
+
 class SampledVolumes:
     """The volumes that one checkpoint makes of X-rays, by case and kind of blending."""
 
-    def __init__(self, family: Diffx2ct, model: nn.Module, store: Path) -> None:
+    def __init__(self, family: VolumeSampler, model: nn.Module, store: Path) -> None:
         """Look them up in `store`, a folder of this checkpoint, or have `model` make them."""
         self._family = family
         self._model = model

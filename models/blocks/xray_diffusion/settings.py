@@ -10,8 +10,8 @@ from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_
 from models.blocks.anomaly.denoising_settings import Levels
 from models.blocks.diffusion.schedule import ScheduleKind
 from models.blocks.xray_diffusion.blending import BlendKind
-from models.blocks.xray_diffusion.encoder import EncoderKind, EncoderNorm
-from models.blocks.xray_diffusion.output import OutputKind
+from models.blocks.xray_diffusion.network.encoder import EncoderKind, EncoderNorm
+from models.blocks.xray_diffusion.network.output import OutputKind
 from models.blocks.xray_diffusion.sampler import SamplerKind
 from models.family import FamilySettings
 

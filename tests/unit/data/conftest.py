@@ -124,7 +124,7 @@ BRAIN_SIZES = {"crop": (32, 32, 16), "size": (16, 16, 8)}
 @pytest.fixture(scope="session")
 def made_brains(tmp_path_factory):
     """A small set of phantom brains in the brain-MRI layout; not to be changed."""
-    from data.brain_phantoms import BrainPhantomSettings, generate_brain_phantoms
+    from data.brain.prepare.phantoms import BrainPhantomSettings, generate_brain_phantoms
 
     root = tmp_path_factory.mktemp("brains") / "set"
     settings = BrainPhantomSettings(
@@ -145,7 +145,7 @@ def brains(made_brains, tmp_path):
 @pytest.fixture
 def brain_settings(brains):
     """Makes settings that read the copy at half its resolution."""
-    from data.brain_settings import BrainSettings
+    from data.brain.settings import BrainSettings
 
     def make(**changes):
         return BrainSettings(**({"root": brains, **BRAIN_SIZES} | changes))
@@ -159,7 +159,8 @@ CHESTS = {"size": 12, "xray_size": 16, "train": 3, "validation": 1, "test": 2, "
 @pytest.fixture(scope="session")
 def made_chests(tmp_path_factory):
     """Makes a small set of phantom chests in a layout, once; not to be changed."""
-    from data.xray_ct_phantoms import XrayCtPhantomSettings, generate_xray_ct_phantoms
+    from data.xray_ct.prepare.phantoms import generate_xray_ct_phantoms
+    from data.xray_ct.settings import XrayCtPhantomSettings
 
     roots = {}
 
@@ -186,7 +187,7 @@ def chests(made_chests, tmp_path):
 @pytest.fixture
 def chest_settings():
     """Makes settings that read such a set at its own size, and keep nothing."""
-    from data.xray_ct_settings import XrayCtSettings
+    from data.xray_ct.settings import XrayCtSettings
 
     def make(root, **changes):
         sizes = {"ct_size": CHESTS["size"], "xray_size": CHESTS["xray_size"], "cache_gb": 0}

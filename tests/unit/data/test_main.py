@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.__main__ import main
-from data.lodopab import LodopabDataset, LodopabSettings
+from data.lodopab.dataset import LodopabDataset, LodopabSettings
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,7 +32,7 @@ def test_phantoms_can_be_made_from_the_command_line(tmp_path):
 
 
 def test_phantom_brains_can_be_made_from_the_command_line(tmp_path, capsys):
-    from data.brain import BrainSettings, BrainSlices
+    from data.brain.dataset import BrainSettings, BrainSlices
 
     sizes = {"train": 3, "validation": 1, "test": 1, "lesions": 1, "folds": 1}
     words = [f"--{name}={value}" for name, value in sizes.items()]
@@ -45,9 +45,9 @@ def test_phantom_brains_can_be_made_from_the_command_line(tmp_path, capsys):
 
 
 def test_brains_can_be_prepared_from_the_command_line(tmp_path, capsys):
-    from data.brain import BrainSettings, BrainVolumes
-    from data.brain_anatomy import draw_brain
-    from data.brain_volume import write_upright
+    from data.brain.dataset import BrainSettings, BrainVolumes
+    from data.brain.prepare.anatomy import draw_brain
+    from data.brain.volume import write_upright
 
     for number in range(4):
         brain = draw_brain(0, number, (12, 20, 20))
@@ -101,7 +101,7 @@ def test_an_interruption_says_that_nothing_was_written(tmp_path, monkeypatch, ca
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("data.simulate.simulate", interrupt)
+    monkeypatch.setattr("data.physics.parallel.simulate", interrupt)
     assert main(["phantoms", "--out", str(tmp_path / "set"), "--image_size", "16"]) == 130
     assert "nothing was written" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [".set.lock"]

@@ -5,9 +5,9 @@ from scipy import stats
 
 from orchestrator.confirmation.repetitions import Repetition
 from orchestrator.confirmation.results import confirmation_of
-from orchestrator.messages import Objective
-from orchestrator.record import StudyRecord, TrialRecord
-from orchestrator.trial_folder import StudyFolder
+from orchestrator.study.record import StudyRecord, TrialRecord
+from protocol.folders import StudyFolder
+from protocol.messages import Objective
 
 SEARCHED = {3: 30.0, 7: 33.0}  # the search's values by trial
 

@@ -8,7 +8,7 @@ from orchestrator.confirmation.saved import (
     load_confirmation,
     save_confirmation,
 )
-from orchestrator.trial_folder import StudyFolder
+from protocol.folders import StudyFolder
 
 RUN = Run(trial=0, repetition=0, seed=5, state="complete", value=31.25, reason="early stopping")
 TRIAL = Confirmed(

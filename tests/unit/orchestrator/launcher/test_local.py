@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.errors import UserError
 from orchestrator.launcher.base import Exit
 from orchestrator.launcher.local import ROOT, LocalLauncher
-from orchestrator.messages import Finished, Started, load_plan
+from protocol.errors import UserError
+from protocol.messages import Finished, Started, load_plan
 from tests.ranks import events, make_plan, wait_for
 
 SOON = 6.0  # "at once", on a machine that has other things to do
@@ -223,8 +223,8 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from orchestrator.launcher.local import LocalLauncher
-from orchestrator.messages import load_plan
-from orchestrator.trial_folder import TrialFolder
+from protocol.messages import load_plan
+from protocol.folders import TrialFolder
 folder = TrialFolder(Path(sys.argv[1]))
 launcher = LocalLauncher(log=folder.path / "forkserver.log")
 attempt = launcher.launch(folder, load_plan(folder.plan))

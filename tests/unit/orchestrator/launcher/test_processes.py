@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.launcher.local import ROOT
 from orchestrator.launcher.processes import session_members, sweep
-from orchestrator.messages import Started, load_plan
+from protocol.messages import Started, load_plan
 from tests.ranks import events, make_plan, wait_for
 
 

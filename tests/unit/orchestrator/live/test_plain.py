@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.live import PlainDisplay, TerminalDisplay, make_display
-from orchestrator.messages import Ending, Outcome, Started, Validated
+from protocol.messages import Ending, Outcome, Started, Validated
 
 
 class Clock:

@@ -1,7 +1,7 @@
 import pytest
 
 from orchestrator.live.progress import RunningTrial, StudyProgress
-from orchestrator.messages import (
+from protocol.messages import (
     Ending,
     Finished,
     Objective,

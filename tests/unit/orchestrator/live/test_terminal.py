@@ -18,7 +18,7 @@ from rich.console import Console
 import orchestrator
 from orchestrator.live.progress import RunningTrial, StudyProgress
 from orchestrator.live.terminal import live_area
-from orchestrator.messages import Objective, Started, Validated
+from protocol.messages import Objective, Started, Validated
 
 OBJECTIVE = Objective(metric="psnr", direction="maximize")
 ROOT = Path(orchestrator.__file__).parents[1]
@@ -129,7 +129,7 @@ PROGRAM = textwrap.dedent(
     import time
     from rich.console import Console
     from orchestrator.live import make_display
-    from orchestrator.messages import Outcome
+    from protocol.messages import Outcome
 
     display = make_display(Console())
     display.study_opened("demo", 8, 0, "maximize", "psnr")

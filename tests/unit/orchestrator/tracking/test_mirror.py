@@ -2,9 +2,9 @@ import threading
 
 import pytest
 
-from orchestrator.messages import Ending, Validated
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.state import State
+from protocol.messages import Ending, Validated
 from tests.made_study import MadeStudy
 
 

@@ -12,10 +12,10 @@ import pytest
 from wandb.proto import wandb_internal_pb2
 
 import orchestrator
-from orchestrator.messages import Ending
+from orchestrator.settings.schema import TrackingSettings
 from orchestrator.tracking import Tracker, tracker
 from orchestrator.tracking.tracker import mode_for
-from orchestrator.tracking_settings import TrackingSettings
+from protocol.messages import Ending
 from tests.made_study import MadeStudy
 
 ROOT = Path(orchestrator.__file__).parents[1]
@@ -196,8 +196,8 @@ def test_it_ends_when_the_orchestrator_is_killed(made):
     made.begin(epochs=1)
     program = (
         "import time; from pathlib import Path; from orchestrator.tracking import Tracker;"
-        "from orchestrator.tracking_settings import TrackingSettings;"
-        "from orchestrator.trial_folder import StudyFolder;"
+        "from orchestrator.settings.schema import TrackingSettings;"
+        "from protocol.folders import StudyFolder;"
         f"t = Tracker.start(StudyFolder(Path({str(made.folder.path)!r})),"
         " TrackingSettings(wandb='offline'));"
         "print(t._process.pid, flush=True); time.sleep(100)"

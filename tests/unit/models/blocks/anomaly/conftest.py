@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data.brain import BrainVolume, BrainVolumes
+from data.brain.dataset import BrainVolume, BrainVolumes
 from tests.families.anomaly_toy import TINY_BRAINS, AnomalyToy, AnomalyToySettings
 
 

@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from data.brain import BrainSettings
+from data.brain.dataset import BrainSettings
 from models.blocks.anomaly.denoising import masked_l1
 from models.blocks.diffusion.noise import sample_noise, sample_timesteps
 from models.blocks.diffusion.schedule import NoiseSchedule
-from models.ddpm2d import Ddpm2d, Ddpm2dSettings
-from orchestrator.errors import SettingsError
+from models.families.ddpm2d import Ddpm2d, Ddpm2dSettings
+from protocol.errors import SettingsError
 
 TINY = {
     "width": 8,

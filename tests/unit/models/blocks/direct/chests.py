@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from data.xray_ct_settings import XrayCtSettings
-from models.direct64 import Direct64, Direct64Settings
-from orchestrator.worker.checkpoint import save_checkpoint
+from data.xray_ct.settings import XrayCtSettings
+from models.families.direct64 import Direct64, Direct64Settings
+from worker.training.checkpoint import save_checkpoint
 
 COARSE, FINE, XRAY = 8, 32, 32
 RECIPE = {"width": 4, "volume_width": 4, "lift": "rays"}

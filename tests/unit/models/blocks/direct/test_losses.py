@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from models.blocks.direct import losses
 from models.blocks.direct.losses import VolumeLoss, VolumeLossSettings, edge_error
-from models.blocks.volume_metrics import similarity
-from orchestrator.errors import SettingsError
+from models.blocks.images.volume_metrics import similarity
+from protocol.errors import SettingsError
 from tests.unit.models.blocks.direct.vgg import write_vgg
 
 SEEDS = torch.tensor([5, 6])

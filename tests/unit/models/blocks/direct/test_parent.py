@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from models.blocks.direct.parent import load_parent
-from models.family import load_family
-from orchestrator.errors import SettingsError
+from models.registry import load_family
+from protocol.errors import SettingsError
 from tests.unit.models.blocks.direct.chests import COARSE, XRAY, write_parent
 
 

@@ -14,7 +14,7 @@ from models.blocks.direct.perceptual import (
     load_features,
     slices_along,
 )
-from orchestrator.errors import SettingsError
+from protocol.errors import SettingsError
 from tests.unit.models.blocks.direct.vgg import random_features, write_vgg
 
 SEEDS = torch.tensor([5, 6])

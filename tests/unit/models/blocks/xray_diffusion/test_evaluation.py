@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from data.xray_ct import XrayCtVolumes
-from models.blocks.volume_metrics import psnr
-from models.blocks.xray_diffusion.mean_volume import mean_volume
+from data.xray_ct.dataset import XrayCtVolumes
+from models.blocks.images.volume_metrics import psnr
+from models.blocks.xray_diffusion.evaluation import mean_volume, volume_scores
 from models.blocks.xray_diffusion.tuning import score
 from models.evaluation import Request
-from orchestrator.errors import DataError
+from protocol.errors import DataError
 from tests.small_diffx2ct import awake, small_family
 
 
@@ -113,3 +113,11 @@ def test_the_mean_volume_is_that_of_the_training_volumes_alone(family):
     volumes = XrayCtVolumes(family.data, "train")
     expected = torch.stack([torch.as_tensor(volumes[index]["ct"]) for index in range(3)]).mean(0)
     torch.testing.assert_close(mean_volume(family.data), expected)
+
+
+def test_scores_are_at_the_windows_own_data_range():
+    target = torch.full((1, 12, 12, 12), 0.5)
+    found = volume_scores(target + 0.1, target, (-1024, 1500))
+    assert found["mae_hu"] == pytest.approx(252.4, rel=1e-4)
+    assert found["psnr"] == pytest.approx(20, abs=1e-3)
+    assert volume_scores(target, target, (-1024, 1500))["ssim"] == pytest.approx(1, abs=1e-4)

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from models.blocks.diffusion.schedule import NoiseSchedule
-from models.blocks.volume_metrics import similarity
+from models.blocks.images.volume_metrics import similarity
 from models.blocks.xray_diffusion.losses import PhasedLoss, spectral_error
-from models.blocks.xray_diffusion.output import Output
+from models.blocks.xray_diffusion.network.output import Output
 
 SCHEDULE = NoiseSchedule("linear", 1000)
 

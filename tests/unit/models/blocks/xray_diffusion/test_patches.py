@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.xray_ct import XrayCtVolumes
+from data.xray_ct.dataset import XrayCtVolumes
 from models.blocks.xray_diffusion.patches import SplitPatches, volumes_of
 from tests.small_diffx2ct import batch_of, small_data, small_family
 

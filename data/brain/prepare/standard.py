@@ -1,0 +1,102 @@
+"""A source volume as the layout wants it: upright, 1 mm, no skull, the brain in the middle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.brain.prepare.mask import MaskMethod, find_mask
+from data.brain.prepare.sources import Source
+from data.brain.volume import Upright, read_upright
+from protocol.errors import DataError
+
+T = TypeVar("T", bound=np.generic)
+
+VOXEL = 1.0  # millimetres, as published
+MARGIN = 10  # voxels around the brain, so that a variant of it still fits
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandardBrain:
+    """All (Z, H, W) of voxels of 1 mm."""
+
+    image: NDArray[np.float32]  # its own intensities from 0 on, zero outside the mask
+    mask: NDArray[np.bool_]
+    segmentation: NDArray[np.bool_] | None
+    mask_from: str  # a file's name, or the method that found it
+
+
+def standardise(source: Source, method: MaskMethod) -> StandardBrain:
+    """Read, resample, find the brain, and crop to it.
+
+    Raises:
+        DataError: a file is missing, damaged, of another shape than the image, or has no brain.
+    """
+    upright = read_upright(source.image)
+    if not np.isfinite(upright.values.sum(dtype=np.float64)):
+        raise DataError(f"{source.image} has NaN or infinite values; replace or leave it out")
+    image = _at_one_millimetre(upright.values, upright, labels=False)
+    if source.mask is None:
+        found = find_mask(image, (VOXEL, VOXEL, VOXEL), method)
+        if found is None:
+            raise DataError(
+                f"{source.image}: no brain stands out from the background; put a mask beside it, "
+                "or choose another --mask_method"
+            )
+        mask, mask_from = found.mask, f"method {found.method}"
+    else:
+        mask, mask_from = _labels(source, "mask", upright), source.mask.name
+    segmentation = None if source.segmentation is None else _labels(source, "seg", upright)
+    box = _box(mask)
+    lowest = float(image[mask].min())
+    return StandardBrain(
+        image=_cut((image - min(lowest, 0.0)) * mask, box),
+        mask=_cut(mask, box),
+        segmentation=None if segmentation is None else _cut(segmentation & mask, box),
+        mask_from=mask_from,
+    )
+
+
+def _at_one_millimetre(
+    values: NDArray[np.float32], like: Upright, *, labels: bool
+) -> NDArray[np.float32]:
+    import torchio
+
+    kind = torchio.LabelMap if labels else torchio.ScalarImage
+    image = kind(tensor=values[np.newaxis], affine=np.diag([*like.voxel_size, 1.0]))
+    resample = torchio.Resample(VOXEL, image_interpolation="linear", antialias=True)
+    return np.asarray(resample(image).numpy()[0], dtype=np.float32)
+
+
+def _labels(source: Source, kind: str, like: Upright) -> NDArray[np.bool_]:
+    path = source.mask if kind == "mask" else source.segmentation
+    assert path is not None
+    values = read_upright(path).values
+    if values.shape != like.values.shape:
+        raise DataError(
+            f"{path} is of another shape than {source.image.name}; resample it onto the image's "
+            "grid"
+        )
+    labels = _at_one_millimetre((values > 0).astype(np.float32), like, labels=True) > 0
+    if kind == "mask" and not labels.any():
+        raise DataError(f"{path} is empty, expected the brain; draw it anew, or leave it out")
+    return labels
+
+
+def _box(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and last + 1 voxel of the brain along each axis, with a margin; may be outside."""
+    sides = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        there = np.flatnonzero(mask.any(axis=others))
+        sides.append((int(there[0]) - MARGIN, int(there[-1]) + 1 + MARGIN))
+    return sides
+
+
+def _cut(values: NDArray[T], box: list[tuple[int, int]]) -> NDArray[T]:
+    """What is in the box; zero where that is outside the volume."""
+    padded = np.pad(values, MARGIN)
+    return padded[tuple(slice(first + MARGIN, end + MARGIN) for first, end in box)].copy()

@@ -1,0 +1,52 @@
+"""Whose image is it: the csv files beside LoDoPaB-CT, and the check that splits share nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data.lodopab.layout import patients_name
+from data.splits import SPLITS, Split
+from protocol.errors import DataError
+
+
+def read_patients(root: Path, split: Split) -> tuple[str, ...] | None:
+    """The patient of each of the split's images in order; None where no csv file says so.
+
+    Raises:
+        DataError: the file is not text.
+    """
+    path = root / patients_name(split)
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not text; expected one patient id a line, as many as images"
+        ) from error
+    return tuple(line.strip(",;") for line in lines)
+
+
+def check_patients(root: Path, split: Split, images: int) -> tuple[str, ...] | None:
+    """The split's patients, once their number is right and no other split has one of them.
+
+    Raises:
+        DataError: the number of lines is not `images`, or splits share patients.
+    """
+    patients = read_patients(root, split)
+    if patients is None:
+        return None
+    if len(patients) != images:
+        raise DataError(
+            f"{root / patients_name(split)} names {len(patients)} patients, expected one a line "
+            f"for each of the {images} {split} images; restore the file, or delete it"
+        )
+    for other in SPLITS:
+        shared = set() if other == split else set(patients) & set(read_patients(root, other) or ())
+        if shared:
+            some = ", ".join(sorted(shared)[:5]) + (", …" if len(shared) > 5 else "")
+            raise DataError(
+                f"{root}: {len(shared)} patients are in {split} and in {other} ({some}), so the "
+                "result would be judged on patients it was trained on; split by patient"
+            )
+    return patients

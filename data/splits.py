@@ -1,0 +1,9 @@
+"""train, validation, test: said once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Split = Literal["train", "validation", "test"]
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")

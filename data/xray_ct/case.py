@@ -1,0 +1,93 @@
+"""The two X-rays of one case, from two files or from a case folder of any layout."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.xray_ct.images import SUFFIXES, read_xray
+from data.xray_ct.layouts.format import CaseFiles
+from data.xray_ct.layouts.x2ct_gan import FILE, X2ctGanFormat
+from protocol.errors import DataError
+
+_FRONT = {"ap", "pa", "front", "frontal"}
+_LATERAL = {"lat", "lateral", "side"}
+
+View = NDArray[np.float32]  # (H, W) in [0, 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoViews:
+    """A case's X-rays, each of its own size."""
+
+    front: View
+    lateral: View
+    sources: tuple[str, ...]  # what they were read from, for people
+
+
+def read_views(inputs: Sequence[Path]) -> TwoViews:
+    """The X-rays of one case.
+
+    Args:
+        inputs: two images, the front view first; or one folder with them in it, their names
+            saying which is which; or one file or folder of X2CT-GAN's layout.
+
+    Raises:
+        DataError: they are not one case, are missing or damaged, or in the wrong order.
+    """
+    if len(inputs) == 1 and inputs[0].is_dir():
+        return _of_folder(inputs[0])
+    if len(inputs) == 1 and inputs[0].suffix in (".h5", ".hdf5"):
+        return _of_hdf5(inputs[0])
+    if len(inputs) != 2:
+        found = " ".join(str(path) for path in inputs) or "nothing"
+        raise DataError(
+            f"--input: found {found}, expected two X-rays, the front view first, or the folder "
+            "of one case"
+        )
+    front, lateral = inputs
+    if _says(front, _LATERAL) and _says(lateral, _FRONT):
+        raise DataError(
+            f"--input: found {front.name} first and {lateral.name} second, expected the front "
+            "view first; swap them, or rename them if their names are wrong"
+        )
+    if front.is_dir() or lateral.is_dir():
+        raise DataError("--input: found two paths with a folder, expected one folder or two files")
+    return _of_files(front, lateral)
+
+
+def _of_folder(folder: Path) -> TwoViews:
+    if (folder / FILE).is_file():
+        return _of_hdf5(folder / FILE)
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    fronts, laterals = ([p for p in images if _says(p, words)] for words in (_FRONT, _LATERAL))
+    if len(fronts) == len(laterals) == 1:
+        return _of_files(fronts[0], laterals[0])
+    names = ", ".join(path.name for path in images[:6]) or "no image"
+    raise DataError(
+        f"--input: {folder} holds {names}; expected one front view and one lateral view, whose "
+        f"names have `ap`, `pa` or `front`, and `lat` or `side` as a word, or {FILE}; or name the "
+        "two files"
+    )
+
+
+def _of_files(front: Path, lateral: Path) -> TwoViews:
+    return TwoViews(
+        front=read_xray(front), lateral=read_xray(lateral), sources=(str(front), str(lateral))
+    )
+
+
+def _of_hdf5(path: Path) -> TwoViews:
+    case = CaseFiles(name=path.parent.name, ct=path, front=path, lateral=path)
+    front, lateral = X2ctGanFormat().xrays(case)
+    return TwoViews(front=front, lateral=lateral, sources=(str(path),))
+
+
+def _says(path: Path, words: set[str]) -> bool:
+    """Whether one of `words` is a word of the file's name."""
+    return not words.isdisjoint(re.split(r"[^a-z]+", path.stem.lower()))

@@ -1,0 +1,160 @@
+"""X-ray images from files: PNG, torch's .pt and NumPy's .npy, all as grey values in [0, 1]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from protocol.errors import DataError
+
+SUFFIXES = (".png", ".pt", ".npy")
+SMALLEST = 4  # pixels of a side
+
+# What a damaged or foreign file makes the libraries raise.
+_DAMAGED = (OSError, ValueError, EOFError, SyntaxError)
+
+
+def read_xray(path: Path) -> NDArray[np.float32]:
+    """An X-ray image; bright is what absorbs, as bone does.
+
+    Whole numbers of 8 and 16 bits are divided by 255 and 65535; floating-point numbers must be in
+    [0, 1]. A leading or trailing axis of one channel is dropped, and so are equal colours.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+
+    Raises:
+        DataError: the file is missing, damaged, of another kind, or its values are out of range.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(
+            f"{path}: X-rays are read from {', '.join(SUFFIXES)} files, found "
+            f"{path.suffix or 'no suffix'!r}; convert it"
+        )
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; check the path")
+    try:
+        values = _values(path)
+    except _DAMAGED as error:
+        raise DataError(
+            f"{path} is damaged, or no {path.suffix.lower()} file ({_first_line(error)}); copy or "
+            "export it again"
+        ) from error
+    return unit_image(path, values)
+
+
+def unit_image(source: Path | str, values: NDArray[Any]) -> NDArray[np.float32]:
+    """Stored grey values as (H, W) float32 in [0, 1].
+
+    Raises:
+        DataError: they are no image, not finite or out of range; the message names `source`.
+    """
+    image = _one_channel(values)
+    if image is None or min(image.shape) < SMALLEST:
+        raise DataError(
+            f"{source} has the shape {values.shape}, expected one grey image (rows, columns) of "
+            f"at least {SMALLEST} pixels a side"
+        )
+    if image.dtype.kind in "bu" or image.dtype.kind == "i":
+        return _whole_numbers(source, image)
+    if image.dtype.kind != "f":
+        raise DataError(f"{source} holds {image.dtype} values, expected grey values; export again")
+    if not np.isfinite(image).all():
+        raise DataError(f"{source} has NaN or infinite pixels; replace them, or leave it out")
+    low, high = float(image.min()), float(image.max())
+    if low < -1e-3 or high > 1 + 1e-3:
+        raise DataError(
+            f"{source} has values from {low:g} to {high:g}, expected 0 to 1; divide it by its "
+            "largest possible value"
+        )
+    return np.clip(image, 0, 1).astype(np.float32)
+
+
+def resize_xrays(xrays: Tensor, size: int) -> Tensor:
+    """Images resampled to `size`² pixels: bilinear, smoothed first where that makes them smaller.
+
+    Args:
+        xrays: (N, H, W) float32.
+
+    Returns:
+        (N, size, size) float32; the argument itself if it is of that size.
+    """
+    if xrays.shape[-2:] == (size, size):
+        return xrays
+    return torch.nn.functional.interpolate(
+        xrays[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False
+    )[0].clamp(0, 1)
+
+
+def _values(path: Path) -> NDArray[Any]:
+    kind = path.suffix.lower()
+    if kind == ".npy":
+        return np.asarray(np.load(path, allow_pickle=False))
+    if kind == ".pt":
+        return load_tensor(path).numpy()
+    from PIL import Image
+
+    with Image.open(path, formats=["PNG"]) as image:
+        coded = image.mode in ("P", "LA", "RGBA", "1")  # whose numbers are no grey values
+        return np.asarray(image.convert("RGB") if coded else image)
+
+
+def load_tensor(path: Path) -> Tensor:
+    """The tensor in a .pt file, mapped rather than read where the file allows it.
+
+    Raises:
+        ValueError: the file is missing or damaged, or holds something else.
+    """
+    try:
+        found = _loaded(path)
+    except UnpicklingError as error:
+        raise ValueError("it is cut short, or holds more than tensors") from error
+    except Exception as error:  # damaged files make torch raise whatever comes first
+        raise ValueError(_first_line(error)) from error
+    if not isinstance(found, Tensor):
+        raise ValueError(f"it holds a {type(found).__name__}, expected a tensor")
+    return found.detach()
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError as error:
+        if "mmap" not in str(error):
+            raise
+        return torch.load(path, map_location="cpu", weights_only=True)  # torch before 1.6
+
+
+def _one_channel(values: NDArray[Any]) -> NDArray[Any] | None:
+    """(H, W), whatever axes of one channel, or of equal colours, are around it."""
+    if values.ndim == 3 and values.shape[0] == 1:
+        return values[0]
+    if values.ndim == 3 and values.shape[-1] == 1:
+        return values[..., 0]
+    if values.ndim == 3 and values.shape[-1] == 3:
+        equal = (values == values[..., :1]).all()
+        return values[..., 0] if equal else None
+    return values if values.ndim == 2 else None
+
+
+def _whole_numbers(source: Path | str, image: NDArray[Any]) -> NDArray[np.float32]:
+    low, high = int(image.min()), int(image.max())
+    full = 255 if image.dtype.itemsize == 1 else 65535  # Pillow gives 16-bit PNGs as 32 bits
+    if low < 0 or high > full:
+        raise DataError(
+            f"{source} has values from {low} to {high}, expected 0 to {full}; export it as 8 or "
+            "16 bits"
+        )
+    if image.dtype.kind == "b":
+        full = 1
+    return (image / full).astype(np.float32)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

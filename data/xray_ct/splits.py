@@ -1,0 +1,162 @@
+"""Which X-ray/CT pairs train, which validate, which test: by patient.
+
+`splits.csv` beside the cases says it, with the columns case, patient and split. Without it the
+patients are put in an order that depends on nothing but their names, and cut into shares.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+from data.prepare.assignment import shares_of
+from data.xray_ct.settings import XrayCtSettings
+from protocol.errors import DataError
+
+Split = Literal["train", "validation", "test"]
+Row = tuple[str, str, Split]  # case, patient, split
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+SPLITS_CSV = "splits.csv"
+COLUMNS = ("case", "patient", "split")
+NAMES_SHOWN = 10
+_LIDC = re.compile(r"LIDC-IDRI-\d+")
+
+_log = logging.getLogger(__name__)
+
+
+def split_cases(settings: XrayCtSettings, names: Sequence[str]) -> dict[Split, list[str]]:
+    """The cases of every split, in the order of `names`.
+
+    Cases that splits.csv does not name are in no split, which the log says.
+
+    Raises:
+        DataError: splits.csv is malformed, names cases that are not there or leaves a split
+            empty; splits share patients; or there are fewer than three patients.
+    """
+    path = settings.root / SPLITS_CSV
+    if path.is_file():
+        rows = read_splits(path)
+        _check_rows(path, rows, names)
+    else:
+        rows = _hashed(settings, names)
+    _check_overlap(settings, rows)
+    wanted = {case: split for case, _, split in rows}
+    return {split: [name for name in names if wanted.get(name) == split] for split in SPLITS}
+
+
+def read_splits(path: Path) -> list[Row]:
+    """The rows of a splits.csv.
+
+    Raises:
+        DataError: it is no such file, or lists a case twice.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            found = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}); write it anew") from error
+    rows: list[Row] = []
+    for line, row in enumerate(found, start=2):
+        case, patient, split = ((row.get(column) or "").strip() for column in COLUMNS)
+        known = next((one for one in SPLITS if one == split), None)
+        if not case or not patient or known is None:
+            raise DataError(
+                f"{path}, line {line}: found {list(row.values())}, expected a case, a patient and "
+                f"one of {', '.join(SPLITS)} under the header {','.join(COLUMNS)}"
+            )
+        rows.append((case, patient, known))
+    names = [case for case, _, _ in rows]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path} lists the case {twice} more than once; delete the other rows")
+    return rows
+
+
+def write_splits(path: Path, rows: Sequence[Row]) -> None:
+    """Write a splits.csv."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([COLUMNS, *rows])
+
+
+def patient_of(name: str, pattern: str | None) -> str:
+    """The patient of a case, as its name tells.
+
+    Raises:
+        DataError: the pattern does not fit the name.
+    """
+    if pattern is None:
+        lidc = _LIDC.match(name)
+        return lidc[0] if lidc else name
+    match = re.search(pattern, name)
+    if match is None:
+        raise DataError(
+            f"data.patient_pattern: {pattern!r} is not found in the case {name}, expected the "
+            "patient's part of every case's name; widen it"
+        )
+    return match[1] if match.re.groups else match[0]
+
+
+def _hashed(settings: XrayCtSettings, names: Sequence[str]) -> list[Row]:
+    """Patients in the order of their names' hashes, cut into shares of at least one."""
+    patients = {name: patient_of(name, settings.patient_pattern) for name in names}
+    order = sorted(set(patients.values()), key=lambda one: hashlib.sha256(one.encode()).digest())
+    if len(order) < len(SPLITS):
+        raise DataError(
+            f"{settings.root} has the pairs of {len(order)} patient{'s' * (len(order) != 1)}, "
+            "expected three or more, so that one trains, one validates and one tests; add some, "
+            f"or say in {SPLITS_CSV} (case,patient,split) what goes where"
+        )
+    counts = shares_of(len(order), settings.fractions)
+    splits = [split for split, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
+    of_patient = dict(zip(order, splits, strict=True))
+    shown = ", ".join(f"{count} {split}" for split, count in zip(SPLITS, counts, strict=True))
+    _log.info("%s has no %s; patients by hash: %s", settings.root, SPLITS_CSV, shown)
+    return [(name, patients[name], of_patient[patients[name]]) for name in names]
+
+
+def _check_rows(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
+    listed = {case for case, _, _ in rows}
+    missing = sorted(listed - set(names))
+    if missing:
+        raise DataError(
+            f"{path} names {len(missing)} cases that are not there ({_some(missing)}); restore "
+            "them, or delete their rows"
+        )
+    for split in SPLITS:
+        if not any(row[2] == split for row in rows):
+            raise DataError(f"{path} puts no case into {split}, expected at least one")
+    unlisted = sorted(set(names) - listed)
+    if unlisted:
+        _log.warning("%s does not name %s, so they are not used", path, _some(unlisted))
+
+
+def _check_overlap(settings: XrayCtSettings, rows: Sequence[Row]) -> None:
+    patients = {split: {row[1] for row in rows if row[2] == split} for split in SPLITS}
+    parts = [
+        f"{len(shared)} patient{'s are' if len(shared) > 1 else ' is'} both in {one} and in "
+        f"{other} ({_some(sorted(shared))})"
+        for one, other in combinations(SPLITS, 2)
+        if (shared := patients[one] & patients[other])
+    ]
+    if not parts:
+        return
+    text = "; ".join(parts)
+    if not settings.allow_overlap:
+        raise DataError(
+            f"{settings.root}: {text}, so the result would be judged on patients it was trained "
+            f"or tuned on; correct {SPLITS_CSV}, or set data.allow_overlap: true to go on all the "
+            "same"
+        )
+    _log.warning("%s: %s; going on as data.allow_overlap is set", settings.root, text)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

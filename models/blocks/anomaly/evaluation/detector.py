@@ -1,0 +1,57 @@
+"""A residual, filtered and thresholded: what one method takes for an anomaly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.brain.dataset import BrainVolume
+from models.blocks.anomaly.evaluation.parameters import PUBLISHED_MEDIAN_SIZE, Parameters
+from models.blocks.anomaly.evaluation.postprocess import (
+    Mask,
+    Volume,
+    drop_small_components,
+    eroded,
+    filtered_residual,
+    masked_median,
+)
+from models.blocks.anomaly.evaluation.threshold import Sorted, Values, find_threshold
+
+
+@dataclass(frozen=True)
+class Detector:
+    """One way to a segmentation; only its residual tells it from another."""
+
+    residual: Callable[[BrainVolume], Volume]  # (Z, H, W), not negative
+    parameters: Parameters
+
+    def anomaly(self, volume: BrainVolume) -> Volume:
+        """The filtered residual, (Z, H, W)."""
+        return filtered_residual(self.residual(volume), volume.mask, self.parameters.filtering)
+
+    def found(self, anomaly: Volume, threshold: float) -> Mask:
+        """The segmentation, (Z, H, W)."""
+        return drop_small_components(
+            anomaly > np.float32(threshold), self.parameters.largest_dropped
+        )
+
+    def threshold(self, lesions: Iterable[BrainVolume], healthy: Iterable[BrainVolume]) -> float:
+        """The one for all volumes, by the parameters' rule, from validation volumes."""
+        return find_threshold(
+            self.parameters.rule,
+            self.parameters.percentile,
+            [Sorted.of(self.anomaly(volume), volume.segmentation) for volume in lesions],
+            lambda: [self._inside(volume) for volume in healthy],
+        )
+
+    def _inside(self, volume: BrainVolume) -> Values:
+        return self.anomaly(volume)[eroded(volume.mask, self.parameters.erosion)]
+
+
+def floor_residual(volume: BrainVolume) -> Volume:
+    """What needs no learning: the difference from the volume's own median filter, in the brain."""
+    smooth = masked_median(volume.image, volume.mask, PUBLISHED_MEDIAN_SIZE)
+    difference: Volume = np.abs(volume.image - smooth)
+    return difference

@@ -1,0 +1,136 @@
+"""FBP with a fixed filter, then a U-Net that takes noise and streaks out of it; only it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from data.geometry import ParallelGeometry
+from data.lodopab.reconstructions import ReconstructedDataset, ReconstructionSettings
+from models.blocks.fbp.fbp import fixed_window_fbp
+from models.blocks.fbp.window import InitialWindow
+from models.blocks.images import metrics
+from models.blocks.images.comparison import compare
+from models.blocks.images.image_loss import l1_ms_ssim
+from models.blocks.images.unet import Head, Norm, pooled_unet, published_unet, small_unet
+from models.family import Batch, Direction, Family, FamilySettings, MapDataset, Split
+from models.pictures import Picture
+
+FBP_VERSION = 1  # of what `fixed_window_fbp` computes: raise it, and kept results are made anew
+
+
+class FbpUnetSettings(FamilySettings):
+    """The recipe keys of `fbp_unet`, with the published recipe as default."""
+
+    architecture: Literal["published", "small", "custom"] = Field(
+        "published",
+        description="`published` has 30 928 129 parameters, `small` 610 673; `custom` is the "
+        "published form with the four keys below",
+    )
+    base_width: int = Field(
+        32, ge=1, le=256, description="channels at full resolution; each level has twice as many"
+    )
+    depth: int = Field(5, ge=2, le=7, description="levels, the one of full resolution included")
+    skip: PositiveInt | Literal["full"] = Field(
+        "full", description="channels that a level hands to its decoder"
+    )
+    norm: Norm = Field("none", description="normalisation after each convolution")
+    head: Head = Field(
+        "sigmoid",
+        description="the result is a `sigmoid`, in (0, 1); `linear`; or `residual`, added to the "
+        "FBP; for every architecture",
+    )
+    window: InitialWindow = Field("hann", description="the FBP's window; `ones` is the ramp alone")
+    frequency_scaling: float = Field(
+        1.0, gt=0, le=1, description="that window's cut-off as a fraction of the Nyquist frequency"
+    )
+    loss: Literal["mse", "l1", "l1_ms_ssim"] = Field(
+        "mse", description="the mean error per pixel, or 0.16·L1 + 0.84·(1 − MS-SSIM)"
+    )
+
+
+class FbpUnet(Family[FbpUnetSettings, ReconstructionSettings]):
+    """Sinogram (B, 1, A, D) → fixed FBP, kept on disk (B, 1, N, N) → U-Net → (B, 1, N, N).
+
+    Source: Jin et al., "Deep convolutional neural network for inverse problems in imaging",
+    IEEE TIP 26 (2017).
+    """
+
+    Settings = FbpUnetSettings
+    Data = ReconstructionSettings
+    metrics: ClassVar[Mapping[str, Direction]] = {
+        "mse": "minimize",
+        "psnr": "maximize",
+        "ssim": "maximize",
+        "psnr_lodopab": "maximize",
+        "ssim_lodopab": "maximize",
+        "psnr_gain": "maximize",  # dB over the FBP that the network was given
+    }
+
+    def dataset(self, split: Split) -> MapDataset:
+        """The split's reconstructions and images.
+
+        Raises:
+            DataError: a file is missing, truncated or not of LoDoPaB-CT's layout.
+        """
+        method = {
+            "kind": "fbp",
+            "version": FBP_VERSION,
+            "window": self.settings.window,
+            "frequency_scaling": self.settings.frequency_scaling,
+        }
+        return ReconstructedDataset(self.data, split, self._reconstruct, method)
+
+    def build_model(self) -> nn.Module:
+        """The U-Net with random weights."""
+        settings = self.settings
+        if settings.architecture == "published":
+            return published_unet(head=settings.head)
+        if settings.architecture == "small":
+            return small_unet(head=settings.head)
+        channels = tuple(settings.base_width * 2**level for level in range(settings.depth))
+        return pooled_unet(channels, skip=settings.skip, norm=settings.norm, head=settings.head)
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The mean error per pixel, or the two terms of the mixed loss."""
+        result, target = model(batch["fbp"]).float(), batch["image"]
+        if self.settings.loss == "mse":
+            return {"mse": F.mse_loss(result, target)}
+        if self.settings.loss == "l1":
+            return {"l1": F.l1_loss(result, target)}
+        return l1_ms_ssim(result, target)
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Every metric of every sample, each (B,)."""
+        result, target = model(batch["fbp"]), batch["image"]
+        psnr = metrics.psnr(result, target)
+        return {
+            "mse": metrics.mse(result, target),
+            "psnr": psnr,
+            "ssim": metrics.ssim(result, target),
+            "psnr_lodopab": metrics.psnr_lodopab(result, target),
+            "ssim_lodopab": metrics.ssim_lodopab(result, target),
+            "psnr_gain": psnr - metrics.psnr(batch["fbp"], target),
+        }
+
+    def pictures(self, model: nn.Module, batch: Batch) -> list[Picture]:
+        """Target, FBP, result and difference of each sample, in the target's window."""
+        name = f"Input FBP ({self.settings.window}, {self.settings.frequency_scaling:.2g})"
+        return compare(batch["index"], batch["image"], (name, batch["fbp"]), model(batch["fbp"]))
+
+    def _reconstruct(
+        self, sinograms: NDArray[np.float32], geometry: ParallelGeometry
+    ) -> NDArray[np.float32]:
+        """(B, 1, A, D) → (B, 1, N, N)."""
+        window, scaling = self.settings.window, self.settings.frequency_scaling
+        with torch.no_grad():
+            images = fixed_window_fbp(torch.from_numpy(sinograms), geometry, window, scaling)
+        array: NDArray[np.float32] = images.numpy()
+        return array

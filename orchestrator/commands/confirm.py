@@ -1,0 +1,254 @@
+"""`confirm`: train a study's best trials again with fresh seeds, and say whether the best is luck.
+
+The runs are trials of a study of their own in runs/<study>/confirm, so that they are run, resumed,
+interrupted and looked at as any trials are. The search itself only gets a note of what came of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import partial
+
+import optuna
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator import words
+from orchestrator.confirmation.repetitions import (
+    Repetition,
+    Repetitions,
+    Sources,
+    best_sources,
+    described,
+    keep_best_of_each,
+    missing_runs,
+)
+from orchestrator.confirmation.results import confirmation_of
+from orchestrator.confirmation.saved import Confirmation, save_confirmation
+from orchestrator.launcher.local import LocalLauncher
+from orchestrator.launcher.preload import modules_of
+from orchestrator.live import Display, make_display
+from orchestrator.reporting.confirmation import print_confirmation
+from orchestrator.reporting.confirmation_note import confirmation_note
+from orchestrator.reporting.hints import commands_on
+from orchestrator.reporting.notes import annotate_study, name_values, write_note
+from orchestrator.running.interrupts import Interrupts
+from orchestrator.running.runner import Search
+from orchestrator.running.session import (
+    DONE,
+    INTERRUPTED,
+    NOT_DONE,
+    Ended,
+    StoppedEarly,
+    held,
+    logging_to,
+    prepare,
+    refuse_confirmations,
+    run_trials,
+    track,
+)
+from orchestrator.settings.layers import Asked, Layers
+from orchestrator.settings.schema import PrunerSettings, Settings, StorageSettings
+from orchestrator.study.find import read_study
+from orchestrator.study.lock import StudyLock
+from orchestrator.study.parent import recorded
+from orchestrator.study.parent_record import ParentRecord
+from orchestrator.study.record import StudyRecord
+from orchestrator.study.storage import open_study
+from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
+from protocol.errors import SettingsError
+from protocol.folders import StudyFolder
+
+_NOTHING_RUN = Ended(interrupted=False, budget_spent=True, trouble=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What is confirmed: the search as it stands, and what was asked for."""
+
+    folder: StudyFolder  # of the search
+    settings: Settings  # of the search, with its parent
+    parent: ParentRecord | None
+    record: StudyRecord  # of the search
+    sources: Sources
+    seeds: int
+
+    @property
+    def numbers(self) -> list[int]:
+        return [trial.number for trial in self.sources.trials]
+
+
+def confirm_study(folder: StudyFolder, *, top: int, seeds: int, as_json: bool = False) -> int:
+    """Train the best `top` trials `seeds` times again, or what of that is missing; the exit code.
+
+    Raises:
+        UserError: there is no such study, none of its trials is complete, or its settings or data
+            can no longer be used.
+        StudyInUse: another process works on the study.
+    """
+    refuse_confirmations(folder)
+    _look_at(folder, top, seeds)  # what is wrong at once is said before anything is written
+    try:
+        with (
+            Interrupts() as interrupts,
+            StudyLock(folder.lock),
+            held(folder.confirmations),
+        ):
+            return _confirm(_look_at(folder, top, seeds), interrupts, as_json)
+    except StoppedEarly:
+        return INTERRUPTED
+
+
+def _look_at(folder: StudyFolder, top: int, seeds: int) -> _Job:
+    record = read_study(folder)
+    known = read_study_file(folder)
+    if known is None:
+        raise SettingsError(
+            f"the study {folder.name!r} has no {folder.settings}, which says what its trials were "
+            "trained with; put it back"
+        )
+    parent, _ = recorded(folder, known)
+    return _Job(
+        folder=folder,
+        settings=parent.given_to(known.settings, folder) if parent else known.settings,
+        parent=parent,
+        record=record,
+        sources=best_sources(record, top),
+        seeds=seeds,
+    )
+
+
+def _confirm(job: _Job, interrupts: Interrupts, as_json: bool) -> int:
+    console = Console()
+    display = make_display(Console(stderr=True) if as_json else console)
+    with contextlib.ExitStack() as stack:
+        stack.callback(display.close)
+        stack.enter_context(logging_to(job.folder.confirmations.log))
+        for sentence in _notices(job):
+            display.notice(sentence)
+        search = open_study(job.folder, job.settings.storage.url, job.settings.objective.direction)
+        ended = _NOTHING_RUN if _is_done(job) else _train(job, search, interrupts, display, stack)
+    confirmation = _results(job)
+    # On a full disk the results are shown at least, and kept by the next run.
+    unwritable = (OSError, optuna.exceptions.StorageInternalError) if ended.trouble else ()
+    with contextlib.suppress(*unwritable):
+        _keep(job, search, confirmation)
+    if as_json:
+        print(confirmation.model_dump_json(indent=2))
+    else:
+        interrupted = ended.interrupted or ended.trouble is not None
+        print_confirmation(console, job.folder, confirmation, interrupted=interrupted)
+    if ended.trouble is not None:
+        trouble = Text(f"Stopped: {ended.trouble}", style="bold red")
+        Console(stderr=as_json).print(trouble, soft_wrap=True)
+        return NOT_DONE
+    if ended.interrupted:
+        return INTERRUPTED
+    return DONE if confirmation.finished and confirmation.winner else NOT_DONE
+
+
+def _notices(job: _Job) -> list[str]:
+    numbers = ", ".join(map(str, job.numbers))
+    runs = words.counted(job.seeds, "run")
+    plural = "s" if len(job.numbers) > 1 else ""
+    sentences = [
+        *job.sources.notices,
+        f"trial{plural} {numbers} of study {job.folder.name}: {runs} of each with fresh seeds",
+    ]
+    if job.seeds == 1:
+        sentences.append("a single run has no interval; --seeds 2 gives one, 3 a useful one")
+    return sentences
+
+
+def _is_done(job: _Job) -> bool:
+    """Whether every run that is asked for has ended; then no process has to be started."""
+    runs = job.folder.confirmations
+    if not runs.settings.exists() or not runs.database.exists():
+        return False
+    trials = read_study(runs).trials
+    begun = {Repetition.of(trial.notes) for trial in trials}
+    running = any(trial.state == "running" for trial in trials)
+    return not running and not missing_runs(job.numbers, job.seeds, begun)
+
+
+def _train(
+    job: _Job,
+    search: optuna.Study,
+    interrupts: Interrupts,
+    display: Display,
+    stack: contextlib.ExitStack,
+) -> Ended:
+    folder = job.folder.confirmations
+    settings = _settings_of_runs(job.settings)
+    preload = modules_of(settings.family, settings.parallel.depth)
+    launcher = LocalLauncher(log=folder.path / "forkserver.log", preload=preload)
+    stack.callback(launcher.close)
+    layers = Layers()
+    layers.add(job.settings.model_dump(mode="json"), str(job.folder.settings))
+    slots, _ = prepare(settings, layers, launcher, interrupts, display)
+    # The file comes first: a folder without it counts as one in which nothing has begun.
+    write_study_file(folder, StudyFile(asked=Asked(), settings=settings, parent=job.parent))
+    study = open_study(folder, None, settings.objective.direction)
+    study.pruner = optuna.pruners.NopPruner()
+    trials = search.get_trials(deepcopy=False)
+    runs = Repetitions(
+        study=study,
+        settings=settings,
+        sources={number: trials[number] for number in job.numbers},
+        seeds=job.seeds,
+    )
+    settings = settings.model_copy(update={"n_trials": runs.total})
+    write_study_file(folder, StudyFile(asked=Asked(), settings=settings, parent=job.parent))
+    name_values(study, settings.objective.metric)
+    track(stack, folder, settings, display)
+    keeps_all = settings.keep.best_trials is None
+    return run_trials(
+        Search(
+            folder=folder,
+            name=f"{job.folder.name}.confirm",
+            settings=settings,
+            study=study,
+            source=runs,
+            launcher=launcher,
+            display=display,
+            slots=slots,
+            total=runs.total,
+            describe=described,
+            tidy=(lambda: None) if keeps_all else partial(keep_best_of_each, folder, study),
+        ),
+        interrupts,
+    )
+
+
+def _settings_of_runs(settings: Settings) -> Settings:
+    """The search's settings, but that every run is trained to its end, whatever that takes."""
+    return settings.model_copy(
+        update={
+            "pruner": PrunerSettings(kind="none"),
+            "enqueue": [],
+            "timeout": None,
+            "storage": StorageSettings(),
+        }
+    )
+
+
+def _results(job: _Job) -> Confirmation:
+    return confirmation_of(
+        job.record,
+        read_study(job.folder.confirmations),
+        dict.fromkeys(job.numbers, job.seeds),
+        folder=job.folder,
+        objective=job.settings.objective,
+        study_seed=job.settings.seed,
+    )
+
+
+def _keep(job: _Job, search: optuna.Study, confirmation: Confirmation) -> None:
+    """Keep the results on the search, and tell the dashboard of both studies."""
+    save_confirmation(job.folder, confirmation)
+    search.set_user_attr("confirmation", confirmation.model_dump(mode="json", exclude={"trials"}))
+    annotate_study(search, job.folder, job.settings)
+    runs = open_study(job.folder.confirmations, None, job.settings.objective.direction)
+    command = commands_on(job.folder).on_study("confirm")
+    write_note(runs, f"{confirmation_note(confirmation)}\n\nTo train more: `{command}`")

@@ -1,0 +1,63 @@
+"""`visualize`: pictures and metrics of a trial's best checkpoint, on any split."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.launcher.local import LocalLauncher
+from orchestrator.study.find import resolve_trial
+from protocol.errors import SettingsError
+from protocol.folders import StudyFolder
+
+_SPLITS = ("train", "validation", "test")
+
+
+def visualize_trial(
+    study: StudyFolder, trial: str, *, split: str, samples: int, out: Path | None, device: str
+) -> None:
+    """Draw `samples` pictures spread over `split`, and print the metrics of all of it.
+
+    Raises:
+        SettingsError: there is no such trial or split.
+        CheckpointError: the trial has no checkpoint, or a damaged one.
+    """
+    if split not in _SPLITS:
+        raise SettingsError(f"--split: found {split!r}, expected one of {', '.join(_SPLITS)}")
+    folder = resolve_trial(study, trial)
+    target = out if out is not None else folder.pictures / split
+    console = Console()
+    with tempfile.NamedTemporaryFile(prefix="tomostudy-", suffix=".log") as log:
+        launcher = LocalLauncher(log=Path(log.name), trains=False)
+        try:
+            with console.status(f"trial {folder.number}: loading {folder.best}"):
+                answer = launcher.call(
+                    "worker.calls.show:visualize",
+                    {
+                        "checkpoint": str(folder.best),
+                        "out_dir": str(target.absolute()),
+                        "split": split,
+                        "samples": samples,
+                        "device": device,
+                    },
+                )
+        finally:
+            launcher.close()
+    console.print(Text(f"Trial {folder.number} on the {split} split, mean over all its samples:"))
+    console.print(_table(answer["metrics"]))
+    if answer["shown"]:
+        console.print(Text("What the pictures below show, mean over them:"))
+        console.print(_table(answer["shown"]))
+    for picture in answer["pictures"]:
+        console.print(Text(str(picture)), soft_wrap=True)
+
+
+def _table(values: dict[str, float]) -> Table:
+    table = Table(show_header=False, box=None)
+    for name, value in values.items():
+        table.add_row(name, f"{value:.6g}")
+    return table

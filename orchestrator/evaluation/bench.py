@@ -1,0 +1,114 @@
+"""Has the training half judge and score, and shows how far it is."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+
+from orchestrator.launcher.local import LocalLauncher
+from orchestrator.launcher.preload import modules_of
+from protocol.messages import Objective
+
+_SCORER = "models.blocks.anomaly.evaluation.scorer"  # the only one so far
+
+
+class EvaluationBench:
+    """A launcher of one command, and its line on the screen."""
+
+    def __init__(self, console: Console, family: str, device: str, *, tunes: bool) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="tomostudy-")
+        place = Path(self._folder.name)
+        self._progress = place / "progress"
+        preload = ["worker.calls.evaluation", *modules_of(family)]
+        # Each batch of proposals is scored by a process of its own, which is to start at once.
+        preload += [_SCORER] if tunes else []
+        self._launcher = LocalLauncher(log=place / "log", preload=tuple(preload), trains=False)
+        self._status = console.status("loading")
+        self._device = device
+
+    def __enter__(self) -> Self:
+        self._status.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._status.stop()
+        self._launcher.close()
+        self._folder.cleanup()
+
+    def say(self, word: str) -> None:
+        """Show what is being done."""
+        self._status.update(word)
+
+    def judge(
+        self,
+        run: Run,
+        split: str,
+        objective: Objective,
+        pictures: Path,
+        parameters: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
+        """`worker.calls.evaluation.judge` of one training."""
+        arguments = {
+            "checkpoint": str(run.checkpoint),
+            "split": split,
+            "objective": objective.model_dump(),
+            "store": str(run.store.absolute()),
+            "pictures": str(pictures.absolute()),
+            "progress": str(self._progress),
+            "device": self._device,
+            "parameters": parameters,
+            "prefix": run.prefix,
+        }
+        return self._call("worker.calls.evaluation:judge", arguments, run)
+
+    def tuning(self, run: Run) -> dict[str, Any]:
+        """`worker.calls.evaluation.tuning` of one training."""
+        arguments = {
+            "checkpoint": str(run.checkpoint),
+            "store": str(run.store.absolute()),
+            "progress": str(self._progress),
+            "device": self._device,
+        }
+        return self._call("worker.calls.evaluation:tuning", arguments, run)
+
+    def score(
+        self, scorer: str, tasks: Sequence[Any], points: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """What the family's scorer says of some points."""
+        found = self._launcher.call(scorer, {"tasks": tasks, "candidates": points})
+        scores: list[dict[str, Any]] = found["scores"]
+        return scores
+
+    def _call(self, function: str, arguments: dict[str, Any], run: Run) -> dict[str, Any]:
+        whose = "" if run.fold is None else f"fold {run.fold}: "
+
+        def show_progress() -> None:
+            if self._progress.exists():
+                self.say(whose + self._progress.read_text())
+
+        return self._launcher.call(function, arguments, show_progress)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training to judge: the trial's only one, or that of a fold."""
+
+    fold: int | None
+    checkpoint: Path
+    store: Path  # for what is dear to compute
+
+    @property
+    def prefix(self) -> str:
+        """Of its pictures' names."""
+        return "" if self.fold is None else f"fold{self.fold}_"

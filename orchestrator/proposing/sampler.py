@@ -1,0 +1,235 @@
+"""The sampler for one trial, made anew from the study's seed, the trial's number and history.
+
+Nothing of a sampler outlives the ask it was made for, so a resumed study asks what the
+uninterrupted one would have asked, and no sampler is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, CmaEsSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
+
+from orchestrator.settings.schema import Choices, SamplerSettings, options_of
+from orchestrator.settings.space import Search, distribution, grid
+from protocol.seeds import derive_seed
+
+if TYPE_CHECKING:
+    import cmaes
+
+Space = dict[str, BaseDistribution]
+
+
+def make_sampler(
+    settings: SamplerSettings, search: Search, study_seed: int, number: int
+) -> BaseSampler:
+    """The sampler that proposes trial `number`.
+
+    Raises:
+        SettingsError: a grid search over a continuous range.
+    """
+
+    def make(*what: str) -> BaseSampler:
+        seed = derive_seed(study_seed, "sampler", number, *what)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.simplefilter("ignore", FutureWarning)  # the options stay until Optuna 6
+            return _make(settings, search, study_seed, seed, number)
+
+    return SamplerOfOneTrial(make)
+
+
+def _make(
+    settings: SamplerSettings, search: Search, study_seed: int, seed: int, number: int
+) -> BaseSampler:
+    options = options_of(settings)
+    match settings.kind:
+        case "tpe":
+            conditional = any(spec.when for spec in search.values())
+            group = conditional and settings.multivariate is not False
+            return MovingTPESampler(search, seed=seed, **{"group": group, **options})
+        case "random":
+            return RandomSampler(seed=seed)
+        case "gp":
+            return optuna.samplers.GPSampler(seed=seed, **options)
+        case "cmaes":
+            return ReplayingCmaEsSampler(search, study_seed, seed, options)
+        # These two walk through one sequence that the study's seed fixes.
+        case "grid":
+            return optuna.samplers.GridSampler(grid(search), seed=study_seed)
+        case "qmc":
+            return NumberedQMCSampler(search, number, study_seed, seed, options)
+
+
+class SamplerOfOneTrial(BaseSampler):
+    """Optuna's sampler, except that a value drawn alone has a seed of its own.
+
+    So a trial that a kill left half-asked is completed to the point that it would have been:
+    what is known already is not drawn again, and must not shift what is drawn after it.
+    Optuna's `after_trial` is left out: of these samplers only the grid's does anything, which is
+    to stop a loop that is not running here.
+    """
+
+    def __init__(self, make: Callable[..., BaseSampler]) -> None:
+        self._make = make
+        self._joint = make()
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._joint.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
+        return self._joint.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Space
+    ) -> dict[str, Any]:
+        known = _asked_before(trial)
+        if known is not None and known.keys() <= search_space.keys():
+            return known
+        return self._joint.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        alone = self._make(param_name)
+        return alone.sample_independent(study, trial, param_name, param_distribution)
+
+
+def _asked_before(trial: FrozenTrial) -> dict[str, Any] | None:
+    """The joint proposal that TPE and GP leave with a trial, in pieces, before it is suggested."""
+    pieces = {
+        int(key.rpartition(":")[2]): piece
+        for key, piece in trial.system_attrs.items()
+        if ":relative_params:" in key
+    }
+    try:
+        known: dict[str, Any] = json.loads("".join(pieces[index] for index in sorted(pieces)))
+    except json.JSONDecodeError:
+        return None  # none, or a kill fell between two pieces
+    return known
+
+
+class MovingTPESampler(TPESampler):
+    """TPE whose groups of keys take ranges as they are now; Optuna's keep the first ever seen."""
+
+    def __init__(self, search: Search, **options: Any) -> None:
+        super().__init__(**options)
+        self._now = {key: distribution(spec) for key, spec in search.items()}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
+        space = super().infer_relative_search_space(study, trial)
+        if self._search_space_group is None:
+            return space
+        for group in self._search_space_group.search_spaces:
+            group.update({key: self._now[key] for key in group if key in self._now})
+        return {
+            key: found
+            for group in self._search_space_group.search_spaces
+            for key, found in sorted(group.items())
+            if not found.single()
+        }
+
+
+class ReplayingCmaEsSampler(CmaEsSampler):
+    """CMA-ES whose state is replayed from the finished trials at every ask.
+
+    Optuna's own sampler keeps its optimiser pickled in the study; a database that can run code
+    when it is opened is not wanted here, and replaying a few hundred generations takes
+    milliseconds. Hansen, "The CMA Evolution Strategy: A Tutorial", 2016.
+    """
+
+    def __init__(
+        self, search: Search, study_seed: int, trial_seed: int, options: Mapping[str, Any]
+    ) -> None:
+        super().__init__(
+            seed=study_seed,
+            independent_sampler=RandomSampler(seed=trial_seed),
+            warn_independent_sampling=False,
+            **options,
+        )
+        self._search = search
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
+        """Every number that all trials have, in its range of now."""
+        numbers = {
+            key: distribution(spec)
+            for key, spec in sorted(self._search.items())
+            if not spec.when and not isinstance(spec, Choices)
+        }
+        return {key: found for key, found in numbers.items() if not found.single()}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Space
+    ) -> dict[str, Any]:
+        self._asked = (study, search_space)
+        return super().sample_relative(study, trial, search_space)
+
+    def _get_trials(self, study: optuna.Study) -> list[FrozenTrial]:
+        """In order of completion, so that what once made up a generation always will."""
+        trials = super()._get_trials(study)
+        return sorted(trials, key=lambda trial: (trial.datetime_complete, trial.number))
+
+    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> cmaes.CMA:
+        study, space = self._asked
+        transform = optuna._transform._SearchSpaceTransform(
+            space, transform_step=True, transform_0_1=True
+        )
+        optimizer = self._init_optimizer(transform, study.direction)
+        sign = 1.0 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1.0
+        while True:
+            solved = self._get_solution_trials(completed_trials, optimizer.generation)
+            if len(solved) < optimizer.population_size:
+                return optimizer
+            optimizer.tell(
+                [
+                    (transform.transform({key: trial.params[key] for key in space}), sign * value)
+                    for trial in solved[: optimizer.population_size]
+                    if (value := trial.value) is not None
+                ]
+            )
+
+    def _split_optimizer_str(self, optimizer_str: str) -> dict[str, str]:
+        return {}  # nothing pickled enters the study
+
+
+class NumberedQMCSampler(QMCSampler):
+    """A quasi-random sequence whose n-th point belongs to trial n.
+
+    Optuna's own counts its points in the study, so that a trial asked twice gets two of them, and
+    leaves the sequence's first point out.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        number: int,
+        study_seed: int,
+        trial_seed: int,
+        options: Mapping[str, Any],
+    ) -> None:
+        super().__init__(
+            seed=study_seed,
+            independent_sampler=RandomSampler(seed=trial_seed),
+            warn_asynchronous_seeding=False,
+            warn_independent_sampling=False,
+            **{"scramble": True, **options},
+        )
+        self._search = search
+        self._number = number
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
+        space = {key: distribution(spec) for key, spec in sorted(self._search.items())}
+        return {key: found for key, found in space.items() if not found.single()}
+
+    def _find_sample_id(self, study: optuna.Study, search_space: Space) -> int:
+        return self._number

@@ -1,0 +1,124 @@
+"""What the dashboard's notes say, as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator import words
+from orchestrator.settings.schema import Settings
+from orchestrator.study.peek import peek
+from protocol.folders import StudyFolder, TrialFolder
+from protocol.messages import Ending, Outcome, Plan
+
+_TITLES = {
+    Ending.COMPLETED: "Complete",
+    Ending.PRUNED: "Pruned",
+    Ending.INTERRUPTED: "Interrupted",
+    Ending.NONFINITE: "Pruned: NaN or infinity",
+    Ending.MEMORY: "Pruned: out of memory",
+    Ending.FAILED: "Failed",
+    Ending.LOST: "Failed: a process was lost",
+    Ending.HUNG: "Failed: no progress",
+}
+_LONGEST_TRACEBACK = 6000  # characters; a note is read with every look at the dashboard
+
+
+def trial_note(folder: TrialFolder, plan: Plan | None, outcome: Outcome) -> str:
+    """Why the trial ended, what it reached, and where its files are."""
+    parts = [f"## {_TITLES[outcome.ending]}", _plain(outcome.reason), _facts(plan, outcome)]
+    if outcome.detail:
+        title = "What did not fit" if outcome.ending is Ending.MEMORY else "Where it diverged"
+        parts.append(f"### {title}\n\n" + _table(outcome.detail))
+    if outcome.traceback:
+        parts.append("### Traceback\n\n" + _fenced(_tail(outcome.traceback)))
+    if outcome.metrics:
+        title = f"### Metrics of epoch {outcome.best_epoch}\n\n"
+        parts.append(title + _table(dict(sorted(outcome.metrics.items()))))
+    parts.append(_files(folder))
+    return "\n\n".join(part for part in parts if part)
+
+
+def study_note(folder: StudyFolder, settings: Settings, go_on: str) -> str:
+    """What the study is, and the command that begins it or goes on with it."""
+    parent = peek(folder).parent
+    begun = f"Its trials start from {_plain(parent.told())}.\n\n" if parent else ""
+    goal = "lowest" if settings.objective.direction == "minimize" else "highest"
+    return (
+        f"## {_plain(folder.name)}\n\n"
+        f"Searches `{settings.family}` for the {goal} `{settings.objective.metric}` in "
+        f"{words.counted(settings.n_trials, 'trial')}. Each trial's note says why it ended; its "
+        "pictures are among its artifacts.\n\n"
+        f"{begun}Settings: `{folder.settings}`\n\n"
+        "To go on after an interruption:\n\n" + _fenced(go_on)
+    )
+
+
+def _facts(plan: Plan | None, outcome: Outcome) -> str:
+    facts: dict[str, Any] = {}
+    if outcome.value is not None:
+        name = plan.objective.metric if plan else "objective"
+        facts[f"best {name}"] = outcome.value
+        if outcome.folds:
+            facts["the mean of folds"] = words.listed(outcome.folds)
+        else:
+            facts["at epoch"] = outcome.best_epoch
+    if outcome.epoch:
+        total = ""
+        if plan and "epochs" in plan.recipe:
+            total = f" of {plan.folds * plan.recipe['epochs']}"
+        facts["epochs validated"] = f"{outcome.epoch}{total}"
+    facts["attempts"] = outcome.attempts
+    if plan:
+        facts["devices"] = ", ".join(plan.devices)
+    if plan and plan.stages > 1:
+        facts["copies of the model"] = words.stages(plan.ranks, plan.stages, plan.mapped)
+    if plan and plan.micro_batch:
+        facts["micro-batch, for want of memory"] = plan.micro_batch
+    return _table(facts)
+
+
+def _files(folder: TrialFolder) -> str:
+    lines = [f"- folder: `{folder.path}`"]
+    lines += [
+        f"- {name} checkpoint: `{path}`"
+        for name, path in (("best", folder.best), ("last", folder.last))
+        if path.exists()
+    ]
+    return "### Files\n\n" + "\n".join(lines)
+
+
+def _table(rows: Mapping[str, Any]) -> str:
+    lines = [f"| {_cell(name)} | {_cell(_value(value))} |" for name, value in rows.items()]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _value(value: Any) -> str:
+    match value:
+        case dict():
+            return words.settings(value)
+        case list():
+            return ", ".join(str(item) for item in value) or "-"
+    return words.setting(value)
+
+
+def _cell(text: str) -> str:
+    return _plain(text).replace("|", "\\|").replace("\n", " ")
+
+
+def _plain(text: str) -> str:
+    """`text` with Markdown's own characters made harmless."""
+    return re.sub(r"([\\`*_\[\]<>#~$])", r"\\\1", text)
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}\n{text.rstrip()}\n{fence}"
+
+
+def _tail(traceback: str) -> str:
+    if len(traceback) <= _LONGEST_TRACEBACK:
+        return traceback
+    return "...\n" + traceback[-_LONGEST_TRACEBACK:]

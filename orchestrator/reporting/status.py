@@ -1,0 +1,111 @@
+"""`status`: how a study stands, for people and, as JSON, for programs. It only looks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.confirmation.saved import load_confirmation
+from orchestrator.study.find import read_study
+from orchestrator.study.lock import Holder, live_holder
+from orchestrator.study.parent_record import ParentRecord
+from orchestrator.study.peek import peek
+from orchestrator.study.record import StudyRecord, TrialRecord
+from protocol.folders import StudyFolder
+from protocol.messages import Validated, read_events
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A study as it stands."""
+
+    record: StudyRecord
+    folder: StudyFolder
+    holder: Holder | None  # who works on it now
+    metric: str | None
+    budget: int | None  # trials asked for
+    parent: ParentRecord | None  # of a dependent study
+    running_epochs: dict[int, int]  # the last validated epoch of each running trial
+
+    def epoch(self, trial: TrialRecord) -> int:
+        """The last epoch that the trial validated; 0 before the first."""
+        return self.running_epochs.get(trial.number, trial.epoch)
+
+    def checkpoint(self, trial: TrialRecord) -> str | None:
+        """The trial's best checkpoint, while it is there."""
+        path = self.folder.trial(trial.number).best
+        return str(path) if path.exists() else None
+
+
+def look_at(folder: StudyFolder) -> Status:
+    """Gather the status."""
+    record = read_study(folder)
+    known = peek(folder)
+    running = [trial.number for trial in record.trials if trial.state == "running"]
+    return Status(
+        record=record,
+        folder=folder,
+        holder=live_holder(folder.lock),
+        metric=known.metric,
+        budget=known.n_trials,
+        parent=known.parent,
+        running_epochs={number: _last_epoch(folder, number) for number in running},
+    )
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """The status in JSON's types; a number that is not finite is null."""
+    record, holder = status.record, status.holder
+    confirmation = load_confirmation(status.folder)
+    counts = record.counts
+    return {
+        "study_name": record.name,
+        "n_trials": len(record.trials) - counts["waiting"],
+        "counts": {state: counts[state] for state in ("complete", "pruned", "failed", "running")},
+        "best": record.best and _best_json(status, record.best),
+        "confirmation": confirmation and confirmation.model_dump(mode="json"),
+        "waiting": counts["waiting"],
+        "budget": status.budget,
+        "parent": status.parent and status.parent.model_dump(mode="json"),
+        "objective": status.metric,
+        "direction": record.direction,
+        "orchestrator": holder and {"pid": holder.pid, "host": holder.host, "start": holder.start},
+        "trials": [_trial_json(status, trial) for trial in record.trials],
+    }
+
+
+def _best_json(status: Status, best: TrialRecord) -> dict[str, Any]:
+    return {
+        "number": best.number,
+        "value": best.value,
+        "params": best.params,
+        "checkpoint": status.checkpoint(best),
+        "metrics": _finite(best.metrics),
+    }
+
+
+def _trial_json(status: Status, trial: TrialRecord) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "value": _finite(trial.value),
+        "params": trial.params,
+        "ending": trial.ending or None,
+        "reason": trial.reason or None,
+        "epoch": status.epoch(trial),
+        "best_epoch": trial.best_epoch,
+        "attempts": trial.attempts,
+        "checkpoint": status.checkpoint(trial),
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _last_epoch(folder: StudyFolder, number: int) -> int:
+    events = read_events(folder.trial(number).events)
+    return max((event.epoch for event in events if isinstance(event, Validated)), default=0)

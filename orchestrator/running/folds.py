@@ -1,0 +1,56 @@
+"""Cross-validation as the study sees it: one trial, several folds, one value.
+
+A trial's folds are trained one after the other. Its value is the mean over the folds of the
+objective at each fold's best epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+from protocol.messages import Event, Objective, Validated
+
+
+def unique_epochs(events: Iterable[Event]) -> list[Validated]:
+    """The validated epochs in order; of an epoch told twice, the first."""
+    epochs: dict[int, Validated] = {}
+    for event in events:
+        if isinstance(event, Validated):
+            epochs.setdefault(event.epoch, event)
+    return [epochs[epoch] for epoch in sorted(epochs)]
+
+
+def best_epoch(validated: Iterable[Validated], objective: Objective) -> Validated | None:
+    """The epoch with the best objective; the earliest of equals."""
+    best: Validated | None = None
+    for event in validated:
+        than = best.metrics[objective.metric] if best else None
+        if objective.better(event.metrics[objective.metric], than):
+            best = event
+    return best
+
+
+def best_epochs(validated: Iterable[Validated], objective: Objective) -> list[Validated]:
+    """The best epoch of every fold begun so far, by fold; without folds, of the trial."""
+    by_fold: dict[int, list[Validated]] = {}
+    for event in validated:
+        by_fold.setdefault(event.fold, []).append(event)
+    best = [best_epoch(by_fold[fold], objective) for fold in sorted(by_fold)]
+    return [event for event in best if event is not None]
+
+
+def mean_metrics(epochs: Sequence[Validated]) -> dict[str, float]:
+    """The mean of every metric over the best epochs of the folds; none of none."""
+    names = epochs[0].metrics if epochs else {}
+    return {name: fmean(event.metrics[name] for event in epochs) for name in names}
+
+
+def value_so_far(events: Iterable[Event], event: Validated, objective: Objective) -> float:
+    """What an epoch is worth: the mean of its objective and the best ones of the folds before.
+
+    At one epoch all trials have been through the same folds, so that these values compare.
+    """
+    before = (epoch for epoch in unique_epochs(events) if epoch.fold < event.fold)
+    best = [epoch.metrics[objective.metric] for epoch in best_epochs(before, objective)]
+    return fmean([*best, event.metrics[objective.metric]])

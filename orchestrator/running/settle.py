@@ -1,0 +1,173 @@
+"""Ending a trial for good: the outcome on disk, then its note and pictures, then the tell.
+
+Every step can be repeated after a kill: the outcome file decides, the rest is idempotent.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from orchestrator.reporting.notes import annotate_trial
+from orchestrator.running import memory_rule
+from orchestrator.running.folds import best_epoch, best_epochs, mean_metrics, unique_epochs
+from orchestrator.running.trial import RunningTrial
+from orchestrator.running.verdict import Verdict
+from protocol.folders import StudyFolder, TrialFolder
+from protocol.messages import (
+    Ending,
+    Failed,
+    Finished,
+    NonFinite,
+    Objective,
+    Outcome,
+    Validated,
+    load_plan,
+    save_message,
+)
+
+log = logging.getLogger(__name__)
+
+STATES = {
+    Ending.COMPLETED: TrialState.COMPLETE,
+    Ending.PRUNED: TrialState.PRUNED,
+    Ending.NONFINITE: TrialState.PRUNED,
+    Ending.MEMORY: TrialState.PRUNED,  # once no micro-batch is small enough
+    Ending.FAILED: TrialState.FAIL,
+    Ending.LOST: TrialState.FAIL,  # once it has been resumed often enough
+    Ending.HUNG: TrialState.FAIL,
+}
+_CONSTRAINTS = {Ending.NONFINITE: "finite", Ending.MEMORY: "memory"}  # that an ending violates
+
+
+def make_outcome(running: RunningTrial, verdict: Verdict) -> Outcome:
+    """The outcome of a trial that ends by `verdict`."""
+    validated = unique_epochs(running.events)
+    of_folds = best_epochs(validated, running.objective)
+    best = best_epoch(of_folds, running.objective)
+    metrics = mean_metrics(of_folds)
+    decided = verdict.event
+    return Outcome(
+        ending=verdict.ending,
+        reason=_reason(running, verdict),
+        attempts=running.number_of_attempt + 1,
+        value=metrics.get(running.objective.metric),
+        epoch=validated[-1].epoch if validated else 0,
+        best_epoch=best.epoch if best else 0,
+        step=decided.step if isinstance(decided, NonFinite | Finished) else _last_step(validated),
+        metrics=metrics,
+        traceback=decided.traceback if isinstance(decided, Failed) else "",
+        detail=_detail(running, verdict),
+        folds=[event.metrics[running.objective.metric] for event in of_folds]
+        if running.folds > 1
+        else [],
+    )
+
+
+def settle(
+    study: optuna.Study, folder: StudyFolder, running: RunningTrial, outcome: Outcome
+) -> None:
+    """Write the outcome, annotate the trial, and tell the study."""
+    save_message(running.folder.outcome, outcome)
+    trial = running.trial
+    attributes = {
+        "ending": outcome.ending.value,
+        "reason": outcome.reason,
+        "epoch": outcome.epoch,
+        "best_epoch": outcome.best_epoch,
+        "attempts": outcome.attempts,
+        "metrics": outcome.metrics,
+        **({"folds": outcome.folds} if outcome.folds else {}),
+        **_reduced(running.folder),
+    }
+    for key, value in attributes.items():
+        trial.set_user_attr(key, value)
+    if outcome.ending in _CONSTRAINTS:
+        _mark_infeasible(study, running, outcome)
+    _annotate(folder, running, outcome)
+    state = STATES[outcome.ending]
+    study.tell(trial, outcome.value if state is TrialState.COMPLETE else None, state=state)
+
+
+def _reduced(folder: TrialFolder) -> dict[str, int]:
+    """The micro-batch of a trial whose `batch_size` did not fit into memory."""
+    plan = load_plan(folder.plan) if folder.plan.exists() else None
+    return {"micro_batch": plan.micro_batch} if plan and plan.micro_batch else {}
+
+
+def _mark_infeasible(study: optuna.Study, running: RunningTrial, outcome: Outcome) -> None:
+    """Make sure that the sampler takes what is impossible for worse than anything else.
+
+    TPE ranks pruned trials by their last step first, so one that diverges late would count as
+    promising; a violated constraint ranks it behind all others. The worst value seen stands at
+    the step where it ended for whoever looks at the curve.
+    """
+    constraint = _CONSTRAINTS[outcome.ending]
+    if constraint not in running.trial.storage.get_trial(running.trial._trial_id).constraints:
+        running.trial.set_constraint(constraint, 1.0)
+    worst = _worst_value(study.get_trials(deepcopy=False), running.objective)
+    step = len(outcome.folds) if running.told_by_fold else int(outcome.detail["epoch"])
+    known = running.trial.storage.get_trial(running.trial._trial_id).intermediate_values
+    if worst is not None and step not in known:
+        running.trial.report(worst, step)
+
+
+def _worst_value(trials: Iterable[FrozenTrial], objective: Objective) -> float | None:
+    values = [
+        value
+        for trial in trials
+        for value in trial.intermediate_values.values()
+        if math.isfinite(value)
+    ]
+    if not values:
+        return None
+    return max(values) if objective.direction == "minimize" else min(values)
+
+
+def _annotate(folder: StudyFolder, running: RunningTrial, outcome: Outcome) -> None:
+    try:
+        annotate_trial(running.trial, folder, running.folder, outcome)
+    except Exception:
+        # A note is for convenience; the trial's result must not hang on it.
+        log.exception("trial %d could not be annotated for the dashboard", running.number)
+
+
+def _reason(running: RunningTrial, verdict: Verdict) -> str:
+    if verdict.ending is Ending.MEMORY:
+        told = memory_rule.sentence(load_plan(running.folder.plan), verdict.rank)
+        crashed = verdict.event is None
+        return f"{told} ({verdict.reason}, taken for a lack of memory)" if crashed else told
+    return verdict.reason
+
+
+def _detail(running: RunningTrial, verdict: Verdict) -> dict[str, object]:
+    if isinstance(verdict.event, NonFinite):
+        return _divergence(running, verdict.event)
+    if verdict.ending is not Ending.MEMORY:
+        return {}
+    validated = unique_epochs(running.events)
+    return {
+        "epoch": validated[-1].epoch + 1 if validated else 1,
+        **memory_rule.detail(load_plan(running.folder.plan), verdict.rank, verdict.reason),
+        "parameters": running.trial.params,
+    }
+
+
+def _divergence(running: RunningTrial, event: NonFinite) -> dict[str, object]:
+    return {
+        "where": event.where,
+        "epoch": event.epoch,
+        "step": event.step,
+        "ranks": event.ranks,
+        "losses": {name: str(value) for name, value in event.losses.items()},
+        "tensors": event.tensors,
+        "parameters": running.trial.params,
+    }
+
+
+def _last_step(validated: list[Validated]) -> int:
+    return validated[-1].step if validated else 0

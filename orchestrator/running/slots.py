@@ -1,0 +1,111 @@
+"""Cutting the devices found into slots, one running trial each."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.settings.schema import Settings
+from protocol.errors import SettingsError
+
+_CORES_OF_A_CPU_TRIAL = 8  # by default; a big CPU server then runs several trials at once
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The devices of one running trial, one a process, and the CPU threads of each process.
+
+    Under a device map one process has them all.
+    """
+
+    devices: tuple[str, ...]
+    threads: int
+
+
+def cpu_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The cores this process may use: its affinity, and its control group's quota."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    try:
+        quota, period = quota_file.read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def cut_slots(settings: Settings, found: list[dict[str, Any]], cores: int) -> list[Slot]:
+    """The slots of a study on the GPUs `found` (their `index` and `name`) and `cores`.
+
+    Raises:
+        SettingsError: a named device is not there, or a trial needs more than there are.
+    """
+    present = [f"cuda:{gpu['index']}" for gpu in found]
+    if settings.parallel.devices is not None:
+        return _given_slots(settings, settings.parallel.devices, present, cores)
+    if settings.devices == "auto":
+        gpus = present
+    else:
+        wanted = ["cpu"] if settings.devices == "cpu" else list(settings.devices)
+        gpus = [device for device in wanted if device != "cpu"]
+        _refuse_missing("devices", gpus, present)
+    return _gpu_slots(settings, gpus, cores) if gpus else _cpu_slots(settings, cores)
+
+
+def _refuse_missing(key: str, wanted: list[str], present: list[str]) -> None:
+    missing = [device for device in wanted if device not in (*present, "cpu")]
+    if missing:
+        raise SettingsError(
+            f"{key}: there is no {', '.join(missing)}; found are {', '.join([*present, 'cpu'])}"
+        )
+
+
+def _given_slots(
+    settings: Settings, devices: list[str], present: list[str], cores: int
+) -> list[Slot]:
+    """The named devices for one trial at a time; on the CPU for as many as there are cores."""
+    _refuse_missing("parallel.devices", devices, present)
+    if all(device == "cpu" for device in devices):
+        return _cpu_slots(settings, cores)
+    if settings.parallel_trials not in ("auto", 1):
+        raise SettingsError(
+            f"parallel_trials: found {settings.parallel_trials}, but parallel.devices are those of "
+            "one trial at a time; expected 1, or parallel.stages instead"
+        )
+    return [Slot(tuple(devices), max(1, cores // settings.parallel.processes))]
+
+
+def _gpu_slots(settings: Settings, gpus: list[str], cores: int) -> list[Slot]:
+    needed = settings.parallel.trial_devices
+    most = len(gpus) // needed
+    if most == 0:
+        key = "ranks" if settings.parallel.depth == 1 else "stages"
+        raise SettingsError(
+            f"parallel.{key}: found {getattr(settings.parallel, key)}, but there are {len(gpus)} "
+            f"GPUs to use; lower it, or set devices to cpu"
+        )
+    trials = most if settings.parallel_trials == "auto" else settings.parallel_trials
+    if trials > most:
+        raise SettingsError(
+            f"parallel_trials: {trials} trials of {_what(settings)} need {trials * needed} GPUs, "
+            f"but there are {len(gpus)}"
+        )
+    threads = max(1, cores // (trials * settings.parallel.processes))
+    return [Slot(tuple(gpus[i * needed : (i + 1) * needed]), threads) for i in range(trials)]
+
+
+def _what(settings: Settings) -> str:
+    ranks, depth = settings.parallel.ranks, settings.parallel.depth
+    if depth == 1:
+        return f"{ranks} ranks"
+    return f"{depth} stages" if ranks == 1 else f"{ranks} ranks of {depth} stages"
+
+
+def _cpu_slots(settings: Settings, cores: int) -> list[Slot]:
+    processes = settings.parallel.processes
+    automatic = max(1, cores // max(processes, _CORES_OF_A_CPU_TRIAL))
+    trials = automatic if settings.parallel_trials == "auto" else settings.parallel_trials
+    threads = max(1, cores // (trials * processes))
+    return [Slot(("cpu",) * settings.parallel.trial_devices, threads)] * trials

@@ -1,0 +1,147 @@
+"""One trial that holds a slot: its attempt, its events, and what the study has heard of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from orchestrator.launcher.base import Attempt, Exit, Launcher
+from orchestrator.running import memory_rule
+from orchestrator.running.folds import value_so_far
+from orchestrator.running.slots import Slot
+from orchestrator.running.verdict import Verdict, judge
+from orchestrator.settings.schema import Settings
+from protocol.files import LineTail, write_text
+from protocol.folders import TrialFolder
+from protocol.messages import (
+    Event,
+    FoldFinished,
+    Objective,
+    Plan,
+    Stop,
+    Validated,
+    load_plan,
+    parse_event,
+    save_message,
+)
+
+
+@dataclass(kw_only=True)
+class RunningTrial:
+    """A trial of the study between its ask and its tell."""
+
+    trial: optuna.Trial
+    folder: TrialFolder
+    objective: Objective
+    recipe: dict[str, Any]
+    folds: int = 1
+    told_by_fold: bool = False  # the pruner compares folds rather than epochs
+    events: list[Event] = field(default_factory=list)  # of all attempts, in order
+    stop: Stop | None = None  # what was asked of the present attempt
+    attempt: Attempt | None = None
+    number_of_attempt: int = -1
+    micro_batch: int | None = None  # where the recipe's batch_size did not fit into memory
+    slot: Slot | None = None
+    _tail: LineTail = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tail = LineTail(self.folder.events)
+        self.stop = self._recorded_prune()
+        if self.folder.plan.exists():
+            plan = load_plan(self.folder.plan)
+            self.number_of_attempt, self.micro_batch = plan.attempt, plan.micro_batch
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+    def launch(self, launcher: Launcher, slot: Slot, plan: Plan) -> None:
+        """Write the plan, then start its attempt."""
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        launcher.sweep(self.folder)
+        self.folder.stop.unlink(missing_ok=True)
+        save_message(self.folder.plan, plan)
+        self.stop, self.slot, self.number_of_attempt = None, slot, plan.attempt
+        self.attempt = launcher.launch(self.folder, plan)
+
+    def new_events(self) -> list[Event]:
+        """What the ranks appended since the last look."""
+        events = [e for line in self._tail.new_lines() if (e := parse_event(line)) is not None]
+        self.events.extend(events)
+        return events
+
+    def take_less_memory(self) -> bool:
+        """Let the next attempt run fewer samples at once; False where it was one already."""
+        less = memory_rule.smaller(load_plan(self.folder.plan))
+        self.micro_batch = less or self.micro_batch
+        return less is not None
+
+    def attempt_events(self) -> list[Event]:
+        """The events of the latest attempt."""
+        return [event for event in self.events if event.attempt == self.number_of_attempt]
+
+    def judged(self, exit: Exit | None) -> Verdict | None:
+        """The verdict on the latest attempt, of which None is known where nobody saw its exit."""
+        limited = self.folder.plan.exists() and memory_rule.limited(load_plan(self.folder.plan))
+        return judge(self.attempt_events(), exit, self.stop, limited=limited)
+
+    def request_stop(self, reason: Stop) -> None:
+        """Ask the ranks to stop at their next step; a pruner's decision is never taken back."""
+        if self.stop is not Stop.PRUNED:
+            write_text(self.folder.stop, reason.value)
+            self.stop = reason
+
+    def report(self, event: Event) -> bool:
+        """Tell the study of a validated epoch or of a finished fold, once; whether it was news."""
+        found = self._step_and_value(event)
+        if found is None:
+            return False
+        step, value = found
+        known = self.trial.storage.get_trial(self.trial._trial_id).intermediate_values
+        if step in known:
+            return False
+        self.trial.report(value, step)
+        return True
+
+    def _step_and_value(self, event: Event) -> tuple[int, float] | None:
+        """What the pruner is to hear of an event, if anything."""
+        match event:
+            case FoldFinished() if self.told_by_fold:
+                return event.fold, event.metrics[self.objective.metric]
+            case Validated() if not self.told_by_fold:
+                return event.epoch, value_so_far(self.events, event, self.objective)
+        return None
+
+    def _recorded_prune(self) -> Stop | None:
+        try:
+            recorded = self.folder.stop.read_text().strip()
+        except FileNotFoundError:
+            return None
+        return Stop.PRUNED if recorded == Stop.PRUNED else None
+
+
+def make_plan(settings: Settings, slot: Slot, **particulars: Any) -> Plan:
+    """The plan of an attempt in `slot`.
+
+    Args:
+        particulars: the other fields of a plan, such as `trial`, `recipe` and `seed`; they win.
+    """
+    of_settings: dict[str, Any] = {
+        "family": settings.family,
+        "data": settings.data,
+        "objective": settings.objective,
+        "folds": settings.folds,
+        "devices": list(slot.devices),
+        "stages": settings.parallel.depth,
+        "schedule": settings.parallel.schedule,
+        "threads": slot.threads,
+        "pictures": settings.pictures,
+        "checkpoint_seconds": settings.limits.checkpoint_seconds,
+        "checkpoint_epochs": settings.keep.every_epochs,
+        "history_epochs": settings.keep.history_epochs,
+        "hang_seconds": settings.limits.hang_seconds,
+        "memory_gb": settings.limits.memory_gb,
+    }
+    return Plan(**(of_settings | particulars))

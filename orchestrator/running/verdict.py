@@ -1,0 +1,126 @@
+"""How an attempt ended, and what follows: the one table.
+
+ending        because of                              told to the study    then
+COMPLETED     all epochs, or early stopping           COMPLETE, the best   —
+PRUNED        the pruner's decision                   PRUNED               —
+NONFINITE     NaN or infinity on any rank             PRUNED, infeasible   —
+MEMORY        memory that ran out on any rank         nothing yet          resumed, micro-batch/2
+              the same with one sample at a time      PRUNED, infeasible   —
+FAILED        an exception in the trial's code        FAIL                 not retried
+LOST, HUNG    a process killed or stuck from outside  nothing yet          resumed, boundedly
+INTERRUPTED   ^C, SIGTERM, a full disk                nothing yet          resumed by the user
+
+Memory has run out where the rank could say so: in the model, in the optimiser or while reading
+data, in its own process or in a loader's. Where the system kills a process for want of memory
+nobody says so: such a rank, or a rank whose loader process was killed, is LOST. Where a CPU's
+memory is limited by the settings, native libraries that do not look whether they got what they
+asked for crash instead: there, and only there, a crash is taken for a lack of memory.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.launcher.base import Exit
+from protocol.messages import Ending, Event, Failed, Finished, NonFinite, Stop, Stopped
+
+_PEER_LOST = "PeerLost"  # what a rank calls it when it only noticed another's end
+_OUT_OF_MEMORY = "OutOfMemoryError"  # of whatever device and library
+_LOADER_KILLED = "LoaderKilled"  # a data loading process of the rank
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
+_ENDINGS = {_OUT_OF_MEMORY: Ending.MEMORY, _LOADER_KILLED: Ending.LOST}  # else FAILED
+# Signals by which others end a process; the rest it brings upon itself.
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """An attempt's ending and the sentence that says why."""
+
+    ending: Ending
+    reason: str
+    event: Event | None = None  # the one that decided, where one did
+    rank: int = 0  # whose end decided, where there is one
+
+
+def judge(
+    events: Sequence[Event], exit: Exit | None, stop: Stop | None, *, limited: bool = False
+) -> Verdict | None:
+    """The verdict on one attempt, from its events, its exit and the stop that was asked for.
+
+    Without an exit (nobody was there to see it) the events alone must tell; None if they do not.
+
+    Args:
+        limited: whether the memory of its processes was limited.
+    """
+    if stop is Stop.PRUNED:
+        return Verdict(ending=Ending.PRUNED, reason="the pruner expected no improvement")
+    return _by_event(events) or _by_failure(events, exit) or _by_exit(exit, stop, limited)
+
+
+def _by_event(events: Sequence[Event]) -> Verdict | None:
+    for event in reversed(events):
+        match event:
+            case Finished():
+                how = "early stopping" if event.early else "all epochs trained"
+                return Verdict(ending=Ending.COMPLETED, reason=how, event=event)
+            case NonFinite():
+                return Verdict(
+                    ending=Ending.NONFINITE, reason=_divergence_sentence(event), event=event
+                )
+            case Stopped():
+                ending = Ending.PRUNED if event.reason is Stop.PRUNED else Ending.INTERRUPTED
+                return Verdict(ending=ending, reason=f"stopped at step {event.step}", event=event)
+    return None
+
+
+def _by_failure(events: Sequence[Event], exit: Exit | None) -> Verdict | None:
+    if exit is not None and exit.first is not None and -exit.codes[exit.first] in _FROM_OUTSIDE:
+        return None  # whatever the others then saw is not the cause
+    for event in events:
+        if isinstance(event, Failed) and event.user_error:
+            return Verdict(ending=Ending.INTERRUPTED, reason=event.message, event=event)
+        if isinstance(event, Failed) and event.error != _PEER_LOST:
+            return Verdict(
+                ending=_ENDINGS.get(event.error, Ending.FAILED),
+                reason=f"{event.error} on rank {event.rank}: {event.message}",
+                event=event,
+                rank=event.rank,
+            )
+    return None
+
+
+def _by_exit(exit: Exit | None, stop: Stop | None, limited: bool) -> Verdict | None:
+    if exit is None:
+        return None
+    if stop is Stop.INTERRUPT:
+        return Verdict(ending=Ending.INTERRUPTED, reason="ended at once")
+    if exit.hung is not None:
+        return Verdict(
+            ending=Ending.HUNG, reason=f"rank {exit.hung} made no progress within its time-out"
+        )
+    if exit.vanished or exit.first is None:
+        return Verdict(ending=Ending.LOST, reason="the processes went away without a word")
+    code = exit.codes[exit.first]
+    how = f"was ended by {_signal_name(-code)}" if code < 0 else f"left with code {code}"
+    ending = Ending.MEMORY if limited and -code in _CRASHES else Ending.LOST
+    return Verdict(ending=ending, reason=f"rank {exit.first} {how}", rank=exit.first)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # real-time signals have no names
+
+
+def _divergence_sentence(event: NonFinite) -> str:
+    ranks = ", ".join(map(str, event.ranks))
+    terms = ", ".join(f"{name} = {value}" for name, value in event.losses.items())
+    plural = "s" if len(event.ranks) > 1 else ""
+    return (
+        f"non-finite {event.where} at step {event.step} (epoch {event.epoch}) on rank{plural} "
+        f"{ranks}" + (f": {terms}" if terms else "")
+    )

@@ -1,0 +1,281 @@
+"""The settings of a study, validated: every key, its type, its range and what it means."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictInt,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from orchestrator.settings.parallel import Parallel
+from protocol.messages import Objective
+
+
+class Section(BaseModel):
+    """Frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Scalar = bool | int | float | str | None
+
+
+Number = StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+When = dict[str, Scalar | list[Scalar]]
+
+
+class Range(Section):
+    """A searched number between `low` and `high`, both included."""
+
+    low: Number
+    high: Number
+    log: bool = False
+    step: Annotated[Number, Field(gt=0)] | None = None
+    when: When = Field({}, description="searched only while these other keys have these values")
+
+    @property
+    def integer(self) -> bool:
+        """Whole numbers in the file mean a whole-number search."""
+        return all(isinstance(value, int) for value in (self.low, self.high, self.step or 1))
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low}) is above high ({self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic range needs low above 0, found {self.low}")
+        if self.log and self.step is not None:
+            raise ValueError("log and step exclude each other")
+        return self
+
+
+class Choices(Section):
+    """A searched value out of a list."""
+
+    choices: list[Scalar] = Field(min_length=1)
+    when: When = {}
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.choices)) < len(self.choices):
+            raise ValueError("a choice stands twice (1, 1.0 and true count as the same)")
+        if any(value != value for value in self.choices):
+            raise ValueError("NaN cannot be a choice")
+        return self
+
+
+def _kind_of_search(value: Any) -> str:
+    listed = "choices" in value if isinstance(value, dict) else isinstance(value, Choices)
+    return "choices" if listed else "range"
+
+
+Searched = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")],
+    Discriminator(_kind_of_search),
+]
+
+
+class SamplerSettings(Section):
+    """Which sampler proposes, and its options; an option must belong to the sampler."""
+
+    kind: Literal["tpe", "random", "cmaes", "gp", "grid", "qmc"] = "tpe"
+    n_startup_trials: int | None = Field(None, ge=0, description="tpe, cmaes, gp")
+    n_ei_candidates: int | None = Field(None, ge=1, description="tpe")
+    multivariate: bool | None = Field(None, description="tpe")
+    group: bool | None = Field(None, description="tpe; on by itself when a key has `when`")
+    constant_liar: bool | None = Field(None, description="tpe")
+    sigma0: float | None = Field(None, gt=0, description="cmaes")
+    popsize: int | None = Field(None, ge=4, description="cmaes")
+    deterministic_objective: bool | None = Field(None, description="gp")
+    qmc_type: Literal["sobol", "halton"] | None = Field(None, description="qmc")
+    scramble: bool | None = Field(None, description="qmc")
+
+    @model_validator(mode="after")
+    def _own_options(self) -> Self:
+        _refuse_foreign_options(self)
+        if self.group and self.multivariate is False:
+            raise ValueError("`group` needs `multivariate`")
+        return self
+
+
+class PrunerSettings(Section):
+    """Which pruner stops hopeless trials; steps are epochs, of wilcoxon folds."""
+
+    kind: Literal[
+        "median",
+        "percentile",
+        "asha",
+        "hyperband",
+        "threshold",
+        "patient",
+        "wilcoxon",
+        "none",
+    ] = "median"
+    n_startup_trials: int | None = Field(None, ge=0, description="median, percentile")
+    n_warmup_steps: int | None = Field(None, ge=0, description="median, percentile, threshold")
+    interval_steps: int | None = Field(None, ge=1, description="median, percentile, threshold")
+    n_min_trials: int | None = Field(None, ge=1, description="median, percentile")
+    percentile: float | None = Field(None, ge=0, le=100, description="percentile")
+    min_resource: int | None = Field(None, ge=1, description="asha, hyperband")
+    max_resource: int | None = Field(None, ge=1, description="hyperband")
+    reduction_factor: int | None = Field(None, ge=2, description="asha, hyperband")
+    min_early_stopping_rate: int | None = Field(None, ge=0, description="asha")
+    lower: float | None = Field(None, description="threshold")
+    upper: float | None = Field(None, description="threshold")
+    patience: int | None = Field(None, ge=0, description="patient")
+    min_delta: float | None = Field(None, ge=0, description="patient")
+    p_threshold: float | None = Field(None, ge=0, le=1, description="wilcoxon")
+    n_startup_steps: int | None = Field(None, ge=0, description="wilcoxon")
+
+    @model_validator(mode="after")
+    def _own_options(self) -> Self:
+        _refuse_foreign_options(self)
+        if self.kind == "threshold" and self.lower is None and self.upper is None:
+            raise ValueError("the threshold pruner needs `lower` or `upper`")
+        return self
+
+
+def _refuse_foreign_options(section: SamplerSettings | PrunerSettings) -> None:
+    for key in section.model_fields_set - {"kind"}:
+        users = (type(section).model_fields[key].description or "").split(";")[0].split(", ")
+        if getattr(section, key) is not None and section.kind not in users:
+            raise ValueError(
+                f"`{key}` is an option of {' and '.join(users)}, not of {section.kind}"
+            )
+
+
+def options_of(section: SamplerSettings | PrunerSettings) -> dict[str, Any]:
+    """The options that were set, as keyword arguments."""
+    return section.model_dump(exclude={"kind"}, exclude_none=True)
+
+
+class StorageSettings(Section):
+    """Where the study is kept; without a URL in runs/<study>/study.db."""
+
+    url: str | None = Field(None, description="another database, as SQLAlchemy spells it")
+
+    @field_validator("url")
+    @classmethod
+    def _no_password(cls, url: str | None) -> str | None:
+        if url and re.search(r"://[^/@:]+:(?!\$\{)[^@]+@", url):
+            raise ValueError(
+                "the URL holds a password; put it into an environment variable and write "
+                "${VARIABLE} in its place"
+            )
+        return url
+
+
+class Keep(Section):
+    """What stays on the disk: checkpoints, histories."""
+
+    best_trials: int | None = Field(
+        None, ge=1, description="only the best k trials keep checkpoints; null keeps all"
+    )
+    every_epochs: int | None = Field(None, ge=1, description="also keep every k-th epoch's")
+    history_epochs: int = Field(
+        5, ge=1, description="epochs between two writings of history.csv and history.png"
+    )
+
+
+class Limits(Section):
+    """When to give up waiting, and how often to try again."""
+
+    hang_seconds: float = Field(1800.0, gt=0, description="without progress before a rank is hung")
+    relaunches: int = Field(
+        3, ge=0, description="times a trial whose processes were killed or hung is resumed"
+    )
+    checkpoint_seconds: float = Field(300.0, gt=0, description="between checkpoints in an epoch")
+    memory_gb: float | None = Field(
+        None,
+        gt=0,
+        description="GiB that one rank may take: of its GPU, or on a CPU beyond what the program "
+        "itself holds when training begins; a trial that needs more runs out of memory",
+    )
+
+
+class ParentSettings(Section):
+    """Another study's trial, or a checkpoint; it is looked up once, when the study starts."""
+
+    study: str | None = Field(
+        None, min_length=1, description="a study beside this one, or the path of a study's folder"
+    )
+    trial: Literal["best"] | Annotated[StrictInt, Field(ge=0)] = "best"
+    checkpoint: str | None = Field(None, min_length=1, description="a .pth file instead")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.study is None) == (self.checkpoint is None):
+            raise ValueError("expected `study: NAME` or `checkpoint: FILE`, one of the two")
+        if self.checkpoint is not None and self.trial != "best":
+            raise ValueError("`trial` belongs to `study`, a checkpoint is of one trial alone")
+        return self
+
+
+class TrackingSettings(Section):
+    """Weights & Biases: off, or one run a trial."""
+
+    wandb: Literal["off", "auto", "offline", "online"] = "off"
+    project: str = "tomostudy"
+    entity: str | None = None
+
+
+class Settings(Section):
+    """Everything a study is asked to do."""
+
+    preset: str
+    family: str = Field(
+        description="a name in models/, one that an installed package offers, or "
+        "path/to/file.py:ClassName"
+    )
+    objective: Objective
+    data: dict[str, Any]
+    parent: ParentSettings | None = None
+    recipe: dict[str, Any] = {}
+    search: dict[str, Searched] = {}
+    enqueue: list[dict[str, Scalar]] = Field([], description="points to try first")
+    n_trials: int = Field(20, ge=1, description="trials of the whole study, over all its runs")
+    timeout: float | None = Field(
+        None, gt=0, description="seconds of searching in the whole study, over all its runs"
+    )
+    folds: int = Field(
+        1, ge=1, description="above 1 a trial is cross-validated: its value is the mean over folds"
+    )
+    seed: int = Field(0, ge=0)
+    sampler: SamplerSettings = SamplerSettings()
+    pruner: PrunerSettings = PrunerSettings()
+    devices: Literal["auto", "cpu"] | list[str] = "auto"
+    parallel: Parallel = Parallel()
+    parallel_trials: Literal["auto"] | int = "auto"
+    storage: StorageSettings = StorageSettings()
+    keep: Keep = Keep()
+    limits: Limits = Limits()
+    pictures: int = Field(4, ge=0, description="validation samples drawn at a trial's end")
+    tracking: TrackingSettings = TrackingSettings()
+
+    @field_validator("devices")
+    @classmethod
+    def _known_devices(cls, devices: str | list[str]) -> str | list[str]:
+        for device in devices if isinstance(devices, list) else []:
+            if not re.fullmatch(r"cpu|cuda:\d+", device):
+                raise ValueError(f"{device!r} is no device; write cpu or cuda:0, cuda:1, …")
+        if isinstance(devices, list) and (not devices or len(set(devices)) < len(devices)):
+            raise ValueError("expected one or more devices, each once")
+        return devices
+
+    @field_validator("parallel_trials")
+    @classmethod
+    def _at_least_one(cls, value: str | int) -> str | int:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("expected auto or a number from 1")
+        return value

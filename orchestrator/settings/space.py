@@ -1,0 +1,171 @@
+"""The search space: its order, its conditions, and asking a trial for one point of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from orchestrator.settings.schema import Choices, Range
+from protocol.errors import SettingsError
+
+Search = Mapping[str, Range | Choices]
+
+
+def distribution(spec: Range | Choices) -> BaseDistribution:
+    """A searched key in Optuna's terms."""
+    if isinstance(spec, Choices):
+        return CategoricalDistribution(spec.choices)
+    if spec.integer:
+        return IntDistribution(
+            int(spec.low), _highest(spec), log=spec.log, step=int(spec.step or 1)
+        )
+    return FloatDistribution(float(spec.low), _highest(spec), log=spec.log, step=spec.step)
+
+
+def _highest(spec: Range) -> Any:
+    """The last value that `low` and `step` lead to."""
+    if spec.step is None:
+        return spec.high
+    low, high, step = (Decimal(str(value)) for value in (spec.low, spec.high, spec.step))
+    last = low + (high - low) // step * step
+    return int(last) if spec.integer else float(last)
+
+
+def ordered(search: Search, fixed: Mapping[str, Any]) -> list[str]:
+    """The searched keys, each after the keys that its condition names.
+
+    Raises:
+        SettingsError: a condition names an unknown key, or conditions form a circle.
+    """
+    for key, spec in search.items():
+        for other in spec.when:
+            if other not in search and other not in fixed:
+                known = [*search, *fixed]
+                near = difflib.get_close_matches(other, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise SettingsError(f"search.{key}.when: there is no key {other!r}{hint}")
+    order: list[str] = []
+    waiting = dict(search)
+    while waiting:
+        ready = [key for key, spec in waiting.items() if not any(k in waiting for k in spec.when)]
+        if not ready:
+            raise SettingsError(f"search: the conditions of {', '.join(waiting)} form a circle")
+        order.extend(ready)
+        for key in ready:
+            del waiting[key]
+    return order
+
+
+def active(spec: Range | Choices, values: Mapping[str, Any]) -> bool:
+    """Whether a key's condition holds among the values chosen so far."""
+    return all(
+        values.get(key) in (wanted if isinstance(wanted, list) else [wanted])
+        for key, wanted in spec.when.items()
+    )
+
+
+def suggest(
+    trial: optuna.Trial, search: Search, recipe: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A whole recipe: what is fixed, and what the sampler chooses for this trial.
+
+    Asking again for a trial that has some of its values already gives the same point.
+    """
+    values = {**defaults, **recipe}
+    chosen = dict(recipe)
+    for key in ordered(search, values):
+        if active(search[key], values):
+            values[key] = chosen[key] = _suggest_one(trial, key, distribution(search[key]))
+    return chosen
+
+
+def _suggest_one(trial: optuna.Trial, key: str, found: BaseDistribution) -> Any:
+    match found:
+        case CategoricalDistribution():
+            return trial.suggest_categorical(key, found.choices)
+        case IntDistribution():
+            return trial.suggest_int(key, found.low, found.high, step=found.step, log=found.log)
+        case FloatDistribution():
+            return trial.suggest_float(key, found.low, found.high, step=found.step, log=found.log)
+    raise TypeError(found)
+
+
+def candidates(search: Search, recipe: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Recipes that together use every choice and both ends of every range."""
+    base = {**recipe, **{key: _ends(spec)[0] for key, spec in search.items()}}
+    yield dict(base)
+    for key, spec in search.items():
+        for value in _ends(spec)[1:]:
+            yield {**base, key: value}
+
+
+def _ends(spec: Range | Choices) -> list[Any]:
+    return list(spec.choices) if isinstance(spec, Choices) else [spec.low, spec.high]
+
+
+def grid(search: Search) -> dict[str, list[Any]]:
+    """Every value of every key, for a grid search.
+
+    Raises:
+        SettingsError: a key has infinitely many values.
+    """
+    return {key: _grid_values(key, spec) for key, spec in search.items()}
+
+
+def _grid_values(key: str, spec: Range | Choices) -> list[Any]:
+    if spec.when:
+        raise SettingsError(f"search.{key}.when: a grid search cannot have conditions")
+    if isinstance(spec, Choices):
+        return list(spec.choices)
+    if spec.log or (spec.step is None and not spec.integer):
+        raise SettingsError(
+            f"search.{key}: a grid search needs `choices` or a `step`, found a continuous range"
+        )
+    low, step = Decimal(str(spec.low)), Decimal(str(spec.step or 1))
+    count = int((Decimal(str(spec.high)) - low) // step) + 1
+    number = int if spec.integer else float
+    return [number(low + index * step) for index in range(count)]
+
+
+def check_point(point: Mapping[str, Any], search: Search, place: str) -> None:
+    """Refuse a point to be tried first that the search could never reach.
+
+    Raises:
+        SettingsError: naming the key and what it may be.
+    """
+    for key, value in point.items():
+        if key not in search:
+            near = difflib.get_close_matches(key, list(search), n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise SettingsError(
+                f"{place}.{key}: not a searched key{hint}; searched are {', '.join(search)}"
+            )
+        expected = unreachable(value, search[key])
+        if expected is not None:
+            raise SettingsError(f"{place}.{key}: found {value!r}, expected {expected}")
+
+
+def unreachable(value: Any, spec: Range | Choices) -> str | None:
+    """What was expected instead of `value`; None for a value that the search can reach."""
+    if isinstance(spec, Choices):
+        return None if value in spec.choices else f"one of {spec.choices}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "a number"
+    if not spec.low <= value <= spec.high:
+        return f"{spec.low} to {spec.high}"
+    if spec.integer and not isinstance(value, int):
+        return "a whole number"
+    step = spec.step or 0
+    if step and (Decimal(str(value)) - Decimal(str(spec.low))) % Decimal(str(step)):
+        return f"{spec.low} to {spec.high} in steps of {step}"
+    return None

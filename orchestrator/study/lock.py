@@ -1,0 +1,99 @@
+"""One orchestrator a study: a lock file that names its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from protocol.errors import StudyInUse
+
+
+class StudyLock:
+    """Holds runs/<study>/lock; the kernel lets go of it however the holder ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Take the lock.
+
+        Raises:
+            StudyInUse: another process holds it; the message names it.
+        """
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 4096).decode(errors="replace")
+            os.close(descriptor)
+            raise StudyInUse(_in_use(self._path, holder)) from None
+        record = {"pid": os.getpid(), "host": socket.gethostname(), "start": time.time()}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, (json.dumps(record) + "\n").encode(), 0)
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+
+def _in_use(path: Path, holder: str) -> str:
+    study = path.parent.name
+    try:
+        record = json.loads(holder)
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record["start"]))
+        who = f"process {record['pid']} on {record['host']} since {since}"
+    except (ValueError, KeyError, TypeError):
+        who = "another process"
+    return (
+        f"study {study!r} is in use by {who}; wait for it or stop it there, "
+        "or choose another --study_name"
+    )
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that works on a study."""
+
+    pid: int
+    host: str
+    start: float  # when it took the lock, in seconds since the epoch
+
+
+def live_holder(lock: Path) -> Holder | None:
+    """Who holds the lock; None when nobody does, or when its holder is dead.
+
+    A holder on another host cannot be looked at from here and counts as alive.
+    """
+    try:
+        content = json.loads(lock.read_text())
+        holder = Holder(int(content["pid"]), str(content["host"]), float(content["start"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # never taken, given back, or being written at this moment
+    return holder if holder.host != socket.gethostname() or _alive(holder) else None
+
+
+def _alive(holder: Holder) -> bool:
+    try:
+        process = psutil.Process(holder.pid)
+        # Process ids come round again: one that began after the lock was taken is another's.
+        began_before = process.create_time() <= holder.start + 1.0
+        return began_before and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -1,0 +1,58 @@
+"""What those who only look need of a study's settings, without validating all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.study.parent_record import ParentRecord, record_in
+from protocol.folders import StudyFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peek:
+    """A few of the settings; None where study.yml is missing or says nothing."""
+
+    metric: str | None = None
+    n_trials: int | None = None
+    url: str | None = None  # of another database than the study's own
+    parent: ParentRecord | None = None  # of a dependent study
+
+
+def peek(folder: StudyFolder) -> Peek:
+    """Look into study.yml; one that is damaged is the `run` command's to complain about."""
+    try:
+        content = yaml.safe_load(folder.settings.read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return Peek()
+    settings = _section(content, "settings")
+    metric = _section(settings, "objective").get("metric")
+    n_trials = settings.get("n_trials")
+    url = _section(settings, "storage").get("url")
+    return Peek(
+        metric=metric if isinstance(metric, str) else None,
+        n_trials=n_trials if isinstance(n_trials, int) else None,
+        url=url if isinstance(url, str) else None,
+        parent=record_in(_section(content, "parent") or None),
+    )
+
+
+def _section(content: Any, name: str) -> dict[str, Any]:
+    section = content.get(name) if isinstance(content, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
+def ancestors(study: StudyFolder) -> Iterator[ParentRecord]:
+    """The parents of a study, its own first, as far as their studies are still there to say."""
+    seen: set[Path] = set()
+    path: Path | None = study.path.resolve()
+    while path is not None and path not in seen:
+        seen.add(path)
+        record = peek(StudyFolder(path)).parent
+        if record is not None:
+            yield record
+        path = Path(record.study).resolve() if record and record.study else None

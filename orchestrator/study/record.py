@@ -1,0 +1,127 @@
+"""A study's trials as plain data: what reports, `status` and `export` look at.
+
+It comes from the database of a study that may be running, and never writes to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from protocol.messages import Direction
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+State = Literal["complete", "pruned", "failed", "running", "waiting"]
+
+STATES: dict[str, State] = {  # by Optuna's names
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+    "RUNNING": "running",
+    "WAITING": "waiting",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One trial as the database has it."""
+
+    number: int
+    state: State
+    value: float | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)  # the trial's user attributes
+    feasible: bool = True  # no constraint was violated
+
+    @property
+    def ending(self) -> str:
+        return str(self.notes.get("ending", ""))
+
+    @property
+    def reason(self) -> str:
+        return str(self.notes.get("reason", ""))
+
+    @property
+    def epoch(self) -> int:
+        return int(self.notes.get("epoch", 0))
+
+    @property
+    def best_epoch(self) -> int:
+        return int(self.notes.get("best_epoch", 0))
+
+    @property
+    def attempts(self) -> int:
+        return int(self.notes.get("attempts", 0))
+
+    @property
+    def folds(self) -> list[float]:
+        """Of a cross-validated trial: the objective of every fold; empty without folds."""
+        return list(self.notes.get("folds", []))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return dict(self.notes.get("metrics", {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """A study and its trials, by number."""
+
+    name: str
+    direction: Direction
+    trials: list[TrialRecord]
+
+    @property
+    def counts(self) -> Counter[State]:
+        """How many trials are in each state; a state without trials counts zero."""
+        return Counter(trial.state for trial in self.trials)
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The complete trial with the best finite value; the earliest of equals."""
+        return next(iter(self.ranked), None)
+
+    @property
+    def ranked(self) -> list[TrialRecord]:
+        """The complete trials with a finite value, the best first; the earlier of equals first."""
+        sign = 1.0 if self.direction == "minimize" else -1.0
+        eligible = [trial for trial in self.trials if _eligible(trial)]
+        return sorted(eligible, key=lambda trial: sign * (trial.value or 0.0))
+
+    def trial(self, number: int) -> TrialRecord | None:
+        """The trial with this number, if the study has it."""
+        return next((trial for trial in self.trials if trial.number == number), None)
+
+
+def record_of(study: Study) -> StudyRecord:
+    """The record of a study that Optuna has open."""
+    return StudyRecord(
+        name=study.study_name,
+        direction="minimize" if study.direction.name == "MINIMIZE" else "maximize",
+        trials=[_record_of_trial(trial) for trial in study.get_trials(deepcopy=False)],
+    )
+
+
+def _record_of_trial(trial: FrozenTrial) -> TrialRecord:
+    return TrialRecord(
+        number=trial.number,
+        state=STATES[trial.state.name],
+        value=trial.value,
+        params=dict(trial.params),
+        notes=dict(trial.user_attrs),
+        feasible=all(value <= 0 for value in trial.constraints.values()),
+    )
+
+
+def _eligible(trial: TrialRecord) -> bool:
+    return (
+        trial.state == "complete"
+        and trial.feasible
+        and trial.value is not None
+        and math.isfinite(trial.value)
+    )

@@ -1,0 +1,116 @@
+"""Writing files so that a kill at any line leaves either the old content or the new.
+
+Part of the floor: used by the deciding half and by the workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from protocol.errors import UserError
+
+_PIECE = 1 << 20  # bytes
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path`; on success it is synced and takes `path`'s name.
+
+    On an exception, a full disk included, the temporary file goes and `path` stays as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path`'s content atomically and durably."""
+    with replacing(path) as stream:
+        stream.write(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` atomically with `value` as indented JSON."""
+    write_text(path, json.dumps(value, indent=2, default=str) + "\n")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line in a single write, so that concurrent writers never interleave.
+
+    A line that a kill or a full disk left half-written is ended first, so that it spoils no other.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        size = os.fstat(descriptor).st_size
+        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, (("\n" if torn else "") + line + "\n").encode())
+    finally:
+        os.close(descriptor)
+
+
+class LineTail:
+    """Reads a growing file's complete new lines; a half-written last line waits."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+
+    def new_lines(self) -> list[str]:
+        """The complete lines that were appended since the last call."""
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self._offset)
+                data = stream.read()
+        except FileNotFoundError:
+            return []
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        return data[:end].decode(errors="replace").splitlines()
+
+
+def copy_verified(source: Path, target: Path) -> str:
+    """Copy a file, read the copy back, and return the SHA-256 of both.
+
+    Raises:
+        UserError: what can be read back is not what was written.
+    """
+    written = hashlib.sha256()
+    # Opened once: a running trial may put a newer checkpoint in its place meanwhile.
+    with source.open("rb") as reading, replacing(target) as writing:
+        while piece := reading.read(_PIECE):
+            written.update(piece)
+            writing.write(piece)
+    if sha256_of(target) != written.hexdigest():
+        raise UserError(f"{target} differs from {source} after it was copied: the disk is faulty")
+    return written.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, from the disk where the system allows it."""
+    with path.open("rb") as stream:
+        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return hashlib.file_digest(stream, "sha256").hexdigest()

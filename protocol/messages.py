@@ -1,0 +1,279 @@
+"""What crosses processes: plans go down, events go up, outcomes are settled. Part of the floor.
+
+plan.json     written by the orchestrator, read by every rank
+events.jsonl  appended by the ranks, tailed by the orchestrator
+outcome.json  written by the orchestrator before it tells the study
+"""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from protocol.files import append_line, write_text
+
+Direction = Literal["minimize", "maximize"]
+Schedule = Literal["1f1b", "gpipe", "device_map"]
+
+
+class Message(BaseModel):
+    """Frozen, keyword-only, and closed to unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+
+class Objective(Message):
+    """Which validation metric is searched for, and which way is better."""
+
+    metric: str
+    direction: Direction
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Whether `value` improves on `than`; a NaN never does."""
+        if value != value:
+            return False
+        if than is None:
+            return True
+        return value < than if self.direction == "minimize" else value > than
+
+
+class Plan(Message):
+    """What one attempt at a trial has to do."""
+
+    study: str
+    trial: int
+    attempt: int  # 0 for the first launch
+    seed: int  # of the trial: the same for every attempt
+    family: str
+    recipe: dict[str, Any]  # training and family keys, flat
+    data: dict[str, Any]
+    objective: Objective
+    searched: list[str] = []  # the recipe keys that the sampler chose
+    folds: int = 1  # of a cross-validated trial: trained one after the other
+    devices: list[str]  # one a rank: "cpu", "cuda:0"; with a device map all are the one rank's
+    stages: int = 1  # devices that one copy of the model is cut for
+    schedule: Schedule = "1f1b"  # of micro-batches through the stages
+    threads: int  # CPU threads of one rank
+    pictures: int = 4  # samples drawn from the validation split at the end
+    checkpoint_seconds: float = 300.0  # between checkpoints within an epoch
+    checkpoint_epochs: int | None = None  # also keep every k-th epoch's
+    history_epochs: int = 5  # between two writings of the history
+    hang_seconds: float = 1800.0  # without progress before a rank counts as hung
+    micro_batch: int | None = None  # samples in one forward pass, where batch_size did not fit
+    memory_gb: float | None = None  # that one rank may take, in units of 2³⁰ bytes
+    rehearsal: bool = False  # only as many steps as tell what training needs
+
+    @property
+    def ranks(self) -> int:
+        """Processes."""
+        return 1 if self.mapped else len(self.devices)
+
+    @property
+    def mapped(self) -> bool:
+        """Whether one process spreads the model over all devices."""
+        return self.stages > 1 and self.schedule == "device_map"
+
+
+class Stop(StrEnum):
+    """Why the orchestrator asks a trial to stop at its next step."""
+
+    PRUNED = "pruned"  # the pruner found it hopeless
+    INTERRUPT = "interrupt"  # the user or the system wants the machine back
+
+
+class EventBase(Message):
+    time: float = Field(default_factory=time.time)  # seconds since the epoch
+    attempt: int
+
+
+class Started(EventBase):
+    """The ranks have met and the model is ready; a cross-validated trial starts every fold."""
+
+    event: Literal["started"] = "started"
+    ranks: int  # processes
+    stages: int = 1  # of them that share one copy of the model
+    epochs: int  # over all folds
+    steps_per_epoch: int
+    parameters: int  # trainable
+    resumed_step: int  # 0 for a fresh start
+
+
+class Progress(EventBase):
+    """A look at training within an epoch, every few seconds."""
+
+    event: Literal["progress"] = "progress"
+    epoch: int  # counted from 1
+    step: int  # optimiser steps since the trial began
+    losses: dict[str, float]
+    learning_rate: float
+    gradient_norm: float
+
+
+class Validated(EventBase):
+    """An epoch is trained, validated and in `last.pth`."""
+
+    event: Literal["validated"] = "validated"
+    epoch: int  # counted from 1 over all folds; the step under which the study is told
+    fold: int = 0
+    step: int
+    metrics: dict[str, float]  # means over all validation samples
+    losses: dict[str, float]  # means over the epoch's training samples
+    learning_rate: float
+    seconds: float  # of the epoch in this attempt
+    best: bool  # whether this is the fold's best so far, in `best.pth`
+
+
+class NonFinite(EventBase):
+    """A loss or gradient was NaN or infinite; the step was not taken."""
+
+    event: Literal["nonfinite"] = "nonfinite"
+    epoch: int
+    step: int
+    where: Literal["loss", "gradient", "validation"]
+    ranks: list[int]  # whose own loss or layers made it so; all ranks for a shared gradient
+    losses: dict[str, float]  # the terms on the first of those ranks
+    tensors: list[str] = []  # names of parameters with non-finite gradients, a few
+
+
+class Failed(EventBase):
+    """An exception on one rank."""
+
+    event: Literal["failed"] = "failed"
+    rank: int
+    error: str  # the exception's type
+    message: str
+    traceback: str
+    user_error: bool = False  # the user can mend it: no traceback is shown
+
+
+class Stopped(EventBase):
+    """The stop request was followed; `last.pth` holds the state."""
+
+    event: Literal["stopped"] = "stopped"
+    reason: Stop
+    epoch: int
+    step: int
+
+
+class Measured(EventBase):
+    """What one rank of a rehearsal needed."""
+
+    event: Literal["measured"] = "measured"
+    rank: int
+    peaks: dict[str, int]  # bytes at most, by device
+    available: dict[str, int]  # bytes before it began, by device
+    seconds: float  # of an optimiser step
+
+
+class Pictured(EventBase):
+    """A picture was drawn."""
+
+    event: Literal["pictured"] = "pictured"
+    path: str  # relative to the trial's folder
+
+
+class FoldFinished(EventBase):
+    """One fold of a cross-validated trial is done; it is not trained again."""
+
+    event: Literal["fold_finished"] = "fold_finished"
+    fold: int
+    epoch: int  # the last one, over all folds
+    step: int
+    early: bool
+    best_epoch: int
+    metrics: dict[str, float]  # of the fold's best epoch
+
+
+class Finished(EventBase):
+    """All epochs of all folds are done, or early stopping ended the trial."""
+
+    event: Literal["finished"] = "finished"
+    epoch: int
+    step: int
+    early: bool
+    best_epoch: int  # with folds: of the best fold
+    metrics: dict[str, float]  # of the best epoch; with folds: means over them
+
+
+Event = Annotated[
+    Started
+    | Progress
+    | Validated
+    | NonFinite
+    | Failed
+    | Stopped
+    | Measured
+    | Pictured
+    | FoldFinished
+    | Finished,
+    Field(discriminator="event"),
+]
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def append_event(path: Path, event: Event) -> None:
+    """Append one event to events.jsonl."""
+    append_line(path, event.model_dump_json())
+
+
+def parse_event(line: str) -> Event | None:
+    """The event of one line, or None for a line that a kill has torn."""
+    try:
+        return _EVENT.validate_json(line)
+    except ValidationError:
+        return None
+
+
+def read_events(path: Path) -> list[Event]:
+    """Every whole event of the file; none when there is no file."""
+    if not path.exists():
+        return []
+    lines = path.read_text(errors="replace").splitlines()
+    return [event for line in lines if (event := parse_event(line)) is not None]
+
+
+class Ending(StrEnum):
+    """How an attempt ended."""
+
+    COMPLETED = "completed"  # all epochs, or early stopping
+    PRUNED = "pruned"  # stopped because the pruner said so
+    INTERRUPTED = "interrupted"  # stopped because the user or the system said so
+    NONFINITE = "nonfinite"  # NaN or infinity
+    MEMORY = "memory"  # ran out of memory
+    FAILED = "failed"  # an exception in the trial's code
+    LOST = "lost"  # a process was killed from outside
+    HUNG = "hung"  # no progress within the time-out
+
+
+class Outcome(Message):
+    """How a trial ended, once it has; settled before the study is told."""
+
+    ending: Ending
+    reason: str  # one sentence for people
+    attempts: int
+    value: float | None = None  # the objective at the best epoch; with folds: the mean of theirs
+    epoch: int = 0  # the last validated one
+    best_epoch: int = 0  # with folds: of the best fold
+    step: int = 0
+    metrics: dict[str, float] = {}  # of the best epoch; with folds: means over them
+    folds: list[float] = []  # of a cross-validated trial: every fold's objective at its best epoch
+    traceback: str = ""
+    detail: dict[str, Any] = {}  # of a divergence: step, ranks, loss terms, parameters
+
+
+def save_message(path: Path, message: Message) -> None:
+    """Write a plan or an outcome atomically."""
+    write_text(path, message.model_dump_json(indent=2) + "\n")
+
+
+def load_plan(path: Path) -> Plan:
+    return Plan.model_validate_json(path.read_text())
+
+
+def load_outcome(path: Path) -> Outcome | None:
+    """The settled outcome, or None when the trial has not ended."""
+    return Outcome.model_validate_json(path.read_text()) if path.exists() else None

@@ -1,0 +1,85 @@
+import logging
+
+import pytest
+
+from data.brain.dataset import BrainSlices
+from data.brain.overlap import SubjectList, check_overlap, overlap_text
+from protocol.errors import DataError
+
+
+def listed(name, role, *subjects):
+    return SubjectList(name=name, role=role, subjects=frozenset(subjects))
+
+
+def copy_row(root, source, target, row=1):
+    """Let `target` list a subject of `source` as well."""
+    splits = root / "Data" / "splits"
+    line = (splits / source).read_text().splitlines()[row]
+    with (splits / target).open("a") as stream:
+        stream.write(line + "\n")
+    return line.split(",")[1].removesuffix("_t1.nii.gz")
+
+
+def test_lists_of_different_splits_are_compared_and_the_shared_named():
+    lists = [
+        listed("train.csv", "train", "a", "b", "c"),
+        listed("val.csv", "validation", "d"),
+        listed("test.csv", "test", "b", "c"),
+        listed("ill_test.csv", "test", "c", "e"),
+    ]
+    assert overlap_text(lists) == (
+        "2 subjects are both in train.csv and in test.csv (b, c); "
+        "1 subject is both in train.csv and in ill_test.csv (c)"
+    )
+    assert overlap_text(lists[1:]) is None
+
+
+def test_of_many_shared_subjects_some_are_named_and_the_others_counted():
+    names = [f"s{number:02d}" for number in range(13)]
+    text = overlap_text([listed("a", "train", *names), listed("b", "test", *names)])
+    assert text is not None
+    assert text.startswith("13 subjects are both in a and in b (s00, s01,")
+    assert text.endswith("s09 and 3 more)")
+
+
+def test_disjoint_splits_pass(brain_settings):
+    for fold in (0, 1):
+        check_overlap(brain_settings(fold=fold))
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("IXI_train_fold0.csv", "IXI_test.csv"),
+        ("IXI_val_fold0.csv", "IXI_train_fold0.csv"),
+        ("IXI_val_fold0.csv", "IXI_test.csv"),
+        ("Synthetic_val.csv", "Synthetic_test.csv"),
+        ("Synthetic_test.csv", "IXI_train_fold0.csv"),
+    ],
+)
+def test_a_subject_in_two_splits_is_refused_by_name_when_data_is_opened(
+    brain_settings, brains, source, target
+):
+    subject = copy_row(brains, source, target)
+    with pytest.raises(DataError, match=rf"{target}.*\({subject}\)|\({subject}\).*{target}"):
+        BrainSlices(brain_settings(), "validation")
+
+
+def test_another_folds_lists_do_not_matter(brain_settings, brains):
+    copy_row(brains, "IXI_val_fold1.csv", "IXI_train_fold1.csv")
+    check_overlap(brain_settings(fold=0))
+    with pytest.raises(DataError, match="IXI_train_fold1"):
+        check_overlap(brain_settings(fold=1))
+
+
+def test_sets_with_lesions_that_are_not_used_do_not_matter(brain_settings, brains):
+    copy_row(brains, "Synthetic_val.csv", "Synthetic_test.csv")
+    check_overlap(brain_settings(lesions=[]))
+
+
+def test_what_is_allowed_is_warned_of(brain_settings, brains, caplog):
+    subject = copy_row(brains, "IXI_train_fold0.csv", "IXI_test.csv")
+    with caplog.at_level(logging.WARNING):
+        check_overlap(brain_settings(allow_overlap=True))
+    assert f"({subject})" in caplog.text
+    assert "data.allow_overlap" in caplog.text

@@ -1,0 +1,33 @@
+import pytest
+
+from data.lodopab.patients import check_patients
+from protocol.errors import DataError
+
+
+def test_without_csv_files_nothing_is_known(lodopab):
+    assert check_patients(lodopab.root, "train", 3) is None
+
+
+def test_patients_come_in_the_images_order(lodopab):
+    lodopab.patients("train", ["7", "LIDC-0003", "7"])
+    assert check_patients(lodopab.root, "train", 3) == ("7", "LIDC-0003", "7")
+
+
+def test_the_number_of_lines_must_be_that_of_images(lodopab):
+    lodopab.patients("train", ["1", "2"])
+    with pytest.raises(DataError, match=r"patient_ids_rand_train.csv names 2 patients.* 3 train"):
+        check_patients(lodopab.root, "train", 3)
+
+
+@pytest.mark.parametrize("other", ["validation", "test"])
+def test_patients_in_two_splits_are_refused_by_name(lodopab, other):
+    lodopab.patients("train", ["1", "2", "3"])
+    lodopab.patients(other, ["4", "3", "2"])
+    with pytest.raises(DataError, match=rf"2 patients are in train and in {other} \(2, 3\)"):
+        check_patients(lodopab.root, "train", 3)
+
+
+def test_a_file_that_is_not_text_is_named(lodopab):
+    (lodopab.root / "patient_ids_rand_test.csv").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(DataError, match=r"patient_ids_rand_test.csv is not text"):
+        check_patients(lodopab.root, "test", 1)

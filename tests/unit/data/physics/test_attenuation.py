@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from data.physics.attenuation import IntensityScale
+from protocol.errors import DataError
+
+HU = IntensityScale()
+
+
+def test_hounsfield_units_become_normalised_attenuation():
+    values = np.array([-3024, -1000, 0, 3071, 5000], dtype=np.float32)
+    found = HU(values)
+    assert found.dtype == np.float32
+    assert found == pytest.approx([0, 0.02 / 81.35858, 20 / 81.35858, 1, 1], abs=1e-6)
+
+
+def test_a_range_is_mapped_linearly_and_clipped():
+    found = IntensityScale((10.0, 210.0))(np.array([0, 10, 60, 210, 300], dtype=np.float32))
+    assert found == pytest.approx([0, 0, 0.25, 1, 1])
+
+
+@pytest.mark.parametrize("values", [[0.0, 229.0], [24.0, 3000.0], [-1.0, 1.0], [-0.5, 0.9]])
+def test_what_is_obviously_not_in_hounsfield_units_is_asked_about(values):
+    with pytest.raises(DataError, match=r"scan.nii has values from .* give --intensity_range"):
+        HU.check("scan.nii", np.array(values, dtype=np.float32))
+
+
+@pytest.mark.parametrize("values", [[-1000.0, 900.0], [-200.0, 200.0], [-1000.0, -1000.0]])
+def test_hounsfield_units_pass(values):
+    HU.check("scan.nii", np.array(values, dtype=np.float32))
+
+
+def test_with_a_range_any_finite_values_pass():
+    IntensityScale((0.0, 1.0)).check("scan.nii", np.array([0, 229], dtype=np.float32))
+
+
+@pytest.mark.parametrize("scale", [HU, IntensityScale((0.0, 1.0))])
+def test_non_finite_voxels_are_counted(scale):
+    values = np.array([-1000, np.nan, np.inf], dtype=np.float32)
+    with pytest.raises(DataError, match=r"scan.nii has 2 NaN or infinite voxels"):
+        scale.check("scan.nii", values)

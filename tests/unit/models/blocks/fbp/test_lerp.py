@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from data.geometry import ParallelGeometry
+from models.blocks.fbp import lerp
+from models.blocks.fbp.scan_plan import scan_plan
+from models.blocks.fbp.symmetry import fold
+
+GEOMETRIES = [
+    ParallelGeometry.lodopab(angles=16, detectors=21, image_size=15),
+    ParallelGeometry(
+        angles=7,
+        detectors=9,
+        image_size=20,
+        first_angle=-0.4,
+        angle_step=0.3,
+        detector_half_width=0.1,  # smaller than the image: pixels fall off both ends
+    ),
+]
+
+
+@pytest.fixture(params=GEOMETRIES, ids=["symmetric", "general"])
+def plan(request):
+    return scan_plan(request.param)
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+def table_of(plan, dtype, batch=3):
+    scan = plan.geometry
+    return fold(torch.randn(batch, scan.angles, scan.detectors, dtype=dtype), plan)
+
+
+def test_compiled_loops_and_torch_operations_gather_the_same(plan, dtype):
+    table = table_of(plan, dtype)
+    torch.testing.assert_close(lerp.gather_angles(table, plan), lerp.gather_with_torch(table, plan))
+
+
+def test_compiled_loops_and_torch_operations_scatter_the_same(plan, dtype):
+    sums = torch.randn_like(lerp.gather_angles(table_of(plan, dtype), plan))
+    compiled = lerp.scatter_angles(sums, plan)[: plan.base_angles]
+    torch.testing.assert_close(compiled, lerp.scatter_with_torch(sums, plan)[: plan.base_angles])
+
+
+def test_torch_operations_in_small_pieces_give_the_same_as_at_once(plan, monkeypatch):
+    table = table_of(plan, torch.float64)
+    whole = lerp.gather_with_torch(table, plan)
+    scattered = lerp.scatter_with_torch(whole, plan)
+    monkeypatch.setattr(lerp, "MAX_GATHERED", whole.numel() * 2)  # two angles
+    torch.testing.assert_close(lerp.gather_with_torch(table, plan), whole)
+    torch.testing.assert_close(lerp.scatter_with_torch(whole, plan), scattered)
+
+
+def test_results_are_bit_equal_on_one_and_on_three_threads(plan, monkeypatch):
+    table = table_of(plan, torch.float32)
+    monkeypatch.setattr(lerp, "MIN_THREADED_WORK", 0)
+    results = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        sums = lerp.gather_angles(table, plan)
+        results.append((sums, lerp.scatter_angles(sums, plan)))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("total", [1, 8, 50, 181, 252])
+def test_threads_share_out_all_of_the_work_once_at_multiples(plan, total, monkeypatch):
+    monkeypatch.setattr(lerp, "MIN_THREADED_WORK", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    taken = []
+    lerp._share_out(lambda first, end: taken.append((first, end)), total, 4, plan)
+    taken = sorted(pair for pair in taken if pair[0] < pair[1])
+    assert [first for first, _ in taken] == [0, *(end for _, end in taken[:-1])]
+    assert taken[-1][1] == total
+    assert all(first % 4 == 0 for first, _ in taken)

@@ -1,0 +1,57 @@
+import optuna
+import pytest
+
+from orchestrator.proposing.pruner import make_pruner
+from orchestrator.settings.schema import PrunerSettings
+
+KINDS = {
+    "median": {"n_startup_trials": 1},
+    "percentile": {"n_startup_trials": 1, "percentile": 50.0},
+    "asha": {"min_resource": 1, "reduction_factor": 2},
+    "hyperband": {"min_resource": 1, "reduction_factor": 2},
+    "threshold": {"upper": 5.0},
+    "patient": {"patience": 1},
+}
+
+
+def search_with(kind, options):
+    """A study of four good trials, and a bad one's decision at its last epoch."""
+    study = optuna.create_study(
+        study_name="s", pruner=make_pruner(PrunerSettings(kind=kind, **options), epochs=8)
+    )
+    for _ in range(4):
+        good = study.ask()
+        for epoch in range(1, 9):
+            good.report(1.0 / epoch, epoch)
+            good.should_prune()  # some pruners take notes
+        study.tell(good, 0.125)
+    bad = study.ask()
+    decisions = []
+    for epoch in range(1, 9):
+        bad.report(10.0 + epoch, epoch)
+        decisions.append(bad.should_prune())
+    return decisions
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("error")
+def test_every_pruner_gives_up_a_hopeless_trial(kind):
+    assert any(search_with(kind, KINDS[kind]))
+
+
+def test_no_pruner_gives_nothing_up():
+    assert not any(search_with("none", {}))
+
+
+@pytest.mark.parametrize("kind", ["median", "percentile"])
+def test_options_reach_the_pruner(kind):
+    decisions = search_with(kind, {"n_startup_trials": 1, "n_warmup_steps": 5})
+    assert decisions == [False] * 4 + [True] * 4
+    assert not any(search_with(kind, {"n_startup_trials": 5}))
+
+
+@pytest.mark.parametrize("epochs", [1, 8])
+def test_hyperband_reckons_with_the_length_of_a_trial(epochs):
+    pruner = make_pruner(PrunerSettings(kind="hyperband", reduction_factor=2), epochs)
+    pruner._try_initialization(optuna.create_study())
+    assert len(pruner._pruners) == {1: 1, 8: 4}[epochs]

@@ -1,0 +1,229 @@
+"""The database is there whole or not at all, and refuses what is not a study's."""
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import threading
+import time
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from orchestrator.study.storage import database_url, open_study
+from protocol.errors import SettingsError, UserError
+from protocol.folders import StudyFolder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "demo").mkdir()
+    return StudyFolder(tmp_path / "demo")
+
+
+def opened(folder, url=None):
+    return open_study(folder, url, "minimize")
+
+
+def refusal(folder, url=None) -> str:
+    with pytest.raises(UserError) as caught:
+        opened(folder, url)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# ------------------------------------------------------------------------------- whole
+
+
+def test_a_new_study_is_created_and_later_opened_again(folder):
+    study = open_study(folder, None, "maximize")
+    study.tell(study.ask(), 3.0)
+    again = open_study(folder, None, "maximize")
+    assert again.study_name == "demo"
+    assert again.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert [trial.value for trial in again.trials] == [3.0]
+    assert sorted(path.name for path in folder.path.glob(".*")) == []
+
+
+def test_readers_and_the_writer_do_not_keep_each_other_waiting(folder):
+    study = opened(folder)
+    with contextlib.closing(sqlite3.connect(folder.database)) as reader:
+        assert reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT COUNT(*) FROM trials").fetchone() == (0,)
+        study.ask()
+        assert reader.execute("SELECT COUNT(*) FROM trials").fetchone() == (0,)
+        reader.rollback()
+        assert reader.execute("SELECT COUNT(*) FROM trials").fetchone() == (1,)
+
+
+def test_the_writer_waits_for_another_that_writes_for_a_while(folder):
+    study = opened(folder)
+    with contextlib.closing(sqlite3.connect(folder.database, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(6.0, other.rollback)  # SQLite waits 5 s unless told to
+        release.start()
+        study.ask()
+        release.join()
+    assert len(study.trials) == 1
+
+
+def test_a_kill_while_it_is_created_leaves_it_whole_or_not_at_all(folder):
+    start = time.monotonic()
+    opened(StudyFolder(folder.path)).ask()
+    whole = time.monotonic() - start
+    left = []
+    kills = 20
+    for kill in range(kills):
+        for file in folder.path.iterdir():
+            if kill % 2 == 0 or not file.name.startswith("."):
+                file.unlink()  # every other time leave what a kill left half done
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                opened(folder)
+            os._exit(0)
+        time.sleep(whole * (kill + random.Random(kill).random()) / kills)  # at all stages of it
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        left.append(folder.database.exists())
+        if folder.database.exists():
+            with contextlib.closing(sqlite3.connect(folder.database)) as connection:
+                assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+                names = connection.execute("SELECT study_name FROM studies").fetchall()
+            assert names == [("demo",)]
+    assert len(set(left)) == 2, "kills fell before and after the database came to be"
+    opened(folder).ask()
+
+
+# ------------------------------------------------------------------------------- refused
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is not a study's database (no such table: studies)"),
+        (b"garbage" * 1000, "is not a study's database (file is not a database)"),
+    ],
+)
+def test_an_empty_or_foreign_file_is_refused_and_left_as_it_is(folder, content, problem):
+    folder.database.write_bytes(content)
+    message = refusal(folder)
+    assert message.startswith(f"{folder.database} {problem}; restore it from a copy")
+    assert folder.database.read_bytes() == content
+
+
+def test_a_database_of_something_else_is_refused_and_left_as_it_is(folder):
+    with contextlib.closing(sqlite3.connect(folder.database)) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+        connection.commit()
+    assert "is not a study's database (no such table: studies)" in refusal(folder)
+    with contextlib.closing(sqlite3.connect(folder.database)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
+
+
+def test_a_database_of_another_study_is_refused(folder):
+    opened(folder)
+    other = StudyFolder(folder.path.parent / "other")
+    folder.path.rename(other.path)
+    assert f"{other.database} holds no study 'other'; restore" in refusal(other)
+
+
+def test_a_damaged_database_is_refused(folder):
+    study = opened(folder)
+    for _ in range(30):
+        study.tell(study.ask(), 1.0)
+    with contextlib.closing(sqlite3.connect(folder.database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(folder.database.read_bytes())
+    content[8192 : len(content) // 2] = bytes(len(content) // 2 - 8192)
+    folder.database.write_bytes(content)
+    message = refusal(folder)
+    assert str(folder.database) in message
+    assert "restore it from a copy, or start anew" in message
+
+
+def test_a_truncated_database_is_refused(folder):
+    opened(folder)
+    content = folder.database.read_bytes()
+    folder.database.write_bytes(content[: len(content) // 2])
+    assert "restore it from a copy, or start anew" in refusal(folder)
+
+
+def test_a_database_of_another_optuna_is_refused(folder):
+    opened(folder)
+    with contextlib.closing(sqlite3.connect(folder.database)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+        connection.commit()
+    assert f"{folder.database} is of another version of Optuna: " in refusal(folder)
+
+
+def test_a_database_that_was_lost_is_not_replaced_by_an_empty_one(folder):
+    folder.trial(0).path.mkdir()
+    message = refusal(folder)
+    assert message.startswith(f"{folder.database} is missing, but {folder.path} holds trials; ")
+    assert not folder.database.exists()
+
+
+# ------------------------------------------------------------------------------- elsewhere
+
+
+def test_a_database_elsewhere_is_used_as_named(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("STUDY_FILE", str(tmp_path / "elsewhere.db"))
+    study = opened(folder, "sqlite:///${STUDY_FILE}")
+    study.tell(study.ask(), 1.0)
+    assert not folder.database.exists()
+    assert len(opened(folder, f"sqlite:///{tmp_path / 'elsewhere.db'}").trials) == 1
+
+
+def test_an_environment_variable_that_is_not_set_is_refused_by_name(folder, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_PASSWORD", raising=False)
+    with pytest.raises(SettingsError) as caught:
+        opened(folder, "postgresql://me:${NO_SUCH_PASSWORD}@host/db")
+    expected = "storage.url: the environment variable NO_SUCH_PASSWORD is not set"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "postgresq://host/db", "sqlite:////no/such/folder/study.db", ""]
+)
+def test_a_url_that_cannot_be_opened_is_refused_in_one_sentence(folder, url):
+    message = refusal(folder, url)
+    assert message.startswith(f"storage.url: {url} cannot be opened: ")
+
+
+def test_the_refusal_of_a_url_does_not_spell_out_the_password(folder, monkeypatch):
+    monkeypatch.setenv("SECRET", "s3cret")
+    assert "s3cret" not in refusal(folder, "sqlite:////no/such/${SECRET}/study.db").split(":")[1]
+
+
+def test_a_study_that_another_folder_runs_is_refused(folder, tmp_path):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    study = opened(folder, url)
+    for _ in range(2):
+        study.ask()
+    folder.trial(0).path.mkdir()
+    assert len(opened(folder, url).trials) == 2
+    stranger = StudyFolder(tmp_path / "elsewhere" / "demo")
+    stranger.path.mkdir(parents=True)
+    message = refusal(stranger, url)
+    assert "holds a study 'demo' with 2 trials that were not run from" in message
+
+
+def test_a_kill_between_the_first_ask_and_its_folder_does_not_lock_the_study_out(folder, tmp_path):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    study = opened(folder, url)
+    study.ask()
+    study.enqueue_trial({"x": 1})
+    states = [trial.state for trial in opened(folder, url).trials]
+    assert states == [TrialState.RUNNING, TrialState.WAITING]
+
+
+def test_the_local_database_is_named_by_its_absolute_path(folder, monkeypatch):
+    monkeypatch.chdir(folder.path.parent)
+    assert database_url(StudyFolder(folder.path.relative_to(folder.path.parent)), None) == (
+        f"sqlite:///{folder.database}"
+    )

@@ -1,0 +1,89 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from worker.processes.leader import ProgressBoard
+
+ROOT = Path(__file__).parents[4]
+
+
+def test_the_slowest_of_some_ranks_is_the_one_that_made_progress_longest_ago():
+    board = ProgressBoard(3)
+    time.sleep(0.05)
+    board.tick(1)
+    time.sleep(0.05)
+    board.tick(0)
+    assert board.slowest([0, 1, 2])[0] == 2
+    assert board.slowest([0, 1])[0] == 1
+    assert 0.04 < board.slowest([0, 1])[1] < 5.0
+
+
+def test_progress_is_seen_across_processes():
+    board = ProgressBoard(1)
+    time.sleep(0.2)
+    child = os.fork()
+    if child == 0:
+        board.tick(0)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert board.slowest([0])[1] < 0.2
+
+
+WATCH = """
+import json, os, sys, time
+from worker import leader
+
+def fork(behave):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(behave() or 0)
+    return pid
+
+def work(seconds):
+    for _ in range(int(seconds / 0.05)):
+        board.tick(0)
+        time.sleep(0.05)
+
+wake = leader._wake_on_child()
+board = leader.ProgressBoard(2)
+lifeline, _keep = os.pipe()
+behaviour = {
+    "one ends early": (lambda: work(2.0), lambda: 0),
+    "one hangs": (lambda: work(60.0), lambda: time.sleep(60)),
+    "one fails": (lambda: work(60.0), lambda: 3),
+    "one fails, the other says why": (lambda: work(1.0), lambda: 3),
+    "one is killed": (lambda: work(60.0), lambda: os.kill(os.getpid(), 9)),
+}[sys.argv[1]]
+group = leader.Group({fork(behave): rank for rank, behave in enumerate(behaviour)})
+start = time.monotonic()
+leader._watch(group, board, wake, lifeline, hang_seconds=0.7)
+seconds = time.monotonic() - start
+print(json.dumps([group.codes, group.first, group.hung, seconds]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "codes", "first", "hung", "least", "most"),
+    [
+        ("one ends early", {"0": 0, "1": 0}, None, None, 2.0, 8.0),
+        ("one hangs", {"0": -9, "1": -9}, ..., 1, 0.6, 4.0),
+        ("one fails", {"0": -9, "1": 3}, 1, None, 2.9, 8.0),
+        ("one fails, the other says why", {"0": 0, "1": 3}, 1, None, 0.9, 2.9),
+        ("one is killed", {"0": -9, "1": -9}, 1, None, 0.0, 2.5),
+    ],
+)
+def test_a_group_is_watched_to_its_end(case, codes, first, hung, least, most):
+    """A rank that ended well is no longer watched; the peers of a failed one have time to speak."""
+    answer = subprocess.run(
+        [sys.executable, "-c", WATCH, case], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    found = json.loads(answer.stdout)
+    assert found[0] == codes
+    assert first is ... or found[1] == first
+    assert found[2] == hung
+    assert least <= found[3] <= most

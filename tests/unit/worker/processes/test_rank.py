@@ -1,0 +1,245 @@
+"""How an attempt's ranks end: agreement on divergence, and each rank's own cause of death."""
+
+import math
+import os
+import signal
+
+import pytest
+import torch
+
+from protocol.messages import Failed, Finished, Measured, NonFinite, Progress, Started, Validated
+from tests.ranks import attempt, events, make_plan, started, wait_for
+from worker.calls.opened import open_checkpoint
+from worker.training.checkpoint import load_checkpoint
+
+HUNGRY = "tests/families/hungry.py:Hungry"
+PIPELINED = "tests/families/pipelined_toy.py:PipelinedToy"
+
+
+def failures(trial):
+    return {event.rank: event for event in events(trial, Failed)}
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_nan_on_one_rank_ends_all_ranks_in_order_and_names_that_rank(tmp_path, accumulation):
+    """The bad batch is its rank's first micro-batch of the second step."""
+    trial = make_plan(
+        tmp_path,
+        ranks=2,
+        recipe={
+            "nan_at_step": accumulation + 1,
+            "fault_rank": 1,
+            "accumulation": accumulation,
+            "batch_size": 2,
+        },
+    )
+    assert attempt(trial, ranks=2) == [0, 0]
+    (event,) = events(trial, NonFinite)
+    assert (event.where, event.epoch, event.step, event.ranks) == ("loss", 1, 2, [1])
+    assert event.losses.keys() == {"data", "bias"}
+    assert math.isnan(event.losses["data"])
+    assert "layers.0.weight" in event.tensors
+    assert not events(trial, Failed)
+    assert not events(trial, Finished)
+
+
+def test_a_nonfinite_gradient_of_a_finite_loss_is_noticed_before_it_reaches_the_weights(tmp_path):
+    trial = make_plan(
+        tmp_path,
+        ranks=2,
+        checkpoint_seconds=0.0,
+        recipe={"nan_gradient_at_step": 3, "fault_rank": 1},
+    )
+    assert attempt(trial, ranks=2) == [0, 0]
+    (event,) = events(trial, NonFinite)
+    assert (event.where, event.step, event.ranks) == ("gradient", 3, [0, 1])
+    assert all(math.isfinite(value) for value in event.losses.values())
+    last = load_checkpoint(trial.last)
+    assert last["training"]["progress"]["step"] == 2
+    assert all(bool(tensor.isfinite().all()) for tensor in last["model"].values())
+
+
+def test_with_a_gradient_scaler_one_bad_gradient_only_skips_a_step(tmp_path):
+    trial = make_plan(
+        tmp_path,
+        ranks=2,
+        checkpoint_seconds=0.0,
+        recipe={"nan_gradient_at_step": 3, "fault_rank": 1, "precision": "fp16", "ema_decay": 0.9},
+    )
+    assert attempt(trial, ranks=2) == [0, 0]
+    assert not events(trial, NonFinite)
+    assert len(events(trial, Validated)) == 2
+    scaler = load_checkpoint(trial.last)["training"]["scaler"]
+    assert scaler["scale"] == 65536 / 2
+
+
+def test_with_a_gradient_scaler_a_run_of_bad_gradients_is_a_divergence(tmp_path):
+    trial = make_plan(
+        tmp_path,
+        recipe={"always_nan_gradient": True, "precision": "fp16", "epochs": 3},
+    )
+    assert attempt(trial) == [0]
+    (event,) = events(trial, NonFinite)
+    assert (event.where, event.step) == ("gradient", 8)
+
+
+def test_with_a_gradient_scaler_a_nonfinite_loss_is_a_divergence_at_once(tmp_path):
+    trial = make_plan(tmp_path, recipe={"nan_at_step": 2, "precision": "fp16"})
+    assert attempt(trial) == [0]
+    (event,) = events(trial, NonFinite)
+    assert (event.where, event.step) == ("loss", 2)
+
+
+def test_a_nonfinite_objective_is_a_divergence_on_all_ranks(tmp_path):
+    trial = make_plan(tmp_path, ranks=2, recipe={"nan_validation": True})
+    assert attempt(trial, ranks=2) == [0, 0]
+    (event,) = events(trial, NonFinite)
+    assert (event.where, event.epoch, event.ranks) == ("validation", 1, [0, 1])
+    assert math.isnan(event.losses["error"])
+    assert not trial.best.exists()
+
+
+def test_an_exception_on_one_rank_is_told_with_its_traceback_and_peers_are_bystanders(tmp_path):
+    trial = make_plan(tmp_path, ranks=2, recipe={"raise_at_step": 2, "fault_rank": 1})
+    assert attempt(trial, ranks=2) == [1, 1]
+    told = failures(trial)
+    assert told[1].error == "RuntimeError"
+    assert told[1].message == "the toy was asked to raise at step 2"
+    assert "in _misbehave" in told[1].traceback
+    assert not told[1].user_error
+    assert told[0].error == "PeerLost"
+
+
+def test_the_peer_of_a_killed_rank_ends_soon_as_a_bystander(tmp_path):
+    trial = make_plan(tmp_path, ranks=2, recipe={"step_seconds": 0.05, "epochs": 50})
+    with started(trial, ranks=2) as processes:
+        wait_for(lambda: events(trial, Progress))
+        os.kill(processes[1].pid, signal.SIGKILL)
+        processes[0].join(5.0)
+        assert processes[0].exitcode == 1
+    assert failures(trial)[0].error == "PeerLost"
+
+
+def test_the_peer_of_a_rank_that_stands_still_gives_up_after_its_patience(tmp_path):
+    recipe = {"hang_at_step": 2, "fault_rank": 1}
+    trial = make_plan(tmp_path, ranks=2, recipe=recipe, hang_seconds=1.0)
+    with started(trial, ranks=2) as processes:
+        processes[0].join(20.0)
+        assert processes[0].exitcode == 1
+        assert processes[1].is_alive()
+    assert failures(trial)[0].error == "PeerLost"
+
+
+def test_a_users_mistake_is_told_in_one_sentence_without_a_traceback(tmp_path):
+    trial = make_plan(tmp_path, recipe={"user_error_at_step": 2})
+    assert attempt(trial) == [1]
+    told = failures(trial)[0]
+    assert (told.error, told.user_error, told.traceback) == ("DataError", True, "")
+    assert told.message == "the toy's file ended at step 2"
+
+
+def test_a_wrong_recipe_value_is_a_users_mistake_that_names_its_key(tmp_path):
+    trial = make_plan(tmp_path, recipe={"width": "wide"})
+    assert attempt(trial) == [1]
+    told = failures(trial)[0]
+    assert told.user_error
+    assert told.message == "recipe.width: found 'wide', expected a whole number"
+
+
+def test_running_out_of_memory_is_told_by_its_name(tmp_path):
+    trial = make_plan(tmp_path, recipe={"largest_batch": 2})
+    assert attempt(trial) == [1]
+    assert failures(trial)[0].error == torch.OutOfMemoryError.__name__
+
+
+def test_a_ranks_memory_is_limited_beyond_what_its_program_holds(tmp_path):
+    recipe = {"model_mb": 30, "sample_mb": 10, "batch_size": 8}
+    for limit, codes in ((0.05, [1]), (0.5, [0])):
+        trial = make_plan(tmp_path / str(limit), family=HUNGRY, recipe=recipe, memory_gb=limit)
+        assert attempt(trial) == codes
+        told = [event.error for event in events(trial, Failed)]
+        assert told == [torch.OutOfMemoryError.__name__] * codes[0]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_smaller_micro_batch_trains_and_validates_to_the_same_numbers(tmp_path, ranks):
+    recipe = {"batch_size": 5, "accumulation": 2, "clip_norm": 0.1}
+    whole = make_plan(tmp_path / "whole", ranks=ranks, recipe=recipe)
+    only_two = recipe | {"largest_batch": 2}  # at once; more is out of memory
+    parts = make_plan(tmp_path / "parts", ranks=ranks, recipe=only_two, micro_batch=2)
+    for trial in (whole, parts):
+        assert attempt(trial, ranks=ranks) == [0] * ranks
+    for one, other in zip(events(whole, Validated), events(parts, Validated), strict=True):
+        assert other.step == one.step
+        assert other.losses == pytest.approx(one.losses, rel=1e-4)
+        assert other.metrics == pytest.approx(one.metrics, rel=1e-4)
+
+
+def test_a_smaller_micro_batch_of_a_model_in_stages_gives_the_same_numbers(tmp_path):
+    changes = {"family": PIPELINED, "recipe": {"batch_size": 4, "epochs": 1}}
+    whole = make_plan(tmp_path / "whole", **changes)
+    parts = make_plan(tmp_path / "parts", ranks=2, stages=2, micro_batch=1, **changes)
+    assert attempt(whole) == [0]
+    assert attempt(parts, ranks=2) == [0, 0]
+    (one,), (other,) = events(whole, Validated), events(parts, Validated)
+    assert other.losses == pytest.approx(one.losses, rel=1e-4)
+    assert other.metrics == pytest.approx(one.metrics, rel=1e-4)
+
+
+def test_a_checkpoint_is_judged_in_the_batches_that_fitted(tmp_path):
+    trial = make_plan(tmp_path, recipe={"batch_size": 6, "epochs": 1}, micro_batch=3)
+    assert attempt(trial) == [0]
+    assert open_checkpoint(trial.best, "cpu").training.batch_size == 3
+
+
+def test_pictures_that_do_not_fit_are_left_out_of_a_trained_trial(tmp_path):
+    trial = make_plan(tmp_path, family=HUNGRY, recipe={"drawn_mb": 100}, memory_gb=0.06, pictures=2)
+    assert attempt(trial) == [0]
+    assert events(trial, Finished)
+    assert not list(trial.pictures.iterdir())
+    assert "out of memory while drawing" in trial.rank_log(0).read_text()
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_rehearsal_measures_two_steps_and_one_validation_batch(tmp_path, ranks):
+    recipe = {"sample_mb": 5, "judged_mb": 40, "batch_size": 4, "epochs": 7}
+    trial = make_plan(tmp_path, ranks=ranks, family=HUNGRY, recipe=recipe, rehearsal=True)
+    assert attempt(trial, ranks=ranks) == [0] * ranks
+    measured = {event.rank: event for event in events(trial, Measured)}
+    assert sorted(measured) == list(range(ranks))
+    for event in measured.values():
+        assert 150 < event.peaks["cpu"] / 2**20 < 300  # the validation batch takes 160
+        assert event.available["cpu"] > event.peaks["cpu"]
+        assert event.seconds > 0
+    assert not events(trial, Validated)
+    assert not trial.last.exists()
+
+
+def test_a_rehearsal_that_diverges_is_measured_all_the_same(tmp_path):
+    trial = make_plan(tmp_path, recipe={"always_nan_gradient": True}, rehearsal=True)
+    assert attempt(trial) == [0]
+    assert events(trial, Measured)
+
+
+def test_a_full_disk_is_a_users_matter_and_leaves_the_last_checkpoint(tmp_path):
+    recipe = {"step_seconds": 0.05, "epochs": 50}
+    trial = make_plan(tmp_path, recipe=recipe)
+    with started(trial) as (process,):
+        wait_for(lambda: events(trial, Validated))
+        (trial.path / f".last.pth.{process.pid}.partial").symlink_to("/dev/full")
+        process.join(20.0)
+        assert process.exitcode == 1
+    told = failures(trial)[0]
+    assert told.user_error
+    assert told.message.startswith("No space left on device")
+    assert load_checkpoint(trial.last)["training"]["progress"]["step"] > 0
+
+
+def test_every_sign_of_progress_ticks(tmp_path):
+    trial = make_plan(tmp_path, ranks=2, pictures=2, recipe={"epochs": 1, "batch_size": 2})
+    assert attempt(trial, ranks=2) == [0, 0]
+    (begun,) = events(trial, Started)
+    for rank in range(2):
+        ticks = len((trial.path / f"ticks{rank}").read_text())
+        # each step, each of two validation rounds, two checkpoints, rank 0's pictures
+        assert ticks >= begun.steps_per_epoch + 2 + 2 + (2 if rank == 0 else 0)

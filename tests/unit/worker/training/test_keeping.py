@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from protocol.messages import Failed, Started, load_plan
+from tests.ranks import attempt, events, make_plan
+from worker.training.checkpoint import load_checkpoint
+
+
+@pytest.fixture
+def trial(tmp_path):
+    trial = make_plan(tmp_path, recipe={"epochs": 2})
+    assert attempt(trial) == [0]
+    return trial
+
+
+def again(trial, **changes):
+    make_plan(trial.path.parent, recipe={"epochs": 2}, attempt=1, **changes)
+    return attempt(trial)
+
+
+def test_with_both_checkpoints_damaged_the_trial_fails_and_names_them(trial):
+    for path in (trial.last, trial.previous):
+        path.write_bytes(path.read_bytes()[:-100])
+    assert again(trial) == [1]
+    (failed,) = events(trial, Failed)
+    assert failed.user_error
+    assert str(trial.last) in failed.message
+    assert str(trial.previous) in failed.message
+
+
+def test_with_last_missing_the_previous_is_taken(trial):
+    trial.last.unlink()
+    assert again(trial) == [0]
+    assert events(trial, Started)[1].resumed_step == 6
+
+
+def test_without_any_checkpoint_the_trial_starts_anew(trial):
+    trial.last.unlink()
+    trial.previous.unlink()
+    assert again(trial) == [0]
+    assert events(trial, Started)[1].resumed_step == 0
+
+
+def test_best_and_last_tell_what_they_are_of(trial):
+    plan = load_plan(trial.plan)
+    for path in (trial.best, trial.last):
+        content = load_checkpoint(path)
+        for key in ("study", "trial", "seed", "family", "recipe", "data"):
+            assert content[key] == getattr(plan, key)
+        assert content["objective"] == {"metric": "error", "direction": "minimize"}
+    assert "training" not in load_checkpoint(trial.best)
+
+
+def test_a_smaller_micro_batch_at_the_same_global_batch_goes_on_within_the_epoch(tmp_path):
+    """What follows running out of memory: nothing trained is lost, and the result is the same."""
+    recipe = {"epochs": 2, "optimizer": "sgd"}
+    whole = make_plan(tmp_path / "whole", recipe=recipe | {"batch_size": 8})
+    assert attempt(whole) == [0]
+    fault = {"raise_at_step": 5, "fault_once": str(tmp_path / "raised")}
+    trial = make_plan(tmp_path, recipe=recipe | fault | {"batch_size": 8}, checkpoint_seconds=0.0)
+    assert attempt(trial) == [1]
+    smaller = recipe | {"batch_size": 2, "accumulation": 4}
+    make_plan(tmp_path, recipe=smaller, attempt=1)
+    assert attempt(trial) == [0]
+    assert events(trial, Started)[1].resumed_step == 4
+    found, expected = load_checkpoint(trial.last)["model"], load_checkpoint(whole.last)["model"]
+    assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in found)

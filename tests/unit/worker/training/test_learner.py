@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from models.family import Family
+from protocol.messages import load_plan
+from tests.ranks import make_plan
+from worker.ranks.group import Group
+from worker.ranks.guard import Wishes
+from worker.ranks.trial import open_trial
+from worker.training.checkpoint import digest
+from worker.training.learner import Learner, build_optimizer
+
+RECIPE = {
+    "scheduler": "plateau",
+    "plateau_patience": 0,
+    "precision": "fp16",
+    "ema_decay": 0.9,
+    "optimizer": "adamw",
+}
+
+
+def trial_and_learner(folder, **recipe):
+    place = make_plan(folder, recipe=RECIPE | recipe)
+    group = Group(rank=0, ranks=1, device=torch.device("cpu"))
+    trial = open_trial(place, load_plan(place.plan), group, lambda: None)
+    return trial, Learner(trial)
+
+
+def train(learner, steps):
+    for step in range(steps):
+        batch = {"input": torch.full((2, 1, 8, 8), 1.0 + step), "target": torch.zeros(2, 1, 8, 8)}
+        learner.guard.forget_gradients()
+        loss, word, terms = learner.guard(batch, 1.0, Wishes())
+        (learner.scaler.scale(loss) + word).backward()
+        learner.scaler.step(learner.optimizer)
+        learner.scaler.update(1024.0 + step)
+        learner.average.update(learner.model)
+        learner.losses.add(terms, 2)
+        learner.learning_rate.validated(1.0)
+        learner.progress.step += 1
+        learner.set_rate(0.1 / (1 + step))
+
+
+def test_all_of_a_learners_state_survives_a_round_trip(tmp_path):
+    trial, learner = trial_and_learner(tmp_path)
+    train(learner, 3)
+    state = learner.state(learner.losses.gathered(trial.group))
+    judged = learner.judged_model.state_dict()
+    trial, other = trial_and_learner(tmp_path / "other")
+    other.restore(judged, state, trial)
+    restored = other.state(other.losses.gathered(trial.group))
+    for part in state:
+        assert digest(restored[part]) == digest(state[part]), part
+    assert digest(other.judged_model.state_dict()) == digest(judged)
+    assert other.learning_rate.at(step=9, epochs_done=1) == 0.01 * 0.5**2
+
+
+def test_initial_weights_depend_on_the_trials_seed_alone(tmp_path):
+    _, one = trial_and_learner(tmp_path / "1", optimizer="sgd")
+    torch.rand(5)
+    _, two = trial_and_learner(tmp_path / "2", learning_rate=0.5)
+    assert digest(one.model.state_dict()) == digest(two.model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ({"optimizer": "adam", "betas": [0.5, 0.6]}, ("Adam", {"betas": (0.5, 0.6)})),
+        ({"optimizer": "adamw", "weight_decay": 0.1}, ("AdamW", {"weight_decay": 0.1})),
+        ({"optimizer": "adam", "epsilon": 1e-3}, ("Adam", {"eps": 1e-3})),
+        ({"optimizer": "sgd", "momentum": 0.3}, ("SGD", {"momentum": 0.3})),
+    ],
+)
+def test_the_optimiser_is_the_recipes(tmp_path, recipe, expected):
+    trial, learner = trial_and_learner(tmp_path, **recipe)
+    optimizer = build_optimizer(learner.model, trial.recipe)
+    name, options = expected
+    assert type(optimizer).__name__ == name
+    assert {key: optimizer.defaults[key] for key in options} == options
+
+
+def test_weights_that_a_family_starts_from_are_trained_and_averaged(tmp_path, monkeypatch):
+    def start_from_ones(self, model):
+        for parameter in model.parameters():
+            torch.nn.init.ones_(parameter)
+
+    monkeypatch.setattr(Family, "initialize", start_from_ones)
+    _, learner = trial_and_learner(tmp_path)
+    for model in (learner.model, learner.average.model):
+        assert all((parameter == 1).all() for parameter in model.parameters())
+
+
+def test_frozen_parameters_are_left_out(tmp_path):
+    trial, learner = trial_and_learner(tmp_path)
+    learner.model.layers[0].weight.requires_grad_(False)
+    optimizer = build_optimizer(learner.model, trial.recipe)
+    assert len(optimizer.param_groups[0]["params"]) == len(learner.parameters()) == 3

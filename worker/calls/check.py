@@ -1,0 +1,191 @@
+"""Checking settings against a family and its data before a study starts: JSON in, JSON out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from models.family import Family
+from models.pipelined import PipelinedFamily
+from models.registry import known_families, load_family
+from protocol.errors import UserError
+from protocol.problems import problems
+from protocol.recipe import TrainingRecipe, split_recipe
+from worker.ranks.trial import open_split
+
+Problem = dict[str, Any]  # "key", "problem", and "valid_keys" for an unknown key
+
+
+def check_settings(
+    family: str,
+    recipes: list[dict[str, Any]],
+    data: dict[str, Any],
+    objective: dict[str, Any],
+    searched: list[str],
+    folds: int = 1,
+    stages: int = 1,
+    parent: bool = False,
+) -> dict[str, Any]:
+    """What is wrong with a study's settings, and what its family offers.
+
+    Args:
+        family: a name, or path/to/file.py:ClassName.
+        recipes: flat recipes that between them hold every value that may be tried.
+        data: the `data:` section.
+        objective: {"metric", "direction"}.
+        searched: the recipe keys that stand under `search:`.
+        folds: above 1 the data must have as many folds.
+        stages: above 1 the family's models must be made of pieces.
+        parent: whether the recipes name a model that the trials start from.
+
+    Returns:
+        {"errors": [{"key", "problem", "valid_keys"?}], "metrics": {name: direction},
+        "family_keys": {key: default}, "samples": {"train": n, "validation": n}}. Where there are
+        errors the rest may be empty.
+    """
+    report: dict[str, Any] = {"errors": [], "metrics": {}, "family_keys": {}, "samples": {}}
+    try:
+        loaded = load_family(family)
+    except UserError as error:
+        report["errors"] = [{"key": "family", "problem": str(error).removeprefix("family: ")}]
+        return report
+    report["metrics"] = dict(loaded.metrics)
+    report["family_keys"] = _defaults(loaded.Settings)
+    if parent and not takes_parent(loaded):
+        problem = "trials of this family start from no other model; remove the section"
+        report["errors"] = [{"key": "parent", "problem": problem}]
+        return report
+    recipe_errors = _recipe_problems(loaded, recipes, set(searched))
+    data_errors = problems(loaded.Data, data, "data") + _fold_problems(loaded, folds)
+    data_errors += _stage_problems(loaded, stages)
+    report["errors"] = [*recipe_errors, *data_errors, *_objective_problems(loaded, objective)]
+    if not recipe_errors and not data_errors:
+        try:
+            every_fold = [{**data, "fold": fold} for fold in range(folds)] if folds > 1 else [data]
+            first = recipes[0] if recipes else {}
+            samples = [_samples(loaded, first, section) for section in every_fold]
+            report["samples"] = samples[0]
+        except UserError as error:
+            report["errors"].append(_data_problem(error))
+    return report
+
+
+def takes_parent(family: type[Family[Any, Any]]) -> bool:
+    """Whether the family's settings have the keys that a `parent` section fills in."""
+    return {"parent_file", "parent_sha256"} <= family.Settings.model_fields.keys()
+
+
+def devices() -> dict[str, Any]:
+    """The machine's GPUs.
+
+    Returns:
+        {"cuda": [{"index", "name", "memory_gib"}]}.
+    """
+    found = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        memory = round(properties.total_memory / 2**30, 1)
+        found.append({"index": index, "name": properties.name, "memory_gib": memory})
+    return {"cuda": found}
+
+
+def _recipe_problems(
+    family: type[Family[Any, Any]], recipes: list[dict[str, Any]], searched: set[str]
+) -> list[Problem]:
+    """Each problem once, under the section where its key stands."""
+    found: list[Problem] = []
+    for problem in _every_problem(family, recipes, searched):
+        if problem not in found:
+            found.append(problem)
+    return found
+
+
+def _every_problem(
+    family: type[Family[Any, Any]], recipes: list[dict[str, Any]], searched: set[str]
+) -> Iterator[Problem]:
+    valid = [*TrainingRecipe.model_fields, *family.Settings.model_fields]
+    for recipe in recipes:
+        training, own = split_recipe(recipe)
+        for problem in (
+            *problems(TrainingRecipe, training, "recipe"),
+            *problems(family.Settings, own, "recipe"),
+        ):
+            key = problem["key"].removeprefix("recipe.")
+            if key.split(".")[0] in searched:
+                problem["key"] = f"search.{key}"
+            if "valid_keys" in problem:
+                problem["valid_keys"] = valid
+            yield problem
+
+
+def _objective_problems(family: type[Family[Any, Any]], objective: dict[str, Any]) -> list[Problem]:
+    metric, direction = str(objective.get("metric")), objective.get("direction")
+    if metric not in family.metrics:
+        expected = ", ".join(family.metrics)
+        problem = f"found {metric!r}, expected one of the family's metrics: {expected}"
+        return [{"key": "objective.metric", "problem": problem, "valid_keys": list(family.metrics)}]
+    right = family.metrics[metric]
+    if direction != right:
+        problem = f"found {direction!r}, expected {right!r}, which is better for {metric}"
+        return [{"key": "objective.direction", "problem": problem}]
+    return []
+
+
+def _data_problem(error: UserError) -> Problem:
+    """The problem under the key that the error's sentence begins with."""
+    key, colon, problem = str(error).partition(": ")
+    if colon and re.fullmatch(r"(data|recipe)(\.\w+)*", key):
+        return {"key": key, "problem": problem}
+    return {"key": "data", "problem": str(error)}
+
+
+def _fold_problems(family: type[Family[Any, Any]], folds: int) -> list[Problem]:
+    if folds == 1 or "fold" in family.Data.model_fields:
+        return []
+    problem = f"found {folds}, but this family's data have no folds; expected 1"
+    return [{"key": "folds", "problem": problem}]
+
+
+def _stage_problems(family: type[Family[Any, Any]], stages: int) -> list[Problem]:
+    if stages == 1 or issubclass(family, PipelinedFamily):
+        return []
+    able = ", ".join(name for name in known_families() if _pipelined(name)) or "none in models/"
+    problem = (
+        f"found {stages} stages, but the models of this family cannot be cut into pieces; expected "
+        f"kind: ddp, or a family that can: {able}"
+    )
+    return [{"key": "parallel", "problem": problem}]
+
+
+def _pipelined(family: str) -> bool:
+    try:
+        return issubclass(load_family(family), PipelinedFamily)
+    except UserError:  # of a family whose libraries are not there
+        return False
+
+
+def _samples(
+    family: type[Family[Any, Any]], recipe: dict[str, Any], data: dict[str, Any]
+) -> dict[str, int]:
+    _, own = split_recipe(recipe)
+    opened = family(family.Settings.model_validate(own), family.Data.model_validate(data))
+    opened.check()
+    return {
+        "train": len(open_split(opened, "train")),
+        "validation": len(open_split(opened, "validation")),
+    }
+
+
+def _defaults(settings: type[BaseModel]) -> dict[str, Any]:
+    """Every key with its default, None where there is none."""
+    return {
+        name: None
+        if field.is_required()
+        else to_jsonable_python(field.get_default(call_default_factory=True), fallback=str)
+        for name, field in settings.model_fields.items()
+    }

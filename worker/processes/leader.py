@@ -1,0 +1,235 @@
+"""The leader of one attempt: forks the ranks, watches them, and takes them along when it goes.
+
+The leader is a session of its own, so one signal reaches all its descendants. It ends the whole
+group when the orchestrator is gone (end of file on the lifeline), and shortly after the first
+rank failed. The ranks end when the leader is gone: by the kernel's parent-death signal on Linux
+(sound here, because the leader's only thread is the one that forks) and by their own watchdog on
+the lifeline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import json
+import mmap
+import os
+import select
+import signal
+import struct
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psutil
+
+from protocol.errors import UserError
+from protocol.files import write_json
+from protocol.folders import TrialFolder
+
+GRACE_SECONDS = 3.0  # for the peers of a failed rank to write down what they saw
+GRACE_AFTER_KILL_SECONDS = 0.3  # where they have nothing to say: a signal is cause enough
+LOOK_SECONDS = 1.0  # between looks at the ranks' progress
+
+
+class ProgressBoard:
+    """When each rank last made progress, in memory shared across forks."""
+
+    def __init__(self, ranks: int) -> None:
+        self._memory = mmap.mmap(-1, 8 * ranks)
+        self._ranks = ranks
+        for rank in range(ranks):
+            self.tick(rank)
+
+    def tick(self, rank: int) -> None:
+        struct.pack_into("d", self._memory, 8 * rank, time.monotonic())
+
+    def slowest(self, ranks: Collection[int]) -> tuple[int, float]:
+        """Which of `ranks` made its last progress longest ago, and how many seconds that is."""
+        ticks = struct.unpack_from(f"{self._ranks}d", self._memory)
+        oldest = min(ranks, key=lambda rank: ticks[rank])
+        return oldest, time.monotonic() - ticks[oldest]
+
+
+@dataclass
+class Group:
+    """The ranks of one attempt, as their leader sees them."""
+
+    pids: dict[int, int]  # rank by process id, of those still there
+    codes: dict[int, int] = field(default_factory=dict)
+    first: int | None = None
+    hung: int | None = None
+
+    def reap(self) -> None:
+        """Collect every rank that has ended."""
+        while self.pids:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            rank = self.pids.pop(pid, None)
+            if rank is None:
+                continue
+            self.codes[rank] = os.waitstatus_to_exitcode(status)
+            if self.codes[rank] != 0 and self.first is None:
+                self.first = rank
+
+    def kill(self) -> None:
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def lead_attempt(
+    *, lifeline: int, status: int, folder: str, attempt: int, ranks: int, hang_seconds: float
+) -> None:
+    """Run one attempt's ranks to their end, and report their exit codes on `status`."""
+    if _orchestrator_is_gone(lifeline):
+        return  # while this was waiting to be forked; another may be at work in the folder
+    place = TrialFolder(Path(folder))
+    record = {"pid": os.getpid(), "start": psutil.Process().create_time(), "attempt": attempt}
+    write_json(place.attempt, record)
+    _report(status, {"pid": os.getpid()})
+    wake = _wake_on_child()
+    board = ProgressBoard(ranks)
+    group = Group({_fork_rank(place, rank, board, lifeline, status): rank for rank in range(ranks)})
+    _watch(group, board, wake, lifeline, hang_seconds)
+    _report(status, {"codes": group.codes, "first": group.first, "hung": group.hung})
+
+
+def _watch(
+    group: Group, board: ProgressBoard, wake: int, lifeline: int, hang_seconds: float
+) -> None:
+    deadline: float | None = None
+    while True:
+        group.reap()
+        if not group.pids:
+            return
+        if group.first is not None and deadline is None:
+            killed = group.codes[group.first] < 0
+            deadline = time.monotonic() + (GRACE_AFTER_KILL_SECONDS if killed else GRACE_SECONDS)
+        if deadline is not None and time.monotonic() > deadline:
+            group.kill()
+        slowest, seconds = board.slowest(group.pids.values())
+        if seconds > hang_seconds and group.hung is None and group.first is None:
+            group.hung = slowest
+            group.kill()
+        timeout = LOOK_SECONDS if deadline is None else 0.1
+        readable, _, _ = select.select([wake, lifeline], [], [], min(timeout, hang_seconds / 4))
+        if lifeline in readable:
+            os.killpg(0, signal.SIGKILL)
+        if wake in readable:
+            os.read(wake, 4096)
+
+
+def _wake_on_child() -> int:
+    """A descriptor that becomes readable when a child ends."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    return read
+
+
+def _fork_rank(
+    folder: TrialFolder, rank: int, board: ProgressBoard, lifeline: int, status: int
+) -> int:
+    leader = os.getpid()
+    pid = os.fork()
+    if pid != 0:
+        return pid
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.close(status)
+        _die_with_parent(leader)
+        _redirect_output(folder.rank_log(rank))
+        _die_with_orchestrator(lifeline)
+        from worker.processes.rank import run_rank
+
+        code = run_rank(folder, rank, lambda: board.tick(rank))
+    except BaseException:
+        traceback.print_exc()
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def _die_with_parent(parent: int) -> None:
+    ask_for_death_signal()
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def ask_for_death_signal() -> None:
+    """Let the kernel kill this process when the thread that started it ends."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _die_with_orchestrator(lifeline: int) -> None:
+    def wait() -> None:
+        select.select([lifeline], [], [])
+        os._exit(1)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def _redirect_output(log: Path) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def answer_call(
+    *, lifeline: int, status: int, function: str, arguments: dict[str, Any], log: str
+) -> None:
+    """Run one function and report its result, or why there is none, on `status`."""
+    if _orchestrator_is_gone(lifeline):
+        return
+    _redirect_output(Path(log))
+    threading.Thread(target=_end_group_at, args=(lifeline,), daemon=True).start()
+    module, _, name = function.partition(":")
+    try:
+        called: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        answer = _packed({"result": called(**arguments)})
+    except UserError as error:
+        answer = _packed({"user_error": str(error)})
+    except Exception:
+        answer = _packed({"error": traceback.format_exc()})
+    _send(status, answer)
+
+
+def _end_group_at(lifeline: int) -> None:
+    select.select([lifeline], [], [])
+    os.killpg(0, signal.SIGKILL)
+
+
+def _orchestrator_is_gone(lifeline: int) -> bool:
+    return bool(select.select([lifeline], [], [], 0)[0])
+
+
+def _report(status: int, message: dict[str, Any]) -> None:
+    _send(status, _packed(message))
+
+
+def _packed(message: dict[str, Any]) -> bytes:
+    return (json.dumps(message) + "\n").encode()
+
+
+def _send(status: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(status, data) :]

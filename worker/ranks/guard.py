@@ -1,0 +1,127 @@
+"""A model with a loss that also carries word between ranks, in the gradients' own all-reduce.
+
+The extra parameter `signal` multiplies flags in the loss, so its gradient is the flags, summed
+over ranks and micro-batches together with every other gradient: no synchronisation is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from models.family import Batch, Family
+from protocol.recipe import TrainingRecipe
+from worker.ranks.group import Group
+
+_STOP, _SAVE, _FIRST_RANK = 0, 1, 2  # places in the signal
+PRECISIONS = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What a rank wants all ranks to do after this step."""
+
+    stop: bool = False
+    save: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What all ranks know after the backward pass, the same on each."""
+
+    norm: float  # of the whole gradient, before clipping
+    stop: bool
+    save: bool
+    nonfinite_ranks: list[int]  # whose own loss was not finite; or whose layers made it so
+    # Of a model cut into stages: whose part of the gradient is not finite.
+    gradient_ranks: list[int] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, norm: Tensor, signal: Tensor) -> Verdict:
+        """Take both to the host, the one time in a step that it waits for the device."""
+        values = torch.cat([norm.float().reshape(1), signal.float()]).tolist()
+        flags = values[1:]
+        return cls(
+            norm=values[0],
+            stop=flags[_STOP] > 0,
+            save=flags[_SAVE] > 0,
+            nonfinite_ranks=[rank for rank, flag in enumerate(flags[_FIRST_RANK:]) if flag > 0],
+        )
+
+
+class GuardedLoss(nn.Module):
+    """The family's loss of one micro-batch, with the signal's term beside it."""
+
+    def __init__(
+        self, family: Family[Any, Any], model: nn.Module, recipe: TrainingRecipe, group: Group
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.signal = nn.Parameter(torch.zeros(_FIRST_RANK + group.ranks, device=group.device))
+        self._family = family
+        self._group = group
+        self._precision = PRECISIONS[recipe.precision]
+
+    def forward(
+        self, batch: Batch, weight: float, wishes: Wishes
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The weighted loss, the signal's term and the detached loss terms."""
+        mixed = self._precision is not torch.float32
+        with torch.autocast(self._group.device.type, dtype=self._precision, enabled=mixed):
+            terms = self._family.losses(self.model, batch)
+        loss = torch.stack([term.float() for term in terms.values()]).sum()
+        nonfinite = (~torch.isfinite(loss.detach())).float()
+        word = (
+            self.signal[_STOP] * float(wishes.stop)
+            + self.signal[_SAVE] * float(wishes.save)
+            + self.signal[_FIRST_RANK + self._group.rank] * nonfinite
+        )
+        return weight * loss, word, {name: term.detach() for name, term in terms.items()}
+
+
+class Guard:
+    """The guarded loss, data-parallel where there are several ranks."""
+
+    def __init__(self, loss: GuardedLoss, group: Group) -> None:
+        self._loss = loss
+        self._parallel: DistributedDataParallel | None = None
+        if group.ranks > 1:
+            _leave_constants_alone(loss)
+            self._parallel = DistributedDataParallel(loss, gradient_as_bucket_view=True)
+
+    @property
+    def signal(self) -> Tensor:
+        """The signal's gradient: flags, summed over micro-batches and averaged over ranks."""
+        assert self._loss.signal.grad is not None
+        return self._loss.signal.grad
+
+    def __call__(
+        self, batch: Batch, weight: float, wishes: Wishes
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        return (self._parallel or self._loss)(batch, weight, wishes)
+
+    def forget_gradients(self) -> None:
+        """Drop every gradient, the signal's included."""
+        self._loss.zero_grad(set_to_none=True)
+
+    @contextmanager
+    def accumulating(self, more: bool) -> Iterator[None]:
+        """Exchange gradients in this backward pass only if no `more` micro-batches follow."""
+        if more and self._parallel is not None:
+            with self._parallel.no_sync():
+                yield
+        else:
+            yield
+
+
+def _leave_constants_alone(loss: nn.Module) -> None:
+    """Non-persistent buffers are recomputed alike on every rank: spare sending them each step."""
+    kept = loss.state_dict(keep_vars=True)
+    constants = [name for name, _ in loss.named_buffers() if name not in kept]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(loss, constants)

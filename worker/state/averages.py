@@ -1,0 +1,83 @@
+"""An exponential moving average of a model's weights."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from worker.ranks.group import Group
+
+
+class Average:
+    """A second model whose parameters follow the trained one's.
+
+    Early on the decay is lower, (1 + n) / (10 + n) after n updates, so that the random initial
+    weights are soon forgotten. Buffers are copied.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).requires_grad_(False)
+        self.updates = 0
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move towards `model`'s present weights."""
+        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
+        averaged = list(self.model.parameters())
+        current = [parameter.detach() for parameter in model.parameters()]
+        if averaged:
+            get_ema_multi_avg_fn(decay)(averaged, current, self.updates)
+        for kept, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
+            kept.copy_(buffer)
+        self.updates += 1
+
+
+class LossMeans:
+    """Sums on this rank's device, brought together only when asked for."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._samples = 0
+
+    def add(self, terms: dict[str, Tensor], samples: int) -> None:
+        """Add a micro-batch's terms, each a mean over its `samples`."""
+        if samples == 0:
+            return
+        for name, term in terms.items():
+            earlier = self._sums.get(name, torch.zeros((), dtype=torch.float64))
+            self._sums[name] = earlier.to(term.device) + samples * term.double()
+        self._samples += samples
+
+    def gathered(self, group: Group) -> dict[str, Any]:
+        """Sums and samples of all ranks, to be called by all of them."""
+        own = {name: total.item() for name, total in self._sums.items()}
+        shares = group.gather((own, self._samples))
+        sums: dict[str, float] = {}
+        for share, _ in shares:
+            for name, total in share.items():
+                sums[name] = sums.get(name, 0.0) + total
+        return {"sums": sums, "samples": sum(samples for _, samples in shares)}
+
+    def means(self, group: Group) -> dict[str, float]:
+        """The mean of every term over all ranks' samples, to be called by all of them."""
+        whole = self.gathered(group)
+        return {name: total / whole["samples"] for name, total in whole["sums"].items()}
+
+    def restore(self, whole: dict[str, Any], group: Group) -> None:
+        """Go on from what `gathered` gave: rank 0 takes it all, the others start at zero."""
+        self.clear()
+        if group.first:
+            self._sums = {
+                name: torch.tensor(total, dtype=torch.float64)
+                for name, total in whole["sums"].items()
+            }
+            self._samples = whole["samples"]
+
+    def clear(self) -> None:
+        self._sums = {}
+        self._samples = 0

@@ -1,0 +1,140 @@
+"""Telling the orchestrator what happens: rank 0's events, each told once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from protocol.messages import (
+    Event,
+    Finished,
+    FoldFinished,
+    NonFinite,
+    Pictured,
+    Progress,
+    Started,
+    Stop,
+    Stopped,
+    Validated,
+    append_event,
+    read_events,
+)
+from worker.ranks.divergence import Divergence
+from worker.ranks.trial import Trial
+from worker.state.progress import Progress as TrialProgress
+
+LOOK_SECONDS = 5.0  # between two looks at training
+
+
+class Teller:
+    """Appends rank 0's events; on other ranks it is silent.
+
+    Epochs and steps are told counted over all folds, so that each is told under one number.
+    """
+
+    def __init__(self, trial: Trial, steps_per_epoch: int) -> None:
+        self._trial = trial
+        self._steps_per_epoch = steps_per_epoch
+        self._epochs_before = trial.fold * trial.recipe.epochs
+        self._steps_before = self._epochs_before * steps_per_epoch
+        self._attempt = trial.plan.attempt
+        self._next_look = 0.0
+        told = read_events(trial.folder.events) if trial.group.first else []
+        self._epochs = {event.epoch for event in told if isinstance(event, Validated)}
+        self._pictures = {event.path for event in told if isinstance(event, Pictured)}
+
+    def started(self, *, parameters: int, resumed_step: int) -> None:
+        self._tell(
+            Started(
+                attempt=self._attempt,
+                ranks=self._trial.group.ranks,
+                stages=self._trial.plan.stages,
+                epochs=self._trial.plan.folds * self._trial.recipe.epochs,
+                steps_per_epoch=self._steps_per_epoch,
+                parameters=parameters,
+                resumed_step=self._steps_before + resumed_step,
+            )
+        )
+
+    def looked(
+        self, progress: TrialProgress, losses: Mapping[str, Tensor], rate: float, norm: float
+    ) -> None:
+        """A look at the step just taken, if the last one is long enough ago."""
+        if not self._trial.group.first or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        self._tell(
+            Progress(
+                attempt=self._attempt,
+                epoch=self._epochs_before + progress.epoch,
+                step=self._steps_before + progress.step,
+                losses={name: term.item() for name, term in losses.items()},
+                learning_rate=rate,
+                gradient_norm=norm,
+            )
+        )
+
+    def validated(self, event: Validated) -> None:
+        """An epoch's result, unless an earlier attempt came to tell it before it was killed.
+
+        Args:
+            event: with epoch and step counted within the fold.
+        """
+        event = event.model_copy(
+            update={
+                "epoch": self._epochs_before + event.epoch,
+                "step": self._steps_before + event.step,
+                "fold": self._trial.fold,
+            }
+        )
+        if event.epoch not in self._epochs:
+            self._epochs.add(event.epoch)
+            self._tell(event)
+
+    def pictured(self, path: str) -> None:
+        if path not in self._pictures:
+            self._pictures.add(path)
+            self._tell(Pictured(attempt=self._attempt, path=path))
+
+    def diverged(self, error: Divergence, epoch: int) -> None:
+        self._tell(
+            NonFinite(
+                attempt=self._attempt,
+                epoch=self._epochs_before + epoch,
+                step=self._steps_before + error.step,
+                where=error.where,
+                ranks=error.ranks,
+                losses=error.losses,
+                tensors=error.tensors,
+            )
+        )
+
+    def stopped(self, reason: Stop, progress: TrialProgress) -> None:
+        self._tell(
+            Stopped(
+                attempt=self._attempt,
+                reason=reason,
+                epoch=self._epochs_before + progress.epoch,
+                step=self._steps_before + progress.step,
+            )
+        )
+
+    def finished(self, progress: TrialProgress) -> None:
+        """The end of the training; of a trial with folds, of this one."""
+        told: dict[str, Any] = {
+            "attempt": self._attempt,
+            "epoch": self._epochs_before + progress.epoch - 1,
+            "step": self._steps_before + progress.step,
+            "early": progress.epoch <= self._trial.recipe.epochs,
+            "best_epoch": self._epochs_before + progress.best_epoch,
+            "metrics": progress.best_metrics,
+        }
+        folds = self._trial.plan.folds
+        self._tell(FoldFinished(fold=self._trial.fold, **told) if folds > 1 else Finished(**told))
+
+    def _tell(self, event: Event) -> None:
+        if self._trial.group.first:
+            append_event(self._trial.folder.events, event)

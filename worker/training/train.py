@@ -1,0 +1,183 @@
+"""How a trial trains, from its first step to its last picture."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+from models.family import Batch
+from protocol.messages import Validated
+from worker.ranks.batches import Step, epoch_order, epoch_steps, steps_per_epoch
+from worker.ranks.divergence import Divergence
+from worker.ranks.guard import Wishes
+from worker.ranks.loading import BatchLoader
+from worker.ranks.stopping import StopAgreed, StopRequest
+from worker.ranks.trial import Trial, open_split
+from worker.ranks.validate import Validator
+from worker.training.history import read_history, write_history
+from worker.training.keeping import Keeper, resume
+from worker.training.learner import Learner
+from worker.training.pictures import draw_best
+from worker.training.step import take_step
+from worker.training.teller import Teller
+
+
+class Training:
+    """One rank's training of one trial, or of one of its folds."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self.learner = Learner(trial)
+        self.loader = _loader(trial) if trial.group.leads else None
+        self.samples = trial.group.from_first(self.loader.samples if self.loader else 0)
+        self.validator = Validator.of_trial(trial) if trial.group.leads else None
+        self.keeper = Keeper(trial, self.learner)
+        self.stop = StopRequest(trial.folder.stop, looks=trial.group.first)
+        self.teller = Teller(trial, steps_per_epoch(self.samples, trial.sharing))
+
+    def run(self) -> None:
+        """Train, validate, draw.
+
+        Raises:
+            Divergence: a number was not finite, on all ranks alike, and has been told.
+            StopAgreed: the orchestrator asked for it; `last.pth` holds the state, it has been told.
+        """
+        try:
+            self._begin()
+            while not self.learner.progress.ended(self.trial.recipe):
+                started = time.monotonic()
+                self._train_epoch()
+                self._validate_epoch(started)
+                if (self.learner.progress.epoch - 1) % self.trial.plan.history_epochs == 0:
+                    self._keep_history()
+            self._keep_history()
+            draw_best(self.trial, self.learner, self.teller)
+            self.teller.finished(self.learner.progress)
+        except StopAgreed:
+            self.keeper.keep_last()
+            self._keep_history()
+            self.teller.stopped(self.stop.reason, self.learner.progress)
+            raise
+        except Divergence as error:
+            self._keep_history()
+            self.teller.diverged(error, self.learner.progress.epoch)
+            raise
+
+    def _begin(self) -> None:
+        resume(self.trial, self.learner)
+        progress = self.learner.progress
+        self.teller.started(
+            parameters=self.learner.layout.parameter_count,
+            resumed_step=progress.step,
+        )
+        if progress.validated is not None:
+            # A kill may have fallen between the checkpoint and the event.
+            self.teller.validated(Validated.model_validate(progress.validated))
+
+    def _train_epoch(self) -> None:
+        """Take the steps that remain of this epoch."""
+        learner, trial = self.learner, self.trial
+        learner.model.train()
+        trial.family.epoch_begins(learner.progress.epoch)
+        order = epoch_order(trial.plan.seed, learner.progress.epoch, self.samples)
+        self.take_steps(list(epoch_steps(order, trial.sharing, learner.progress.seen)))
+
+    def take_steps(self, steps: Sequence[Step]) -> None:
+        """Take steps of the present epoch; the model is in training mode.
+
+        Raises:
+            Divergence, StopAgreed: as `run`, but nothing is told.
+        """
+        learner, trial = self.learner, self.trial
+        batches: Iterator[Batch] = iter(())  # of a rank that has later layers alone
+        if self.loader is not None:
+            wanted = [micro.indices for step in steps for micro in step.micro_batches]
+            batches = self.loader.batches(learner.progress.epoch, wanted)
+        for step in steps:
+            self._set_rate()
+            wishes = Wishes(stop=self.stop.requested(), save=self.keeper.due)
+            verdict, losses = take_step(trial, learner, step, batches, wishes)
+            self.teller.looked(learner.progress, losses, learner.rate, verdict.norm)
+            if verdict.stop:
+                raise StopAgreed
+            if verdict.save:
+                self.keeper.keep_last()
+
+    def _validate_epoch(self, started: float) -> None:
+        """Judge the epoch, keep what it came to, then tell: in this order, for a kill's sake."""
+        learner, trial = self.learner, self.trial
+        metrics = self.metrics()
+        best = self._judge(metrics)
+        learner.learning_rate.validated(metrics[trial.plan.objective.metric])
+        event = Validated(
+            attempt=trial.plan.attempt,
+            epoch=learner.progress.epoch,
+            step=learner.progress.step,
+            metrics=metrics,
+            losses=learner.losses.means(trial.group),
+            learning_rate=learner.rate,
+            seconds=time.monotonic() - started,
+            best=best,
+        )
+        self.keeper.keep_validated(metrics, best)
+        learner.progress.validated = event.model_dump()
+        learner.progress.next_epoch()
+        learner.losses.clear()
+        self.keeper.keep_last()
+        self.teller.validated(event)
+
+    def metrics(self) -> dict[str, float]:
+        """Every validation metric of the model as it is judged.
+
+        Raises:
+            StopAgreed: the orchestrator asked for it.
+        """
+        learner, trial = self.learner, self.trial
+        if trial.group.chain.ranks > 1:
+            from worker.pipeline.judging import split_metrics
+
+            return split_metrics(trial, learner.judged_model, self.validator, self.stop.requested)
+        assert self.validator is not None
+        return self.validator.metrics(learner.judged_runner, self.stop.requested, trial.tick)
+
+    def _keep_history(self) -> None:
+        trial = self.trial
+        if trial.group.first:
+            told = [e for e in read_history(trial.folder.events) if e.fold == trial.fold]
+            drawn = trial.plan.pictures > 0
+            write_history(trial.place, told, trial.plan.objective.metric, drawn=drawn)
+
+    def _judge(self, metrics: dict[str, float]) -> bool:
+        """Whether these metrics are the best so far, on all ranks the same."""
+        objective, progress = self.trial.plan.objective, self.learner.progress
+        value = metrics[objective.metric]
+        if not math.isfinite(value):
+            raise Divergence(
+                "validation",
+                step=progress.step,
+                ranks=list(range(self.trial.group.ranks)),
+                losses=metrics,
+                tensors=[],
+            )
+        if not objective.better(value, progress.best):
+            return False
+        progress.best = value
+        progress.best_epoch, progress.best_metrics = progress.epoch, metrics
+        return True
+
+    def _set_rate(self) -> None:
+        progress = self.learner.progress
+        epochs_done = progress.epoch - 1 + progress.seen / self.samples
+        self.learner.set_rate(
+            self.learner.learning_rate.at(step=progress.step, epochs_done=epochs_done)
+        )
+
+
+def _loader(trial: Trial) -> BatchLoader:
+    return BatchLoader(
+        open_split(trial.family, "train"),
+        seed=trial.plan.seed,
+        workers=trial.recipe.loader_workers,
+        device=trial.group.device,
+    )
