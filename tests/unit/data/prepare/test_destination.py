@@ -1,3 +1,4 @@
+import shutil
 from collections import namedtuple
 
 import pytest
@@ -5,7 +6,6 @@ import pytest
 from data.caches.atomic_folder import is_filled
 from data.geometry import ParallelGeometry
 from data.lodopab.writer import check_destination, check_room
-from data.prepare import destination
 from protocol.errors import DataError
 
 
@@ -41,7 +41,7 @@ def test_a_file_is_never_replaced(tmp_path):
 
 def test_what_does_not_fit_the_disk_is_refused_with_both_sizes(tmp_path, monkeypatch):
     usage = namedtuple("usage", "free")
-    monkeypatch.setattr(destination.shutil, "disk_usage", lambda _: usage(free=2_000_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(free=2_000_000_000))
     geometry = ParallelGeometry.lodopab()  # 2.58 MB an image
     check_room(tmp_path / "a" / "b", geometry, 700)
     with pytest.raises(DataError, match=r"needs 2\.1 GB, but .* has 2\.0 GB free"):

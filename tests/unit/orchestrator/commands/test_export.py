@@ -8,6 +8,7 @@ import yaml
 
 from orchestrator.commands import export
 from orchestrator.commands.export import export_command, export_trial
+from protocol import files
 from protocol.errors import SettingsError, UserError
 from protocol.messages import Ending, load_plan, save_message
 from tests.made_study import MadeStudy
@@ -131,7 +132,7 @@ def test_a_failure_half_way_leaves_everything_as_it_was(made, tmp_path, monkeypa
 
 
 def test_a_copy_that_differs_from_its_source_is_noticed(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "sha256_of", lambda path: "something else")
+    monkeypatch.setattr(files, "sha256_of", lambda path: "something else")
     with pytest.raises(UserError, match="the disk is faulty"):
         export_trial(made.folder, "best", tmp_path / "out")
     assert not (tmp_path / "out").exists()

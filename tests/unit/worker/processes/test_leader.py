@@ -36,7 +36,7 @@ def test_progress_is_seen_across_processes():
 
 WATCH = """
 import json, os, sys, time
-from worker import leader
+from worker.processes import leader
 
 def fork(behave):
     pid = os.fork()
