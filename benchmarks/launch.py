@@ -27,7 +27,8 @@ import typer
 
 from orchestrator.launcher.local import LocalLauncher
 from protocol.folders import TrialFolder
-from protocol.messages import Finished, Objective, Plan, read_events, save_message
+from protocol.messages import Finished, Plan, read_events, save_message
+from protocol.objective import Objective
 
 ROOT = Path(__file__).resolve().parents[1]
 RANKS = 2

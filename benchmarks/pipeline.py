@@ -32,7 +32,8 @@ import typer
 from models.family import Batch
 from protocol.files import write_text
 from protocol.folders import TrialFolder
-from protocol.messages import Objective, Plan
+from protocol.messages import Plan
+from protocol.objective import Objective
 
 # Imported here, so that it does not count as the memory of a stage.
 from worker.pipeline.guard import StageGuard  # noqa: F401

@@ -9,9 +9,34 @@
 Everything else that is raised is a defect of this program and keeps its traceback.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
 
 class UserError(Exception):
-    """Something the user can mend; the message says what was found, expected, and what to do."""
+    """Something the user can mend: what was found, what was expected, and what to do.
+
+    Args:
+        problem: the sentence, without the key.
+        key: of the setting or option that is to be mended, as `data.root` or `--split`.
+        source: the file or option that set the key.
+    """
+
+    def __init__(self, problem: str, *, key: str = "", source: str = "") -> None:
+        super().__init__(": ".join(part for part in (source, key, problem) if part))
+        self.problem = problem
+        self.key = key
+        self.source = source
+
+    def at(self, *, key: str | None = None, source: str | None = None) -> Self:
+        """This error, with its key or its source known better."""
+        return type(self)(
+            self.problem,
+            key=self.key if key is None else key,
+            source=self.source if source is None else source,
+        )
 
 
 class SettingsError(UserError):
@@ -28,3 +53,19 @@ class CheckpointError(UserError):
 
 class StudyInUse(Exception):
     """Another orchestrator holds the study's lock; the message names its process and host."""
+
+
+_KINDS = {kind.__name__: kind for kind in (UserError, SettingsError, DataError, CheckpointError)}
+
+
+def packed(error: UserError) -> dict[str, str]:
+    """An error as JSON, for a pipe between two processes."""
+    kind = next(kind for kind in type(error).__mro__ if kind.__name__ in _KINDS)
+    fields = {"problem": error.problem, "key": error.key, "source": error.source}
+    return {"kind": kind.__name__, **fields}
+
+
+def unpacked(message: Mapping[str, Any]) -> UserError:
+    """The error that `packed` gave, of the same class."""
+    kind = _KINDS[message["kind"]]
+    return kind(message["problem"], key=message["key"], source=message["source"])

@@ -35,6 +35,11 @@ class StudyFolder:
         return self.path / "lock"
 
     @property
+    def stop(self) -> Path:
+        """There while somebody outside wants the search to stop, as ^C in its shell would."""
+        return self.path / "stop"
+
+    @property
     def clock(self) -> Path:
         """Seconds searched so far, over all the study's runs."""
         return self.path / "clock.json"

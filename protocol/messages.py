@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from protocol.files import append_line, write_text
+from protocol.objective import Objective
+from protocol.recipe import FlatRecipe
 
-Direction = Literal["minimize", "maximize"]
 Schedule = Literal["1f1b", "gpipe", "device_map"]
 
 
@@ -24,21 +25,6 @@ class Message(BaseModel):
     """Frozen, keyword-only, and closed to unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
-
-
-class Objective(Message):
-    """Which validation metric is searched for, and which way is better."""
-
-    metric: str
-    direction: Direction
-
-    def better(self, value: float, than: float | None) -> bool:
-        """Whether `value` improves on `than`; a NaN never does."""
-        if value != value:
-            return False
-        if than is None:
-            return True
-        return value < than if self.direction == "minimize" else value > than
 
 
 class Plan(Message):
@@ -49,7 +35,7 @@ class Plan(Message):
     attempt: int  # 0 for the first launch
     seed: int  # of the trial: the same for every attempt
     family: str
-    recipe: dict[str, Any]  # training and family keys, flat
+    recipe: FlatRecipe
     data: dict[str, Any]
     objective: Objective
     searched: list[str] = []  # the recipe keys that the sampler chose

@@ -56,7 +56,7 @@ def validated(model: type[M], values: Mapping[str, Any], prefix: str) -> M:
     """
     found = problems(model, values, prefix)
     if found:
-        raise SettingsError(f"{found[0]['key']}: {found[0]['problem']}")
+        raise SettingsError(found[0]["problem"], key=found[0]["key"])
     return model.model_validate(dict(values))
 
 

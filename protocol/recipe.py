@@ -1,17 +1,57 @@
-"""The training recipe that every family shares. Part of the floor.
+"""The recipe of a trial: how it trains.
 
-A trial's recipe is one flat mapping: these keys and the family's own, so that every one of them
-can be fixed under `recipe:` or searched under `search:` by the same name.
+It is one flat mapping: the keys that every family shares and the family's own, so that each of
+them can be fixed under `recipe:` or searched under `search:` by the same name. What else must be
+known of a key than its type and range stands at its field, as a `Trait`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+)
 
-if TYPE_CHECKING:
-    pass
+from protocol.problems import validated
+
+# The keys of a family's own settings that take a parent.
+FILE_KEY, SHA256_KEY = "parent_file", "parent_sha256"
+
+
+class Trait(StrEnum):
+    """What is true of a key, for those who should not know it by its name."""
+
+    WEIGHTLESS = "weightless"  # takes no memory, whatever its value
+    FREE = "free"  # changes no result: it may be another when a study goes on
+
+
+WEIGHTLESS, FREE = Trait.WEIGHTLESS, Trait.FREE
+
+
+def keys_with(trait: Trait, model: type[BaseModel]) -> frozenset[str]:
+    """The keys of `model` that have `trait`."""
+    fields = model.model_fields.items()
+    return frozenset(name for name, field in fields if trait in field.metadata)
+
+
+def names_a_path(key: str) -> bool:
+    """Whether the value of a `data` or `recipe` key is a path, by the key's name.
+
+    Relative paths are resolved beside the file that holds them, before the family that knows its
+    keys is imported: so the name has to say it.
+    """
+    return re.fullmatch(r"root|\w+_file|\w+_folder", key) is not None
 
 
 class TrainingRecipe(BaseModel):
@@ -19,40 +59,54 @@ class TrainingRecipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(30, ge=1, description="passes over the training split")
+    epochs: Annotated[int, WEIGHTLESS] = Field(
+        30, ge=1, description="passes over the training split"
+    )
     batch_size: int = Field(4, ge=1, description="samples of one rank in one forward pass")
     accumulation: int = Field(1, ge=1, description="forward passes for one optimiser step")
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    betas: tuple[float, float] = Field((0.9, 0.999), description="of adam and adamw")
-    epsilon: float = Field(1e-8, gt=0, description="of adam and adamw")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    learning_rate: Annotated[float, WEIGHTLESS] = Field(1e-3, gt=0)
+    weight_decay: Annotated[float, WEIGHTLESS] = Field(0.0, ge=0)
+    betas: Annotated[tuple[float, float], WEIGHTLESS] = Field(
+        (0.9, 0.999), description="of adam and adamw"
+    )
+    epsilon: Annotated[float, WEIGHTLESS] = Field(1e-8, gt=0, description="of adam and adamw")
+    momentum: Annotated[float, WEIGHTLESS] = Field(0.9, ge=0, lt=1, description="of sgd")
 
-    scheduler: Literal["none", "plateau", "cosine", "step"] = "none"
-    warmup_steps: int = Field(0, ge=0, description="optimiser steps of linear warm-up")
-    plateau_factor: float = Field(0.5, gt=0, lt=1)
-    plateau_patience: int = Field(1, ge=0, description="epochs")
-    step_epochs: int = Field(10, ge=1, description="epochs between the `step` scheduler's drops")
-    step_factor: float = Field(0.1, gt=0, lt=1)
-    minimum_learning_rate: float = Field(0.0, ge=0, description="floor of plateau and cosine")
+    scheduler: Annotated[Literal["none", "plateau", "cosine", "step"], WEIGHTLESS] = "none"
+    warmup_steps: Annotated[int, WEIGHTLESS] = Field(
+        0, ge=0, description="optimiser steps of linear warm-up"
+    )
+    plateau_factor: Annotated[float, WEIGHTLESS] = Field(0.5, gt=0, lt=1)
+    plateau_patience: Annotated[int, WEIGHTLESS] = Field(1, ge=0, description="epochs")
+    step_epochs: Annotated[int, WEIGHTLESS] = Field(
+        10, ge=1, description="epochs between the `step` scheduler's drops"
+    )
+    step_factor: Annotated[float, WEIGHTLESS] = Field(0.1, gt=0, lt=1)
+    minimum_learning_rate: Annotated[float, WEIGHTLESS] = Field(
+        0.0, ge=0, description="floor of plateau and cosine"
+    )
 
-    clip_norm: float | None = Field(None, gt=0, description="largest gradient norm")
-    clip_dynamic: float | None = Field(
+    clip_norm: Annotated[float | None, WEIGHTLESS] = Field(
+        None, gt=0, description="largest gradient norm"
+    )
+    clip_dynamic: Annotated[float | None, WEIGHTLESS] = Field(
         None,
         gt=1,
         description="clip at so many times the exponential moving average (decay 0.99) of the "
         "gradient norms as applied, never above clip_norm, which alone holds for 20 steps",
     )
     precision: Literal["off", "bf16", "fp16"] = Field("off", description="mixed precision")
-    early_stopping: int | None = Field(
+    early_stopping: Annotated[int | None, WEIGHTLESS] = Field(
         None, ge=1, description="epochs without a better objective before the trial ends"
     )
     ema_decay: float | None = Field(
         None, gt=0, lt=1, description="validate and keep an exponential moving average"
     )
-    loader_workers: int = Field(0, ge=0, description="data loading processes of one rank")
+    loader_workers: Annotated[int, WEIGHTLESS, FREE] = Field(
+        0, ge=0, description="data loading processes of one rank"
+    )
 
     @field_validator("clip_dynamic")
     @classmethod
@@ -66,12 +120,43 @@ class TrainingRecipe(BaseModel):
         return value
 
 
-def split_recipe(recipe: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`recipe` as (the training keys, the family's keys)."""
-    common = TrainingRecipe.model_fields
-    training = {key: value for key, value in recipe.items() if key in common}
-    return training, {key: value for key, value in recipe.items() if key not in common}
+@dataclass(frozen=True)
+class Recipe:
+    """One trial's recipe, merged of settings and search, its shared keys validated.
+
+    The family's own keys are validated where the family is: in the training half.
+    """
+
+    given: Mapping[str, Any]  # every key that is not left at its default, flat
+    training: TrainingRecipe
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Recipe:
+        """The recipe of a flat mapping.
+
+        Raises:
+            SettingsError: a shared key's value is wrong; carries the key, as `recipe.epochs`.
+        """
+        shared = {key: given[key] for key in given.keys() & TrainingRecipe.model_fields.keys()}
+        return cls(dict(given), validated(TrainingRecipe, shared, "recipe"))
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The family's own keys."""
+        return own_keys(self.given)
 
 
-# The keys of a family's own settings that take a parent.
-FILE_KEY, SHA256_KEY = "parent_file", "parent_sha256"
+def own_keys(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat recipe's keys that are not every family's."""
+    shared = TrainingRecipe.model_fields
+    return {key: value for key, value in given.items() if key not in shared}
+
+
+def _recipe_of(value: Any) -> Recipe:
+    return value if isinstance(value, Recipe) else Recipe.of(value)
+
+
+# As a field of a message: in JSON the flat mapping.
+FlatRecipe = Annotated[
+    Recipe, PlainValidator(_recipe_of), PlainSerializer(lambda recipe: dict(recipe.given))
+]

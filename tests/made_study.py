@@ -14,7 +14,6 @@ from optuna.trial import TrialState
 from protocol.folders import StudyFolder, TrialFolder
 from protocol.messages import (
     Ending,
-    Objective,
     Outcome,
     Pictured,
     Plan,
@@ -23,6 +22,7 @@ from protocol.messages import (
     append_event,
     save_message,
 )
+from protocol.objective import Objective
 
 OBJECTIVE = Objective(metric="psnr", direction="maximize")
 STATES = {

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from protocol.folders import TrialFolder
-from protocol.messages import Event, Objective, Plan, read_events, save_message
+from protocol.messages import Event, Plan, read_events, save_message
+from protocol.objective import Objective
 
 TOY = "tests/families/toy.py:Toy"
 PATIENCE = 60.0  # seconds for any one attempt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.proposing.ask import Asker
 from orchestrator.settings.schema import Settings
+from orchestrator.settings.space import Space
 from orchestrator.study.storage import open_study
 from protocol.folders import StudyFolder
+from protocol.recipe import Recipe
 
 Direction = Literal["minimize", "maximize"]
 
@@ -68,7 +71,8 @@ class SmallSearch:
     def restart(self) -> None:
         """Begin anew from what is in the database."""
         self.study = open_study(self.folder, None, self.settings.objective.direction)
-        self.asker = Asker(self.study, self.settings, {})
+        space = Space.of(self.settings.search, self.settings.recipe, {})
+        self.asker = Asker(self.folder, self.study, self.settings, space)
 
     def run(self, trials: int) -> list[dict[str, Any]]:
         """Search without an interruption; the points asked for."""
@@ -87,8 +91,8 @@ class SmallSearch:
                 self.tell(*self.asker.attach(half))
         return self.points()
 
-    def tell(self, trial: optuna.Trial, recipe: dict[str, Any]) -> None:
-        self.study.tell(trial, objective(recipe))
+    def tell(self, trial: optuna.Trial, recipe: Recipe) -> None:
+        self.study.tell(trial, objective(recipe.given))
 
     def points(self) -> list[dict[str, Any]]:
         return [trial.params for trial in self.trials()]
@@ -96,7 +100,7 @@ class SmallSearch:
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
-    def _ask_until(self, kept: int) -> tuple[optuna.Trial, dict[str, Any]]:
+    def _ask_until(self, kept: int) -> tuple[optuna.Trial, Recipe]:
         store = self.study._storage.set_trial_param
         stored = itertools.count()
 
@@ -123,7 +127,7 @@ def _blank_study(name: str, direction: Direction) -> bytes:
         return folder.database.read_bytes()
 
 
-def objective(recipe: dict[str, Any]) -> float:
+def objective(recipe: Mapping[str, Any]) -> float:
     """A bowl over the numbers, deeper for some words than for others."""
     return sum(
         abs(value - 0.3) if isinstance(value, int | float) else len(str(value)) / 10

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from functools import partial
 
 import optuna
 from rich.console import Console
@@ -20,33 +19,23 @@ from orchestrator.confirmation.repetitions import (
     Repetitions,
     Sources,
     best_sources,
-    described,
-    keep_best_of_each,
     missing_runs,
 )
 from orchestrator.confirmation.results import confirmation_of
 from orchestrator.confirmation.saved import Confirmation, save_confirmation
-from orchestrator.launcher.local import LocalLauncher
-from orchestrator.launcher.preload import modules_of
-from orchestrator.live import Display, make_display
 from orchestrator.reporting.confirmation import print_confirmation
 from orchestrator.reporting.confirmation_note import confirmation_note
 from orchestrator.reporting.hints import commands_on
 from orchestrator.reporting.notes import annotate_study, name_values, write_note
-from orchestrator.running.interrupts import Interrupts
-from orchestrator.running.runner import Search
+from orchestrator.running.search import Ended, run_trials
 from orchestrator.running.session import (
     DONE,
     INTERRUPTED,
     NOT_DONE,
-    Ended,
+    Session,
     StoppedEarly,
-    held,
-    logging_to,
-    prepare,
+    open_session,
     refuse_confirmations,
-    run_trials,
-    track,
 )
 from orchestrator.settings.layers import Asked, Layers
 from orchestrator.settings.schema import PrunerSettings, Settings, StorageSettings
@@ -88,14 +77,14 @@ def confirm_study(folder: StudyFolder, *, top: int, seeds: int, as_json: bool = 
         StudyInUse: another process works on the study.
     """
     refuse_confirmations(folder)
+    progress = Console(stderr=as_json)
     _look_at(folder, top, seeds)  # what is wrong at once is said before anything is written
     try:
         with (
-            Interrupts() as interrupts,
             StudyLock(folder.lock),
-            held(folder.confirmations),
+            open_session(folder.confirmations, f"{folder.name}.confirm", progress) as session,
         ):
-            return _confirm(_look_at(folder, top, seeds), interrupts, as_json)
+            return _confirm(session, _look_at(folder, top, seeds), as_json)
     except StoppedEarly:
         return INTERRUPTED
 
@@ -119,16 +108,12 @@ def _look_at(folder: StudyFolder, top: int, seeds: int) -> _Job:
     )
 
 
-def _confirm(job: _Job, interrupts: Interrupts, as_json: bool) -> int:
+def _confirm(session: Session, job: _Job, as_json: bool) -> int:
     console = Console()
-    display = make_display(Console(stderr=True) if as_json else console)
-    with contextlib.ExitStack() as stack:
-        stack.callback(display.close)
-        stack.enter_context(logging_to(job.folder.confirmations.log))
-        for sentence in _notices(job):
-            display.notice(sentence)
-        search = open_study(job.folder, job.settings.storage.url, job.settings.objective.direction)
-        ended = _NOTHING_RUN if _is_done(job) else _train(job, search, interrupts, display, stack)
+    for sentence in _notices(job):
+        session.display.notice(sentence)
+    search = open_study(job.folder, job.settings.storage.url, job.settings.objective.direction)
+    ended = _NOTHING_RUN if _is_done(job) else _train(session, job, search)
     confirmation = _results(job)
     # On a full disk the results are shown at least, and kept by the next run.
     unwritable = (OSError, optuna.exceptions.StorageInternalError) if ended.trouble else ()
@@ -172,53 +157,27 @@ def _is_done(job: _Job) -> bool:
     return not running and not missing_runs(job.numbers, job.seeds, begun)
 
 
-def _train(
-    job: _Job,
-    search: optuna.Study,
-    interrupts: Interrupts,
-    display: Display,
-    stack: contextlib.ExitStack,
-) -> Ended:
-    folder = job.folder.confirmations
+def _train(session: Session, job: _Job, search: optuna.Study) -> Ended:
     settings = _settings_of_runs(job.settings)
-    preload = modules_of(settings.family, settings.parallel.depth)
-    launcher = LocalLauncher(log=folder.path / "forkserver.log", preload=preload)
-    stack.callback(launcher.close)
     layers = Layers()
     layers.add(job.settings.model_dump(mode="json"), str(job.folder.settings))
-    slots, _ = prepare(settings, layers, launcher, interrupts, display)
-    # The file comes first: a folder without it counts as one in which nothing has begun.
-    write_study_file(folder, StudyFile(asked=Asked(), settings=settings, parent=job.parent))
-    study = open_study(folder, None, settings.objective.direction)
+    session.begin(settings, layers)
+    study = session.keep_study(StudyFile(asked=Asked(), settings=settings, parent=job.parent))
     study.pruner = optuna.pruners.NopPruner()
     trials = search.get_trials(deepcopy=False)
     runs = Repetitions(
+        folder=session.folder,
         study=study,
         settings=settings,
         sources={number: trials[number] for number in job.numbers},
         seeds=job.seeds,
     )
-    settings = settings.model_copy(update={"n_trials": runs.total})
-    write_study_file(folder, StudyFile(asked=Asked(), settings=settings, parent=job.parent))
+    counted = settings.model_copy(update={"n_trials": runs.total})
+    known = StudyFile(asked=Asked(), settings=counted, parent=job.parent)
+    write_study_file(session.folder, known)
     name_values(study, settings.objective.metric)
-    track(stack, folder, settings, display)
-    keeps_all = settings.keep.best_trials is None
-    return run_trials(
-        Search(
-            folder=folder,
-            name=f"{job.folder.name}.confirm",
-            settings=settings,
-            study=study,
-            source=runs,
-            launcher=launcher,
-            display=display,
-            slots=slots,
-            total=runs.total,
-            describe=described,
-            tidy=(lambda: None) if keeps_all else partial(keep_best_of_each, folder, study),
-        ),
-        interrupts,
-    )
+    session.track()
+    return run_trials(session, runs)
 
 
 def _settings_of_runs(settings: Settings) -> Settings:

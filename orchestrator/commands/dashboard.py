@@ -113,18 +113,19 @@ def check_address(host: str, port: int) -> None:
         SettingsError: it is not; names the next port that is.
     """
     if not 1 <= port <= 65535:
-        raise SettingsError(f"--port: found {port}, expected 1 to 65535")
+        raise SettingsError(f"found {port}, expected 1 to 65535", key="--port")
     try:
         if is_free(host, port):
             return
         following = next((other for other in range(port + 1, 65536) if is_free(host, other)), None)
     except OSError as error:
         raise SettingsError(
-            f"--host: {host} cannot be listened on ({error.strerror or error}); expected a name "
-            "or an IPv4 address of this machine, or 0.0.0.0 for all of them"
+            f"{host} cannot be listened on ({error.strerror or error}); expected a name "
+            "or an IPv4 address of this machine, or 0.0.0.0 for all of them",
+            key="--host",
         ) from None
     hint = "no higher one is free" if following is None else f"try --port {following}"
-    raise SettingsError(f"--port: {port} cannot be listened on at {host}; {hint}")
+    raise SettingsError(f"{port} cannot be listened on at {host}; {hint}", key="--port")
 
 
 def is_free(host: str, port: int) -> bool:

@@ -42,7 +42,7 @@ def evaluate_trial(
         CheckpointError, DataError: the trial's checkpoint or data are missing or damaged.
     """
     if split not in _SPLITS:
-        raise SettingsError(f"--split: found {split!r}, expected val or test")
+        raise SettingsError(f"found {split!r}, expected val or test", key="--split")
     folder = resolve_trial(study, trial)
     plan = _plan(folder)
     runs = runs_of(folder, plan)

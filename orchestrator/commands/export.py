@@ -45,7 +45,7 @@ def export_trial(folder: StudyFolder, which: str, out: Path, *, overwrite: bool 
         with _replacing_folder(out) as partial:
             _fill(partial, out.name, source, record)
     except OSError as error:
-        raise UserError(f"--out: {out} cannot be made: {error}") from error
+        raise UserError(f"{out} cannot be made: {error}", key="--out") from error
     return record.number
 
 
@@ -53,14 +53,14 @@ def _check_place(out: Path, overwrite: bool) -> None:
     if not out.exists():
         return
     if not out.is_dir():
-        raise SettingsError(f"--out: {out} is a file; expected a folder to make")
+        raise SettingsError(f"{out} is a file; expected a folder to make", key="--out")
     if not any(out.iterdir()):
         return
     if not all((out / name).is_file() for name in (_SETTINGS, _METRICS)):
         # Not even with --overwrite: a slip of the hand must not cost anyone's other files.
-        raise SettingsError(f"--out: {out} holds other files; choose a new folder")
+        raise SettingsError(f"{out} holds other files; choose a new folder", key="--out")
     if not overwrite:
-        raise SettingsError(f"--out: {out} holds an earlier export; --overwrite replaces it")
+        raise SettingsError(f"{out} holds an earlier export; --overwrite replaces it", key="--out")
 
 
 @contextlib.contextmanager
@@ -109,7 +109,7 @@ def _copy_family(family: str, target: Path) -> str | None:
 
 def _copy_parent(plan: Plan, source: TrialFolder, target: Path) -> str | None:
     """The name under which the model that the trial started from lies in `target`."""
-    parent = parent_of(source.best, plan.recipe)
+    parent = parent_of(source.best, plan.recipe.given)
     if parent is None:
         return None
     if not parent.is_file():
@@ -117,7 +117,7 @@ def _copy_parent(plan: Plan, source: TrialFolder, target: Path) -> str | None:
             f"the model that the trial starts from is gone: there is no {parent}; put it back"
         )
     copy = parent_beside(target / source.best.name)
-    recorded = plan.recipe.get("parent_sha256")
+    recorded = plan.recipe.given.get("parent_sha256")
     if recorded not in (None, copy_verified(parent, copy)):
         raise CheckpointError(
             f"{parent}, from which the trial started, has changed since: its SHA-256 is not the "
@@ -134,7 +134,7 @@ def _settings(plan: Plan) -> str:
         "family": plan.family,
         "objective": plan.objective.model_dump(),
         "searched": plan.searched,
-        "recipe": plan.recipe,
+        "recipe": dict(plan.recipe.given),
         "data": plan.data,
     }
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -24,7 +24,7 @@ def export_readme(
         own_file: the family's file there, where it is neither the project's nor a package's.
         parent: the file there of the model that this one builds upon.
     """
-    searched = {key: plan.recipe.get(key) for key in plan.searched}
+    searched = {key: plan.recipe.given.get(key) for key in plan.searched}
     lines = [
         f"# {plan.family}: trial {plan.trial} of study {plan.study}",
         "",

@@ -6,6 +6,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.launcher.local import LocalLauncher
-from orchestrator.launcher.preload import modules_of
+from orchestrator.launcher.open import open_launcher
 from orchestrator.study.find import resolve_trial
 from orchestrator.study.peek import ancestors
 from protocol.errors import SettingsError
@@ -44,11 +44,13 @@ class Wanted:
             SettingsError: an option is wrong, or a file in the way.
         """
         if not self.out.name.endswith(_NIFTI) or self.out.name in _NIFTI:
-            raise SettingsError(f"--out: found {self.out}, expected a name.nii.gz or name.nii")
+            raise SettingsError(
+                f"found {self.out}, expected a name.nii.gz or name.nii", key="--out"
+            )
         if self.picture is not None and self.picture.suffix.lower() != ".png":
-            raise SettingsError(f"--picture: found {self.picture}, expected a name.png")
+            raise SettingsError(f"found {self.picture}, expected a name.png", key="--picture")
         if self.number not in _NUMBERS:
-            raise SettingsError(f"--dtype: found {self.number!r}, expected int16 or float32")
+            raise SettingsError(f"found {self.number!r}, expected int16 or float32", key="--dtype")
         for option, path in (("--out", self.out), ("--picture", self.picture)):
             if path is not None:
                 _check_place(option, path, self.overwrite)
@@ -68,13 +70,10 @@ def infer_volume(study: StudyFolder, trial: str, wanted: Wanted) -> None:
     folder = resolve_trial(study, trial)
     console = Console()
     with tempfile.TemporaryDirectory(prefix="tomostudy-") as place:
-        preload = ("worker.calls.infer", *_modules(folder))
-        launcher = LocalLauncher(log=Path(place) / "log", preload=preload, trains=False)
-        try:
-            with console.status(f"trial {folder.number}: making {wanted.out}"):
-                answer = launcher.call("worker.calls.infer:infer", _arguments(folder, wanted))
-        finally:
-            launcher.close()
+        calls = ("worker.calls.infer",)
+        launcher = open_launcher(Path(place) / "log", _family(folder), calls=calls, trains=False)
+        with closing(launcher), console.status(f"trial {folder.number}: making {wanted.out}"):
+            answer = launcher.call("worker.calls.infer:infer", _arguments(folder, wanted))
     for line in _told(study, folder, wanted, answer):
         console.print(Text(line), soft_wrap=True)
 
@@ -91,11 +90,11 @@ def _arguments(folder: TrialFolder, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _modules(folder: TrialFolder) -> tuple[str, ...]:
+def _family(folder: TrialFolder) -> str | None:
     try:
-        return modules_of(load_plan(folder.plan).family)
+        return load_plan(folder.plan).family
     except (OSError, ValueError):
-        return ()  # the checkpoint names its family as well
+        return None  # the checkpoint names its family as well
 
 
 def _check_place(option: str, path: Path, overwrite: bool) -> None:
@@ -114,8 +113,9 @@ def _three(sizes: Sequence[float]) -> tuple[float, ...]:
     if len(sizes) not in (0, 1, 3) or not all(0 < size < math.inf for size in sizes):
         found = " ".join(f"{size:g}" for size in sizes)
         raise SettingsError(
-            f"--voxel_size: found {found}, expected one number of mm above 0, or three: from right "
-            "to left, front to back, head to feet"
+            f"found {found}, expected one number of mm above 0, or three: from right "
+            "to left, front to back, head to feet",
+            key="--voxel_size",
         )
     return tuple(sizes) * (3 // len(sizes)) if sizes else ()
 

@@ -2,54 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.launcher.local import LocalLauncher
-from orchestrator.launcher.preload import clash, modules_of
-from orchestrator.live import make_display
+from orchestrator.launcher.preload import clash
 from orchestrator.preflight.preflight import is_wanted, preflight
 from orchestrator.preflight.rehearsal import Rehearsal
 from orchestrator.proposing.ask import Asker
-from orchestrator.proposing.pruner import make_pruner
+from orchestrator.proposing.pruner import pruner_of
 from orchestrator.reporting.final import final_report
 from orchestrator.reporting.notes import annotate_study
-from orchestrator.running.interrupts import Interrupts
-from orchestrator.running.runner import Search
+from orchestrator.running.search import run_trials
 from orchestrator.running.session import (
     DONE,
     INTERRUPTED,
     NOT_DONE,
+    Session,
     StoppedEarly,
-    held,
-    logging_to,
-    prepare,
+    open_session,
     refuse_confirmations,
-    run_trials,
-    track,
-    until,
 )
-from orchestrator.settings.checks import check_at_once, trials_in_all
+from orchestrator.settings.checks import check_at_once
 from orchestrator.settings.layers import Asked, Layers, load_settings
 from orchestrator.settings.schema import Settings
 from orchestrator.study.find import check_study_name
 from orchestrator.study.parent import adopt
-from orchestrator.study.ranking import keep_best
 from orchestrator.study.record import record_of
-from orchestrator.study.storage import open_study
-from orchestrator.study.study_file import (
-    StudyFile,
-    read_study_file,
-    refuse_other_meaning,
-    write_study_file,
-)
+from orchestrator.study.study_file import StudyFile, read_study_file, refuse_other_meaning
 from protocol.folders import StudyFolder
 
 
@@ -65,12 +48,12 @@ class Opened:
 
 
 def run_study(
-    name: str, runs_dir: Path, asked: Asked, console: Console, preflight: bool | None = None
+    name: str, runs_dir: Path, asked: Asked, console: Console, rehearses: bool | None = None
 ) -> int:
     """Search until the study's budget is spent; the exit code.
 
     Args:
-        preflight: whether to try the largest configuration first; None: where there are GPUs.
+        rehearses: whether to try the largest configuration first; None: where there are GPUs.
 
     Raises:
         UserError: settings or data are wrong; nothing of the study was changed.
@@ -80,9 +63,10 @@ def run_study(
     refuse_confirmations(folder)
     _open(folder, asked)
     try:
-        with Interrupts() as interrupts, held(folder):
+        with open_session(folder, folder.name, console) as session:
             # Again: another run may have begun the study between the first look and the lock.
-            return _run_locked(_open(folder, asked), interrupts, console, preflight)
+            source = _begin(session, _open(folder, asked), rehearses)
+            return _search(session, source, console)
     except StoppedEarly:
         return INTERRUPTED
 
@@ -96,64 +80,28 @@ def _open(folder: StudyFolder, asked: Asked) -> Opened:
     return Opened(folder, asked, settings, layers, earlier)
 
 
-def _run_locked(
-    opened: Opened, interrupts: Interrupts, console: Console, asked: bool | None
-) -> int:
-    folder, settings = opened.folder, opened.settings
-    display = make_display(console)
-    with contextlib.ExitStack() as stack:
-        stack.callback(display.close)
-        stack.enter_context(logging_to(folder.log))
-        preload = modules_of(settings.family, settings.parallel.depth)
-        launcher = LocalLauncher(log=folder.path / "forkserver.log", preload=preload)
-        stack.callback(launcher.close)
-        for sentence in [*_harmless_changes(opened), clash(settings.family)]:
-            if sentence:
-                display.notice(sentence)
-        parent, told = adopt(folder, settings, opened.layers, opened.earlier)
-        for sentence in told:
-            display.notice(sentence)
-        if parent is not None:
-            settings = parent.given_to(settings, folder)
-        slots, checked = prepare(settings, opened.layers, launcher, interrupts, display)
-        known = StudyFile(asked=opened.asked, settings=opened.settings, parent=parent)
-        write_study_file(folder, known)
-        study = open_study(folder, settings.storage.url, settings.objective.direction)
-        study.pruner = make_pruner(
-            settings.pruner, settings.folds * int(checked.defaults["epochs"])
-        )
-        _enqueue(study, settings)
-        annotate_study(study, folder, settings)
-        track(stack, folder, settings, display)
-        search = Search(
-            folder=folder,
-            name=folder.name,
-            settings=settings,
-            study=study,
-            source=Asker(study, settings, checked.defaults),
-            launcher=launcher,
-            display=display,
-            slots=slots,
-            total=trials_in_all(settings),
-            describe=lambda trial: trial.params,
-            tidy=partial(keep_best, folder, study, settings.keep.best_trials),
-        )
-        if is_wanted(asked, folder, slots, study):
-            _try_largest(search, checked.defaults, interrupts)
-        return _search(search, interrupts, console)
-
-
-def _try_largest(search: Search, defaults: dict[str, Any], interrupts: Interrupts) -> None:
-    search.display.notice("preflight: trying the largest configurations for two steps each")
-    rehearsal = Rehearsal(
-        folder=search.folder,
-        name=search.name,
-        settings=search.settings,
-        launcher=search.launcher,
-        slot=search.slots[0],
-        waiting=until(interrupts),
-    )
-    search.display.notice(preflight(rehearsal, defaults, len(search.slots)).sentence)
+def _begin(session: Session, opened: Opened, rehearses: bool | None) -> Asker:
+    """Make everything ready for the first trial, the study included."""
+    folder, settings = session.folder, opened.settings
+    for sentence in [*_harmless_changes(opened), clash(settings.family)]:
+        if sentence:
+            session.display.notice(sentence)
+    parent, told = adopt(folder, settings, opened.layers, opened.earlier)
+    for sentence in told:
+        session.display.notice(sentence)
+    if parent is not None:
+        settings = parent.given_to(settings, folder)
+    space = session.begin(settings, opened.layers).space
+    known = StudyFile(asked=opened.asked, settings=opened.settings, parent=parent)
+    study = session.keep_study(known)
+    study.pruner = pruner_of(settings, space)
+    _enqueue(study, settings)
+    annotate_study(study, folder, settings)
+    session.track()
+    if is_wanted(rehearses, folder, session.slots, study):
+        session.display.notice("preflight: trying the largest configurations for two steps each")
+        session.display.notice(preflight(Rehearsal(session, space)).sentence)
+    return Asker(folder, study, settings, space)
 
 
 def _harmless_changes(opened: Opened) -> list[str]:
@@ -170,11 +118,11 @@ def _enqueue(study: optuna.Study, settings: Settings) -> None:
             study.enqueue_trial(dict(point))
 
 
-def _search(search: Search, interrupts: Interrupts, console: Console) -> int:
-    ended = run_trials(search, interrupts)
-    record = record_of(search.study)
+def _search(session: Session, source: Asker, console: Console) -> int:
+    ended = run_trials(session, source)
+    record = record_of(session.study)
     interrupted = ended.interrupted or ended.trouble is not None
-    report = final_report(record, search.folder, total=search.total, interrupted=interrupted)
+    report = final_report(record, session.folder, total=source.total, interrupted=interrupted)
     console.print(report, soft_wrap=True)
     if ended.trouble is not None:
         console.print(Text(f"Stopped: {ended.trouble}", style="bold red"), soft_wrap=True)

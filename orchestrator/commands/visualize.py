@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.launcher.local import LocalLauncher
+from orchestrator.launcher.open import open_launcher
 from orchestrator.study.find import resolve_trial
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
@@ -27,26 +28,23 @@ def visualize_trial(
         CheckpointError: the trial has no checkpoint, or a damaged one.
     """
     if split not in _SPLITS:
-        raise SettingsError(f"--split: found {split!r}, expected one of {', '.join(_SPLITS)}")
+        raise SettingsError(f"found {split!r}, expected one of {', '.join(_SPLITS)}", key="--split")
     folder = resolve_trial(study, trial)
     target = out if out is not None else folder.pictures / split
     console = Console()
     with tempfile.NamedTemporaryFile(prefix="tomostudy-", suffix=".log") as log:
-        launcher = LocalLauncher(log=Path(log.name), trains=False)
-        try:
-            with console.status(f"trial {folder.number}: loading {folder.best}"):
-                answer = launcher.call(
-                    "worker.calls.show:visualize",
-                    {
-                        "checkpoint": str(folder.best),
-                        "out_dir": str(target.absolute()),
-                        "split": split,
-                        "samples": samples,
-                        "device": device,
-                    },
-                )
-        finally:
-            launcher.close()
+        launcher = open_launcher(Path(log.name), trains=False)
+        with closing(launcher), console.status(f"trial {folder.number}: loading {folder.best}"):
+            answer = launcher.call(
+                "worker.calls.show:visualize",
+                {
+                    "checkpoint": str(folder.best),
+                    "out_dir": str(target.absolute()),
+                    "split": split,
+                    "samples": samples,
+                    "device": device,
+                },
+            )
     console.print(Text(f"Trial {folder.number} on the {split} split, mean over all its samples:"))
     console.print(_table(answer["metrics"]))
     if answer["shown"]:

@@ -19,6 +19,7 @@ from orchestrator.study.ranking import drop_checkpoints, rank_trials
 from orchestrator.study.record import StudyRecord, TrialRecord
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
+from protocol.recipe import Recipe
 from protocol.seeds import derive_seed
 
 _CONFIRMS, _REPETITION = "confirms", "repetition"  # the runs' user attributes
@@ -49,12 +50,13 @@ class Repetition:
 class Repetitions:
     """Gives the runner the runs that are missing: every trial's first, every trial's second, …"""
 
-    study: optuna.Study  # of the confirmations
+    folder: StudyFolder  # of the confirmations, as is the study
+    study: optuna.Study
     settings: Settings
     sources: Mapping[int, FrozenTrial]  # of the search, the best first
     seeds: int  # repetitions of each
 
-    def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
+    def ask(self) -> tuple[optuna.Trial, Recipe]:
         """The next missing run."""
         run = self.missing()[0]
         source = self.sources[run.source]
@@ -69,15 +71,28 @@ class Repetitions:
         )
         return self.attach(self.study.get_trials(deepcopy=False)[-1])
 
-    def attach(self, frozen: FrozenTrial) -> tuple[optuna.Trial, dict[str, Any]]:
+    def attach(self, frozen: FrozenTrial) -> tuple[optuna.Trial, Recipe]:
         """A run that is in the study, and its recipe."""
         trial = optuna.trial.Trial(self.study, frozen._trial_id)
-        return trial, {**self.settings.recipe, **frozen.params}
+        return trial, Recipe.of({**self.settings.recipe, **frozen.params})
 
     def trial_seed(self, number: int) -> int:
         """The seed of all training randomness of the run under `number`."""
         frozen = self.study.get_trials(deepcopy=False)[number]
         return Repetition.of(frozen.user_attrs).seed(self.settings.seed)
+
+    def describe(self, run: optuna.Trial) -> Mapping[str, Any]:
+        """Which run it is, and its parameters."""
+        return {**Repetition.of(run.user_attrs).attributes, **run.params}
+
+    def tidy(self) -> None:
+        """Where only the best are kept: remove the checkpoints but for every source's best run."""
+        if self.settings.keep.best_trials is None:
+            return
+        best: dict[int, int] = {}
+        for run in rank_trials(self.study):
+            best.setdefault(Repetition.of(run.user_attrs).source, run.number)
+        drop_checkpoints(self.folder, self.study, set(best.values()))
 
     def missing(self) -> list[Repetition]:
         """The runs that were asked for and have not begun, in the order of their turns."""
@@ -97,19 +112,6 @@ def missing_runs(sources: list[int], seeds: int, begun: set[Repetition]) -> list
     """The runs of `sources` that have not begun; first the first one of every source."""
     wanted = [Repetition(source, count) for count in range(seeds) for source in sources]
     return [run for run in wanted if run not in begun]
-
-
-def described(run: optuna.Trial) -> dict[str, Any]:
-    """What displays show of a run: which one it is, and its parameters."""
-    return {**Repetition.of(run.user_attrs).attributes, **run.params}
-
-
-def keep_best_of_each(folder: StudyFolder, study: optuna.Study) -> None:
-    """Remove the checkpoints of ended runs, but for the best run of every source."""
-    best: dict[int, int] = {}
-    for run in rank_trials(study):
-        best.setdefault(Repetition.of(run.user_attrs).source, run.number)
-    drop_checkpoints(folder, study, set(best.values()))
 
 
 @dataclass(frozen=True, kw_only=True)

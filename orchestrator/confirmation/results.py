@@ -17,7 +17,8 @@ from orchestrator.confirmation.statistics import LEVEL, difference, estimate
 from orchestrator.confirmation.verdict import verdict
 from orchestrator.study.record import StudyRecord, TrialRecord
 from protocol.folders import StudyFolder
-from protocol.messages import Ending, Objective
+from protocol.messages import Ending
+from protocol.objective import Objective, ranked
 
 
 def confirmation_of(
@@ -48,7 +49,7 @@ def confirmation_of(
         _confirmed(search.trial(number), number, found, max(asked.get(number, 0), len(found)))
         for number, found in by_source.items()
     ]
-    trials.sort(key=lambda trial: _rank(trial, objective))
+    trials = _best_first(trials, objective)
     comparison = _compare(trials)
     winner = trials[0] if trials else None
     favourite = search.best.number if search.best else None
@@ -108,10 +109,11 @@ def _confirmed(found: TrialRecord | None, number: int, runs: list[Run], asked: i
     )
 
 
-def _rank(trial: Confirmed, objective: Objective) -> tuple[bool, float, int]:
+def _best_first(trials: list[Confirmed], objective: Objective) -> list[Confirmed]:
     """The best mean first, trials without one last."""
-    sign = 1.0 if objective.direction == "minimize" else -1.0
-    return trial.mean is None, sign * (trial.mean or 0.0), trial.trial
+    by_number = sorted(trials, key=lambda trial: trial.trial)
+    known = ranked(by_number, lambda trial: trial.mean, objective.direction)
+    return [*known, *(trial for trial in by_number if trial.mean is None)]
 
 
 def _compare(trials: list[Confirmed]) -> Comparison | None:
@@ -140,9 +142,7 @@ def _compare(trials: list[Confirmed]) -> Comparison | None:
 
 def _checkpoint(folder: StudyFolder, winner: Confirmed, objective: Objective) -> str | None:
     """The checkpoint of the winner's best run that still has one."""
-    sign = 1.0 if objective.direction == "minimize" else -1.0
-    complete = [run for run in winner.runs if run.value is not None]
-    for run in sorted(complete, key=lambda run: sign * (run.value or 0.0)):
+    for run in ranked(winner.runs, lambda run: run.value, objective.direction):
         path = folder.confirmations.trial(run.trial).best
         if path.exists():
             return str(path.relative_to(folder.path))

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from protocol.folders import StudyFolder
-from protocol.messages import Direction, Message, save_message
+from protocol.messages import Message, save_message
+from protocol.objective import Direction
 
 State = Literal["complete", "diverged", "failed", "unfinished"]
 

@@ -11,9 +11,8 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from orchestrator.launcher.local import LocalLauncher
-from orchestrator.launcher.preload import modules_of
-from protocol.messages import Objective
+from orchestrator.launcher.open import open_launcher
+from protocol.objective import Objective
 
 _SCORER = "models.blocks.anomaly.evaluation.scorer"  # the only one so far
 
@@ -25,10 +24,9 @@ class EvaluationBench:
         self._folder = tempfile.TemporaryDirectory(prefix="tomostudy-")
         place = Path(self._folder.name)
         self._progress = place / "progress"
-        preload = ["worker.calls.evaluation", *modules_of(family)]
         # Each batch of proposals is scored by a process of its own, which is to start at once.
-        preload += [_SCORER] if tunes else []
-        self._launcher = LocalLauncher(log=place / "log", preload=tuple(preload), trains=False)
+        calls = ("worker.calls.evaluation", *((_SCORER,) if tunes else ()))
+        self._launcher = open_launcher(place / "log", family, calls=calls, trains=False)
         self._status = console.status("loading")
         self._device = device
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from orchestrator.proposing.sampler import make_sampler
 from orchestrator.settings.schema import SamplerSettings, Searched
-from orchestrator.settings.space import suggest
+from orchestrator.settings.space import Space
 
 BATCH = 8  # proposals scored at a time: few, for none of them knows how the others do
 
@@ -47,7 +47,7 @@ def search_postprocessing(
         score: {"value": float} for each of some points.
         told: hears how many are done, and the best value so far.
     """
-    search = _SPACE.validate_python(space)
+    search = Space.of(_SPACE.validate_python(space), {}, {})
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     study.enqueue_trial(dict(defaults))
@@ -56,10 +56,10 @@ def search_postprocessing(
     while len(points) < trials:
         asked = []
         for _ in range(min(BATCH, trials - len(points))):
-            study.sampler = make_sampler(SamplerSettings(), search, seed, len(points))
+            study.sampler = make_sampler(SamplerSettings(), search.search, seed, len(points))
             trial = study.ask()
             asked.append(trial)
-            points.append(suggest(trial, search, {}, {}))
+            points.append(search.suggest(trial))
         values = [float(found["value"]) for found in score(points[-len(asked) :])]
         for trial, value in zip(asked, values, strict=True):
             study.tell(trial, value)

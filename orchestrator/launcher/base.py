@@ -48,7 +48,10 @@ class Launcher(Protocol):
         ...
 
     def call(
-        self, function: str, arguments: dict[str, Any], waiting: Callable[[], None]
+        self,
+        function: str,
+        arguments: dict[str, Any],
+        waiting: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         """Run `module:function` where the training half's libraries are; blocks.
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from orchestrator.launcher.base import Exit
 from orchestrator.launcher.processes import sweep
-from protocol.errors import UserError
+from protocol.errors import unpacked
 from protocol.folders import TrialFolder
 from protocol.messages import Plan
 
@@ -167,7 +167,7 @@ def _file_with(data: bytes) -> int:
 def _result(reports: list[dict[str, Any]], function: str, log: Path) -> dict[str, Any]:
     answer: dict[str, Any] = reports[-1] if reports else {}
     if "user_error" in answer:
-        raise UserError(answer["user_error"])
+        raise unpacked(answer["user_error"])
     if "error" in answer:
         raise RuntimeError(f"{function} failed:\n{answer['error']}")
     if "result" not in answer:

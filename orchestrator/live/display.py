@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from orchestrator.live.progress import RunningTrial, StudyProgress
 from orchestrator.study.record import State
-from protocol.messages import Direction, Event, Objective, Outcome, Stop, Validated
+from protocol.messages import Event, Outcome, Stop, Validated
+from protocol.objective import Direction, Objective
 
 
 class Display(Protocol):

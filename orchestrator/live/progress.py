@@ -15,7 +15,6 @@ from protocol.messages import (
     Event,
     Finished,
     NonFinite,
-    Objective,
     Outcome,
     Progress,
     Started,
@@ -23,6 +22,7 @@ from protocol.messages import (
     Stopped,
     Validated,
 )
+from protocol.objective import Objective
 
 _STOPPING = {Stop.PRUNED: "pruning", Stop.INTERRUPT: "stopping"}
 

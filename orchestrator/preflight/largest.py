@@ -9,35 +9,13 @@ other's costs, as sizes do; it can miss one that is large only in a combination 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.settings.schema import Choices, Range
-from orchestrator.settings.space import Search, active, distribution, ordered
-
-# Of the training recipe: what takes no memory, whatever its value.
-WEIGHTLESS = frozenset(
-    {
-        "epochs",
-        "learning_rate",
-        "weight_decay",
-        "betas",
-        "epsilon",
-        "momentum",
-        "scheduler",
-        "warmup_steps",
-        "plateau_factor",
-        "plateau_patience",
-        "step_epochs",
-        "step_factor",
-        "minimum_learning_rate",
-        "clip_norm",
-        "clip_dynamic",
-        "early_stopping",
-        "loader_workers",
-    }
-)
+from orchestrator.settings.space import Space, highest, numbers
+from protocol.recipe import WEIGHTLESS, TrainingRecipe, keys_with
 
 Point = dict[str, Any]
 INFINITE = float("inf")
@@ -55,23 +33,21 @@ class Climb:
 
 
 def climb(
-    search: Search,
-    fixed: Mapping[str, Any],
+    space: Space,
     measure: Callable[[Point], float],
     go_on: Callable[[int], bool],
 ) -> Climb:
     """The largest point that was found.
 
     Args:
-        fixed: the recipe's other keys and their values, for the conditions.
         measure: the size of a point; infinite where it did not fit, negative where it failed.
         go_on: whether there may be another measurement after so many.
     """
-    wanted = {key: highest(spec) for key, spec in search.items()}
-    best = Climb(point=at(search, fixed, wanted))
+    wanted = {key: highest(spec) for key, spec in space.search.items()}
+    best = Climb(point=space.at(wanted))
     best.size, best.tried = measure(best.point), 1
-    for key, value in _alternatives(search, fixed):
-        point = at(search, fixed, {**wanted, key: value})
+    for key, value in _alternatives(space):
+        point = space.at({**wanted, key: value})
         if best.size == INFINITE or key not in point or point == best.point:
             continue
         if not go_on(best.tried):
@@ -85,37 +61,16 @@ def climb(
     return best
 
 
-def at(search: Search, fixed: Mapping[str, Any], wanted: Mapping[str, Any]) -> Point:
-    """The searched keys whose conditions hold, with their values of `wanted`."""
-    values, point = dict(fixed), {}
-    for key in ordered(search, fixed):
-        if active(search[key], values):
-            values[key] = point[key] = wanted[key]
-    return point
-
-
-def highest(spec: Range | Choices) -> Any:
-    """A range's upper end, the largest of numeric choices, else the first choice."""
-    if isinstance(spec, Range):
-        # The last value that can be reached in steps.
-        return distribution(spec).high  # type: ignore[attr-defined]
-    numbers = _numbers(spec)
-    return max(numbers) if numbers else spec.choices[0]
-
-
-def _alternatives(search: Search, fixed: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    keys = [key for key in ordered(search, fixed) if key not in WEIGHTLESS]
+def _alternatives(space: Space) -> Iterator[tuple[str, Any]]:
+    weightless = keys_with(WEIGHTLESS, TrainingRecipe)
+    keys = [key for key in space.ordered() if key not in weightless]
     for key in keys:
-        spec = search[key]
+        spec = space.search[key]
         if isinstance(spec, Choices):
-            numbers = _numbers(spec)
-            yield from ((key, c) for c in spec.choices if c not in numbers and c != highest(spec))
+            known = [*numbers(spec), highest(spec)]
+            yield from ((key, choice) for choice in spec.choices if choice not in known)
     for key in keys:
-        spec = search[key]
-        low = spec.low if isinstance(spec, Range) else min(_numbers(spec), default=None)
+        spec = space.search[key]
+        low = spec.low if isinstance(spec, Range) else min(numbers(spec), default=None)
         if low is not None:
             yield key, low
-
-
-def _numbers(spec: Choices) -> list[int | float]:
-    return [c for c in spec.choices if isinstance(c, int | float) and not isinstance(c, bool)]

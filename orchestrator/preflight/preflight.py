@@ -1,6 +1,6 @@
 """Before the first trial: what the largest configuration needs, beside what there is.
 
-A few configurations are tried for two steps each (see `corners` for which, and `rehearsing` for
+A few configurations are tried for two steps each (see `largest` for which, and `rehearsal` for
 how). Whatever comes out, the search begins: a trial that runs out of memory has its own rule.
 """
 
@@ -16,9 +16,7 @@ from optuna.trial import TrialState
 from orchestrator import words
 from orchestrator.preflight.largest import Climb, climb
 from orchestrator.preflight.rehearsal import GIB, Rehearsal, Rehearsed
-from orchestrator.running import memory_rule
 from orchestrator.running.slots import Slot
-from orchestrator.running.trial import make_plan
 from protocol.folders import StudyFolder
 from protocol.messages import Measured, Message, save_message
 
@@ -63,14 +61,9 @@ def is_wanted(
     return on_gpus and not begun and not folder.preflight.exists()
 
 
-def preflight(rehearsal: Rehearsal, defaults: Mapping[str, Any], trials: int) -> Preflight:
-    """Find the largest configuration, and write what it needs into the study's folder.
-
-    Args:
-        defaults: of every recipe key.
-        trials: that will run at a time.
-    """
-    settings = rehearsal.settings
+def preflight(rehearsal: Rehearsal) -> Preflight:
+    """Find the largest configuration, and write what it needs into the study's folder."""
+    settings = rehearsal.session.settings
     results: dict[str, Rehearsed] = {}
 
     def measure(point: dict[str, Any]) -> float:
@@ -80,7 +73,7 @@ def preflight(rehearsal: Rehearsal, defaults: Mapping[str, Any], trials: int) ->
     def go_on(tried: int) -> bool:
         return tried < MOST_TRIED and time.monotonic() - rehearsal.started < MOST_SECONDS
 
-    found = climb(settings.search, {**defaults, **settings.recipe}, measure, go_on)
+    found = climb(rehearsal.space, measure, go_on)
     largest = results[repr(found.point)]
     whole = _batch_size(rehearsal, found)
     micro_batch: int | None = None
@@ -88,7 +81,7 @@ def preflight(rehearsal: Rehearsal, defaults: Mapping[str, Any], trials: int) ->
     if largest.ending == "memory":
         micro_batch, fitting = _reduce(rehearsal, found, whole)
     report = Preflight(
-        sentence=_sentence(rehearsal, found, largest, fitting, (whole, micro_batch), trials),
+        sentence=_sentence(rehearsal, found, largest, fitting, (whole, micro_batch)),
         configuration=found.point,
         fits=None if largest.ending == "failed" else largest.ending == "fits",
         batch_size=whole,
@@ -100,14 +93,12 @@ def preflight(rehearsal: Rehearsal, defaults: Mapping[str, Any], trials: int) ->
         tried=found.tried,
         untried=found.untried,
     )
-    save_message(rehearsal.folder.preflight, report)
+    save_message(rehearsal.session.folder.preflight, report)
     return report
 
 
 def _batch_size(rehearsal: Rehearsal, found: Climb) -> int:
-    recipe = {**rehearsal.settings.recipe, **found.point}
-    particulars = {"study": rehearsal.name, "trial": 0, "attempt": 0, "seed": 0, "recipe": recipe}
-    return memory_rule.micro_batch(make_plan(rehearsal.settings, rehearsal.slot, **particulars))
+    return rehearsal.space.recipe(found.point).training.batch_size
 
 
 def _reduce(rehearsal: Rehearsal, found: Climb, size: int) -> tuple[int | None, Rehearsed]:
@@ -127,17 +118,16 @@ def _sentence(
     largest: Rehearsed,
     fitting: Rehearsed,
     batch: tuple[int, int | None],
-    trials: int,
 ) -> str:
     point = words.settings(found.point)
-    limit = rehearsal.settings.limits.memory_gb
+    limit = rehearsal.session.settings.limits.memory_gb
     if largest.ending == "failed":
         return f"preflight: {point} could not be tried: {largest.reason}; the search goes on"
     whole, micro_batch = batch
     if largest.ending == "fits":
         untried = f" (not every end of {', '.join(found.untried)})" if found.untried else ""
         tried = f"the largest of {words.counted(found.tried, 'configuration')} tried{untried}"
-        crowd = _crowd(fitting.measured, trials) if limit is None else ""
+        crowd = _crowd(fitting.measured, len(rehearsal.session.slots)) if limit is None else ""
         return f"preflight: {tried} takes {_needs(fitting, limit)}{crowd}: {point}"
     if micro_batch is None:
         less = ", not even one sample at a time" if whole > 1 else ""

@@ -5,17 +5,15 @@ from __future__ import annotations
 import select
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orchestrator.launcher.base import Exit, Launcher
+from orchestrator.launcher.base import Exit
 from orchestrator.running import memory_rule
-from orchestrator.running.slots import Slot
+from orchestrator.running.session import Session
 from orchestrator.running.trial import make_plan
 from orchestrator.running.verdict import judge
-from orchestrator.settings.schema import Settings
-from protocol.folders import StudyFolder
+from orchestrator.settings.space import Space
 from protocol.messages import Ending, Measured, Plan, read_events, save_message
 
 GIB = 2**30
@@ -44,31 +42,27 @@ class Rehearsed:
         return max((rank.seconds for rank in self.measured), default=0.0)
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Rehearsal:
     """Launches rehearsals, one after the other, with the ranks and devices of a real trial."""
 
-    folder: StudyFolder
-    name: str  # of the study
-    settings: Settings
-    launcher: Launcher
-    slot: Slot
-    waiting: Callable[[], None]  # called several times a second; may raise to give up
+    session: Session
+    space: Space
     started: float = field(default_factory=time.monotonic)
 
     def __call__(self, point: dict[str, Any], micro_batch: int | None = None) -> Rehearsed:
         """How the searched values `point` do, with the recipe's own values beside them."""
-        place = self.folder.rehearsal
+        session, place = self.session, self.session.folder.rehearsal
         self._clear()
         place.path.mkdir()
         plan = make_plan(
-            self.settings,
-            self.slot,
-            study=self.name,
+            session.settings,
+            session.slots[0],
+            study=session.name,
             trial=0,
             attempt=0,
-            seed=self.settings.seed,
-            recipe={**self.settings.recipe, **point},
+            seed=session.settings.seed,
+            recipe=self.space.recipe(point),
             micro_batch=micro_batch,
             checkpoint_seconds=_NEVER,
             pictures=0,
@@ -81,17 +75,17 @@ class Rehearsal:
             self._clear()
 
     def _run(self, plan: Plan) -> Exit:
-        attempt = self.launcher.launch(self.folder.rehearsal, plan)
+        attempt = self.session.launcher.launch(self.session.folder.rehearsal, plan)
         try:
             while (exit := attempt.poll()) is None:
                 select.select([attempt.fileno()], [], [], _LOOK_SECONDS)
-                self.waiting()
+                self.session.waiting()
         finally:
             attempt.kill()
         return exit
 
     def _result(self, plan: Plan, exit: Exit) -> Rehearsed:
-        events = read_events(self.folder.rehearsal.events)
+        events = read_events(self.session.folder.rehearsal.events)
         measured = [event for event in events if isinstance(event, Measured)]
         if len(measured) == plan.ranks:
             return Rehearsed(ending="fits", measured=measured)
@@ -105,5 +99,5 @@ class Rehearsal:
         return Rehearsed(ending="failed", reason=reason)
 
     def _clear(self) -> None:
-        self.launcher.sweep(self.folder.rehearsal)
-        shutil.rmtree(self.folder.rehearsal.path, ignore_errors=True)
+        self.session.launcher.sweep(self.session.folder.rehearsal)
+        shutil.rmtree(self.session.folder.rehearsal.path, ignore_errors=True)

@@ -14,19 +14,28 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.proposing.sampler import make_sampler
+from orchestrator.settings.checks import trials_in_all
 from orchestrator.settings.schema import Settings
-from orchestrator.settings.space import suggest
+from orchestrator.settings.space import Space
+from orchestrator.study.ranking import keep_best
+from protocol.folders import StudyFolder
+from protocol.recipe import Recipe
 from protocol.seeds import derive_seed
 
 
 class TrialSource(Protocol):
-    """Where the runner gets its trials from."""
+    """Where the runner gets its trials from, and what it is to make of them."""
 
-    def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
+    @property
+    def total(self) -> int:
+        """Trials of the whole study."""
+        ...
+
+    def ask(self) -> tuple[optuna.Trial, Recipe]:
         """A new trial, which the study then has as running, and its recipe."""
         ...
 
-    def attach(self, frozen: FrozenTrial) -> tuple[optuna.Trial, dict[str, Any]]:
+    def attach(self, frozen: FrozenTrial) -> tuple[optuna.Trial, Recipe]:
         """A trial that an earlier run left running, and its recipe."""
         ...
 
@@ -34,23 +43,37 @@ class TrialSource(Protocol):
         """The seed of all training randomness of trial `number`."""
         ...
 
+    def describe(self, trial: optuna.Trial) -> Mapping[str, Any]:
+        """What displays show of a trial."""
+        ...
+
+    def tidy(self) -> None:
+        """After every trial: remove the checkpoints that are not kept."""
+        ...
+
 
 @dataclass(frozen=True)
 class Asker:
     """Asks `study` for trials, with a sampler made for each."""
 
+    folder: StudyFolder
     study: optuna.Study
     settings: Settings
-    defaults: Mapping[str, Any]  # of the family's recipe keys
+    space: Space
 
-    def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
+    @property
+    def total(self) -> int:
+        """The settings' number of trials; a grid ends when all of it was tried."""
+        return trials_in_all(self.settings)
+
+    def ask(self) -> tuple[optuna.Trial, Recipe]:
         """A new trial and its recipe."""
         trials = self.study.get_trials(deepcopy=False)
         waiting = [trial.number for trial in trials if trial.state == TrialState.WAITING]
         self._choose_sampler(min(waiting, default=len(trials)))
         return self._complete(self.study.ask(), trials)
 
-    def attach(self, frozen: FrozenTrial) -> tuple[optuna.Trial, dict[str, Any]]:
+    def attach(self, frozen: FrozenTrial) -> tuple[optuna.Trial, Recipe]:
         """An existing running trial and its recipe; values it lacks are proposed now."""
         self._choose_sampler(frozen.number)
         trial = optuna.trial.Trial(self.study, frozen._trial_id)
@@ -60,16 +83,24 @@ class Asker:
         """The seed of all training randomness of trial `number`."""
         return derive_seed(self.settings.seed, "trial", number)
 
+    def describe(self, trial: optuna.Trial) -> Mapping[str, Any]:
+        """Its searched values."""
+        return trial.params
+
+    def tidy(self) -> None:
+        """Keep the checkpoints of as many of the best trials as the settings say."""
+        keep_best(self.folder, self.study, self.settings.keep.best_trials)
+
     def _choose_sampler(self, number: int) -> None:
         settings = self.settings
         self.study.sampler = make_sampler(settings.sampler, settings.search, settings.seed, number)
 
     def _complete(
         self, trial: optuna.Trial, trials: list[FrozenTrial]
-    ) -> tuple[optuna.Trial, dict[str, Any]]:
+    ) -> tuple[optuna.Trial, Recipe]:
         if "visible" not in trial.user_attrs:
             trial.set_user_attr("visible", visible(trials, trial.number))
-        return trial, suggest(trial, self.settings.search, self.settings.recipe, self.defaults)
+        return trial, self.space.recipe(self.space.suggest(trial))
 
 
 def visible(trials: Iterable[FrozenTrial], number: int) -> dict[str, str]:

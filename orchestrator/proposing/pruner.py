@@ -7,7 +7,13 @@ import warnings
 import optuna
 from optuna.pruners import BasePruner
 
-from orchestrator.settings.schema import PrunerSettings, options_of
+from orchestrator.settings.schema import PrunerSettings, Settings, options_of
+from orchestrator.settings.space import Space
+
+
+def pruner_of(settings: Settings, space: Space) -> BasePruner:
+    """The pruner of a study, whose trials may last as long as the search and the recipe allow."""
+    return make_pruner(settings.pruner, settings.folds * int(space.most("epochs")))
 
 
 def make_pruner(settings: PrunerSettings, epochs: int) -> BasePruner:

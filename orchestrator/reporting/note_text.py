@@ -66,8 +66,8 @@ def _facts(plan: Plan | None, outcome: Outcome) -> str:
             facts["at epoch"] = outcome.best_epoch
     if outcome.epoch:
         total = ""
-        if plan and "epochs" in plan.recipe:
-            total = f" of {plan.folds * plan.recipe['epochs']}"
+        if plan:
+            total = f" of {plan.folds * plan.recipe.training.epochs}"
         facts["epochs validated"] = f"{outcome.epoch}{total}"
     facts["attempts"] = outcome.attempts
     if plan:

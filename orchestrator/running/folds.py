@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from protocol.messages import Event, Objective, Validated
+from protocol.messages import Event, Validated
+from protocol.objective import Objective, ranked
 
 
 def unique_epochs(events: Iterable[Event]) -> list[Validated]:
@@ -23,12 +24,8 @@ def unique_epochs(events: Iterable[Event]) -> list[Validated]:
 
 def best_epoch(validated: Iterable[Validated], objective: Objective) -> Validated | None:
     """The epoch with the best objective; the earliest of equals."""
-    best: Validated | None = None
-    for event in validated:
-        than = best.metrics[objective.metric] if best else None
-        if objective.better(event.metrics[objective.metric], than):
-            best = event
-    return best
+    best = ranked(validated, lambda epoch: epoch.metrics[objective.metric], objective.direction)
+    return best[0] if best else None
 
 
 def best_epochs(validated: Iterable[Validated], objective: Objective) -> list[Validated]:

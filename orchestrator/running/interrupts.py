@@ -1,9 +1,13 @@
-"""^C and SIGTERM: counted, not thrown, so that no line of the runner is cut in two."""
+"""Requests to stop: counted, not thrown, so that no line of the runner is cut in two.
+
+They come as ^C, SIGTERM or SIGHUP, and as a file that somebody puts into the study's folder.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -13,11 +17,18 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interrupts:
     """How often the user or the system asked to stop; once is politely, twice is at once."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, request: Path | None = None) -> None:
+        """Count signals, and the file `request` once while it is there."""
+        self._request = request
+        self._signals = 0
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
+
+    @property
+    def count(self) -> int:
+        """How many requests there were."""
+        return self._signals + (self._request is not None and self._request.exists())
 
     def fileno(self) -> int:
         """Readable when a signal has come since `drain`."""
@@ -49,7 +60,7 @@ class Interrupts:
         os.close(self._write)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
+        self._signals += 1
 
 
 def _heard(number: signal.Signals) -> bool:

@@ -7,13 +7,11 @@ here is read from the plan of the attempt that ended, so that a kill at any time
 from __future__ import annotations
 
 from protocol.messages import Plan
-from protocol.recipe import TrainingRecipe, split_recipe
 
 
 def micro_batch(plan: Plan) -> int:
     """How many samples an attempt runs through the model at once."""
-    training, _ = split_recipe(plan.recipe)
-    batch_size = TrainingRecipe.model_validate(training).batch_size
+    batch_size = plan.recipe.training.batch_size
     return min(batch_size, plan.micro_batch or batch_size)
 
 

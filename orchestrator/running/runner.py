@@ -11,58 +11,38 @@ from __future__ import annotations
 import logging
 import select
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from orchestrator.launcher.base import Exit, Launcher
-from orchestrator.live import Display
+from orchestrator.launcher.base import Exit
 from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
-from orchestrator.running.interrupts import Interrupts
+from orchestrator.running.session import Session
 from orchestrator.running.settle import STATES, make_outcome, settle
 from orchestrator.running.slots import Slot
 from orchestrator.running.trial import RunningTrial, make_plan
 from orchestrator.running.verdict import Verdict
-from orchestrator.settings.schema import Settings
-from orchestrator.study.ranking import best_trial, point_to_best
+from orchestrator.study.ranking import point_to_best
 from protocol.errors import UserError
-from protocol.folders import StudyFolder
 from protocol.messages import Ending, Failed, Outcome, Plan, Stop, load_outcome
+from protocol.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2  # between looks at the events of running trials
 
 
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What a run of the study works with."""
-
-    folder: StudyFolder
-    name: str  # what displays and plans call the study
-    settings: Settings
-    study: optuna.Study
-    source: TrialSource
-    launcher: Launcher
-    display: Display
-    slots: list[Slot]
-    total: int  # trials of the whole study
-    describe: Callable[[optuna.Trial], Mapping[str, Any]]  # what displays show of a trial
-    tidy: Callable[[], None]  # after every trial: removes the checkpoints that are not kept
-
-
 class Runner:
     """Runs a study until its budget is spent or it is interrupted."""
 
-    def __init__(self, search: Search, interrupts: Interrupts, clock: Clock) -> None:
-        self._search = search
-        self._interrupts = interrupts
+    def __init__(self, session: Session, source: TrialSource, clock: Clock) -> None:
+        self._session = session
+        self._source = source
+        self._interrupts = session.interrupts
         self._clock = clock
-        self._free = list(search.slots)
+        self._free = list(session.slots)
         self._waiting: deque[RunningTrial] = deque()  # to be resumed before anything new
         self._running: list[RunningTrial] = []
         self._politely_stopped = self._killed = False
@@ -94,23 +74,27 @@ class Runner:
 
     @property
     def budget_spent(self) -> bool:
-        """Whether the study's number of trials, or its time, is used up."""
-        return self._left() <= 0 or self._time_is_up()
+        """Whether the study's number of trials, or its time, is used up, and no trial is left."""
+        trials = self._session.study.get_trials(deepcopy=False)
+        if any(trial.state == TrialState.RUNNING for trial in trials):
+            return False
+        finished = sum(trial.state.is_finished() for trial in trials)
+        return finished >= self._source.total or self._time_is_up()
 
     # ------------------------------------------------------------------ taking up and starting
 
     def _take_up_unfinished(self) -> None:
         """Find every trial that an earlier run left unfinished, and how far each had come."""
         states = (TrialState.RUNNING,)
-        unfinished = self._search.study.get_trials(deepcopy=False, states=states)
+        unfinished = self._session.study.get_trials(deepcopy=False, states=states)
         # Half-asked trials come first: they must be proposed from the history they first saw.
-        unfinished.sort(key=lambda t: self._search.folder.trial(t.number).plan.exists())
+        unfinished.sort(key=lambda t: self._session.folder.trial(t.number).plan.exists())
         taken_up = []
         for frozen in unfinished:
-            trial, recipe = self._search.source.attach(frozen)
+            trial, recipe = self._source.attach(frozen)
             taken_up.append(self._running_trial(trial, recipe))
         for running in sorted(taken_up, key=lambda r: r.number):
-            self._search.launcher.sweep(running.folder)
+            self._session.launcher.sweep(running.folder)
             self._take_up(running)
 
     def _take_up(self, running: RunningTrial) -> None:
@@ -125,44 +109,48 @@ class Runner:
         else:
             self._end(running, make_outcome(running, verdict))
 
-    def _running_trial(self, trial: optuna.Trial, recipe: dict[str, Any]) -> RunningTrial:
+    def _running_trial(self, trial: optuna.Trial, recipe: Recipe) -> RunningTrial:
         return RunningTrial(
             trial=trial,
-            folder=self._search.folder.trial(trial.number),
-            objective=self._search.settings.objective,
+            folder=self._session.folder.trial(trial.number),
+            objective=self._session.settings.objective,
             recipe=recipe,
-            folds=self._search.settings.folds,
-            told_by_fold=self._search.settings.pruner.kind == "wilcoxon",
+            folds=self._session.settings.folds,
+            told_by_fold=self._session.settings.pruner.kind == "wilcoxon",
         )
 
     def _start_what_fits(self) -> None:
-        while self._free and not self._politely_stopped and self._trouble is None:
+        while self._free and not self._stopping:
             if self._waiting:
                 running = self._waiting.popleft()
             elif self._left() > 0 and not self._time_is_up():
-                running = self._running_trial(*self._search.source.ask())
+                try:
+                    running = self._running_trial(*self._source.ask())
+                except UserError as error:
+                    self._stop_for(error)
+                    return
             else:
                 return
             self._launch(running, self._free.pop(0))
             self._follow_interrupts()
 
     def _launch(self, running: RunningTrial, slot: Slot) -> None:
-        running.launch(self._search.launcher, slot, self._plan(running, slot))
+        running.launch(self._session.launcher, slot, self._plan(running, slot))
         self._running.append(running)
         log.info("trial %d: attempt %d launched", running.number, running.number_of_attempt)
-        self._search.display.trial_started(
+        self._session.display.trial_started(
             running.number,
-            self._search.describe(running.trial),
+            self._source.describe(running.trial),
             running.number_of_attempt,
             slot.devices,
         )
 
     def _plan(self, running: RunningTrial, slot: Slot) -> Plan:
-        source = self._search.source
+        source = self._source
         return make_plan(
-            self._search.settings,
+            self._session.settings,
             slot,
-            study=self._search.name,
+            study=self._session.name,
             trial=running.number,
             attempt=running.number_of_attempt + 1,
             seed=source.trial_seed(running.number),
@@ -173,12 +161,12 @@ class Runner:
 
     def _left(self) -> int:
         """How many new trials the budget allows."""
-        trials = self._search.study.get_trials(deepcopy=False)
+        trials = self._session.study.get_trials(deepcopy=False)
         begun = sum(trial.state != TrialState.WAITING for trial in trials)
-        return self._search.total - begun
+        return self._source.total - begun
 
     def _time_is_up(self) -> bool:
-        timeout = self._search.settings.timeout
+        timeout = self._session.settings.timeout
         return timeout is not None and self._clock.seconds >= timeout
 
     # ------------------------------------------------------------------ following
@@ -202,20 +190,23 @@ class Runner:
     def _report(self, running: RunningTrial) -> None:
         """Pass new events on; those behind a decision to prune are no part of the record."""
         for event in running.new_events():
-            self._search.display.event(running.number, event)
+            self._session.display.event(running.number, event)
             if running.stop is Stop.PRUNED:
                 continue
             if running.report(event) and running.trial.should_prune():
                 self._request_stop(running, Stop.PRUNED)
 
     def _conclude(self, running: RunningTrial, exit: Exit) -> None:
-        self._search.launcher.sweep(running.folder)
+        self._session.launcher.sweep(running.folder)
         running.folder.rendezvous(running.number_of_attempt).unlink(missing_ok=True)
         verdict = running.judged(exit)
         if verdict is None:
             verdict = Verdict(ending=Ending.LOST, reason="the processes went away without a word")
         log.info("trial %d: %s, %s", running.number, verdict.ending, verdict.reason)
-        if verdict.ending is Ending.INTERRUPTED or self._killed:
+        event = verdict.event
+        if isinstance(event, Failed) and event.user_error:
+            self._stop_for(UserError(f"trial {running.number}: {event.message}"))
+        if self._killed or (verdict.ending is Ending.INTERRUPTED and self._stopping):
             self._set_aside(running, verdict)
         elif self._goes_on(running, verdict):
             self._set_aside(running, verdict)
@@ -225,41 +216,49 @@ class Runner:
 
     def _set_aside(self, running: RunningTrial, verdict: Verdict) -> None:
         """The trial stays in the study as running, to go on from its last checkpoint."""
-        self._search.display.trial_ended(running.number, make_outcome(running, verdict), "running")
-        event = verdict.event
-        if isinstance(event, Failed) and event.user_error and self._trouble is None:
-            self._trouble = UserError(f"trial {running.number}: {event.message}")
-            self._stop_all(Stop.INTERRUPT)
+        self._session.display.trial_ended(running.number, make_outcome(running, verdict), "running")
 
     def _goes_on(self, running: RunningTrial, verdict: Verdict) -> bool:
-        """Whether another attempt follows at once."""
-        if verdict.ending in (Ending.LOST, Ending.HUNG):
+        """Whether another attempt follows as soon as there is a slot."""
+        if verdict.ending in (Ending.LOST, Ending.HUNG, Ending.INTERRUPTED):
             return self._may_relaunch(running, verdict)
         return _fits_yet(running, verdict)
 
     def _may_relaunch(self, running: RunningTrial, verdict: Verdict) -> bool:
         losses = int(running.trial.user_attrs.get("losses", 0)) + 1
-        most = self._search.settings.limits.relaunches
+        most = self._session.settings.limits.relaunches
         running.trial.set_user_attr("losses", losses)
-        self._search.display.notice(
-            f"trial {running.number}: {verdict.reason}; "
+        by_others = " by others" if verdict.ending is Ending.INTERRUPTED else ""
+        self._session.display.notice(
+            f"trial {running.number}: {verdict.reason}{by_others}; "
             + ("it is resumed" if losses <= most else f"it was resumed {most} times, and no more")
         )
         return losses <= most
 
     def _end(self, running: RunningTrial, outcome: Outcome) -> None:
-        search = self._search
-        settle(search.study, search.folder, running, outcome)
-        point_to_best(search.folder, search.study)
-        search.tidy()
-        search.display.trial_ended(running.number, outcome, _STATE_WORDS[STATES[outcome.ending]])
+        session = self._session
+        settle(session.study, session.folder, running, outcome)
+        point_to_best(session.folder, session.study)
+        self._source.tidy()
+        session.display.trial_ended(running.number, outcome, _STATE_WORDS[STATES[outcome.ending]])
 
     # ------------------------------------------------------------------ stopping
+
+    @property
+    def _stopping(self) -> bool:
+        """Whether this run is coming to an end before its budget."""
+        return self._politely_stopped or self._trouble is not None
+
+    def _stop_for(self, trouble: UserError) -> None:
+        """End this run for what only the user can mend; the first trouble is the one told."""
+        if self._trouble is None:
+            self._trouble = trouble
+            self._stop_all(Stop.INTERRUPT)
 
     def _follow_interrupts(self) -> None:
         if self._interrupts.count > 0 and not self._politely_stopped:
             self._politely_stopped = True
-            self._search.display.notice(
+            self._session.display.notice(
                 "stopping: every running trial saves a checkpoint at its next step; "
                 "press ^C again to stop at once"
             )
@@ -276,7 +275,7 @@ class Runner:
 
     def _request_stop(self, running: RunningTrial, reason: Stop) -> None:
         running.request_stop(reason)
-        self._search.display.trial_stopping(running.number, reason)
+        self._session.display.trial_stopping(running.number, reason)
 
 
 _STATE_WORDS: dict[TrialState, Any] = {
@@ -289,9 +288,3 @@ _STATE_WORDS: dict[TrialState, Any] = {
 def _fits_yet(running: RunningTrial, verdict: Verdict) -> bool:
     """Whether a trial that ran out of memory may fit with fewer samples at once."""
     return verdict.ending is Ending.MEMORY and running.take_less_memory()
-
-
-def best_of(study: optuna.Study) -> tuple[int, float] | None:
-    """The best complete trial's number and value."""
-    best = best_trial(study)
-    return None if best is None or best.value is None else (best.number, best.value)

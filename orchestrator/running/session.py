@@ -1,31 +1,30 @@
 """What every run of trials goes through, whatever it runs them for.
 
-Hold the folder, log, check with the family, cut the devices into slots, track, run, and turn a
-full disk into a sentence.
+Hold the folder, log, check with the family, cut the devices into slots, track.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
+from rich.console import Console
 
 from orchestrator.launcher.base import Launcher
-from orchestrator.live import Display
-from orchestrator.running.clock import Clock
+from orchestrator.launcher.open import open_launcher
+from orchestrator.live import Display, make_display
 from orchestrator.running.interrupts import Interrupts
-from orchestrator.running.runner import Runner, Search, best_of
 from orchestrator.running.slots import Slot, cpu_cores, cut_slots
 from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
 from orchestrator.study.lock import StudyLock
+from orchestrator.study.storage import open_study
+from orchestrator.study.study_file import StudyFile, write_study_file
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder
 
@@ -38,13 +37,95 @@ class StoppedEarly(Exception):
     """^C came before the first trial began."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How a run of trials ended."""
+class Session:
+    """One run of trials: what it works with, from the lock on the study's folder to its slots.
 
-    interrupted: bool
-    budget_spent: bool
-    trouble: UserError | None  # what only the user can mend; every trial can be resumed
+    `begin` and then `keep_study` fill in what the settings decide; until then they are not there.
+    """
+
+    settings: Settings
+    launcher: Launcher
+    slots: list[Slot]
+    study: optuna.Study
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        name: str,
+        display: Display,
+        interrupts: Interrupts,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self.folder = folder
+        self.name = name  # what displays and plans call the study
+        self.display = display
+        self.interrupts = interrupts
+        self._stack = stack  # closes all of it
+
+    def begin(self, settings: Settings, layers: Layers) -> Checked:
+        """Start the launcher; everything that can be wrong is found here, before a study exists.
+
+        Raises:
+            UserError: settings, data or devices cannot be used.
+            StoppedEarly: ^C came meanwhile.
+        """
+        self.settings = settings
+        self.launcher = open_launcher(
+            self.folder.path / "forkserver.log", settings.family, stages=settings.parallel.depth
+        )
+        self._stack.callback(self.launcher.close)
+        self.display.notice("checking the settings and the data")
+        checked = check_with_family(settings, layers, self.launcher, self.waiting)
+        gpus = []
+        if settings.devices != "cpu" or settings.parallel.devices is not None:
+            gpus = self.launcher.call("worker.calls.check:devices", {}, self.waiting)["cuda"]
+        self.slots = cut_slots(settings, gpus, cpu_cores())
+        return checked
+
+    def keep_study(self, known: StudyFile) -> optuna.Study:
+        """Write study.yml, then open the database: a folder without the file is an empty one."""
+        write_study_file(self.folder, known)
+        settings = self.settings
+        self.study = open_study(self.folder, settings.storage.url, settings.objective.direction)
+        return self.study
+
+    def track(self) -> None:
+        """Mirror the trials to where the settings ask, until the session closes."""
+        if self.settings.tracking.wandb == "off":
+            return
+        from orchestrator.tracking import Tracker
+
+        tracker = Tracker.start(self.folder, self.settings.tracking)
+        self._stack.callback(tracker.close)
+        if tracker.sentence:
+            self.display.notice(tracker.sentence)
+
+    def waiting(self) -> None:
+        """To be called while something is waited for.
+
+        Raises:
+            StoppedEarly: ^C came.
+        """
+        if self.interrupts.count > 0:
+            raise StoppedEarly
+
+
+@contextlib.contextmanager
+def open_session(folder: StudyFolder, name: str, console: Console) -> Iterator[Session]:
+    """Hold the study's folder, hear ^C, show progress on `console` and log, for one run of trials.
+
+    Raises:
+        StudyInUse: another process holds the folder.
+    """
+    with contextlib.ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts(folder.stop))
+        stack.enter_context(held(folder))
+        folder.stop.unlink(missing_ok=True)  # it was meant for an earlier run
+        stack.callback(folder.stop.unlink, missing_ok=True)
+        display = make_display(console)
+        stack.callback(display.close)
+        stack.enter_context(logging_to(folder.log))
+        yield Session(folder, name, display, interrupts, stack)
 
 
 def refuse_confirmations(folder: StudyFolder) -> None:
@@ -97,97 +178,3 @@ def logging_to(path: Path) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         handler.close()
-
-
-def until(interrupts: Interrupts) -> Callable[[], None]:
-    """To be called while something is waited for: raises StoppedEarly after a ^C."""
-
-    def waiting() -> None:
-        if interrupts.count > 0:
-            raise StoppedEarly
-
-    return waiting
-
-
-def prepare(
-    settings: Settings,
-    layers: Layers,
-    launcher: Launcher,
-    interrupts: Interrupts,
-    display: Display,
-) -> tuple[list[Slot], Checked]:
-    """Everything that can be wrong is found here, before the study exists.
-
-    Raises:
-        UserError: settings, data or devices cannot be used.
-        StoppedEarly: ^C came meanwhile.
-    """
-
-    waiting = until(interrupts)
-    display.notice("checking the settings and the data")
-    checked = check_with_family(settings, layers, launcher, waiting)
-    gpus = []
-    if settings.devices != "cpu" or settings.parallel.devices is not None:
-        gpus = launcher.call("worker.calls.check:devices", {}, waiting)["cuda"]
-    return cut_slots(settings, gpus, cpu_cores()), checked
-
-
-def track(
-    stack: contextlib.ExitStack, folder: StudyFolder, settings: Settings, display: Display
-) -> None:
-    """Mirror the trials to where the settings ask, until `stack` closes."""
-    if settings.tracking.wandb == "off":
-        return
-    from orchestrator.tracking import Tracker
-
-    tracker = Tracker.start(folder, settings.tracking)
-    stack.callback(tracker.close)
-    if tracker.sentence:
-        display.notice(tracker.sentence)
-
-
-def run_trials(search: Search, interrupts: Interrupts) -> Ended:
-    """Run the search until its budget is spent or it is interrupted; closes its display."""
-    clock = Clock(search.folder.clock)
-    timeout = search.settings.timeout
-    search.display.study_opened(
-        search.name,
-        search.total,
-        sum(trial.state.is_finished() for trial in search.study.get_trials(deepcopy=False)),
-        search.settings.objective.direction,
-        search.settings.objective.metric,
-        best=best_of(search.study),
-        timeout=None if timeout is None else max(0.0, timeout - clock.seconds),
-    )
-    runner = Runner(search, interrupts, clock)
-    trouble: UserError | None = None
-    try:
-        runner.run()
-    except UserError as error:
-        trouble = error
-    except (optuna.exceptions.StorageInternalError, OSError) as error:
-        trouble = disk_trouble(error, search.folder)
-        if trouble is None:
-            raise
-    search.display.close()
-    return Ended(
-        interrupted=runner.interrupted,
-        budget_spent=trouble is None and runner.budget_spent,
-        trouble=trouble,
-    )
-
-
-def disk_trouble(error: Exception, folder: StudyFolder) -> UserError | None:
-    """A sentence for a disk that is full or cannot be written; None for anything else."""
-    cause: BaseException | None = error
-    while cause is not None:
-        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or "disk is full" in str(cause):
-            return UserError(
-                f"the disk that holds {folder.path} is full; running trials were ended and keep "
-                "their last checkpoints; free some space and type the same command again"
-            )
-        if "readonly database" in str(cause) or "disk I/O error" in str(cause):
-            return UserError(f"{folder.database} cannot be written: {cause}")
-        cause = cause.__cause__ or cause.__context__
-    return None

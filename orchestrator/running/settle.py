@@ -23,12 +23,12 @@ from protocol.messages import (
     Failed,
     Finished,
     NonFinite,
-    Objective,
     Outcome,
     Validated,
     load_plan,
     save_message,
 )
+from protocol.objective import Objective
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,10 @@ STATES = {
     Ending.NONFINITE: TrialState.PRUNED,
     Ending.MEMORY: TrialState.PRUNED,  # once no micro-batch is small enough
     Ending.FAILED: TrialState.FAIL,
-    Ending.LOST: TrialState.FAIL,  # once it has been resumed often enough
+    # Once it has been resumed often enough.
+    Ending.LOST: TrialState.FAIL,
     Ending.HUNG: TrialState.FAIL,
+    Ending.INTERRUPTED: TrialState.FAIL,
 }
 _CONSTRAINTS = {Ending.NONFINITE: "finite", Ending.MEMORY: "memory"}  # that an ending violates
 

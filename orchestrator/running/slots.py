@@ -58,7 +58,7 @@ def _refuse_missing(key: str, wanted: list[str], present: list[str]) -> None:
     missing = [device for device in wanted if device not in (*present, "cpu")]
     if missing:
         raise SettingsError(
-            f"{key}: there is no {', '.join(missing)}; found are {', '.join([*present, 'cpu'])}"
+            f"there is no {', '.join(missing)}; found are {', '.join([*present, 'cpu'])}", key=key
         )
 
 
@@ -71,8 +71,9 @@ def _given_slots(
         return _cpu_slots(settings, cores)
     if settings.parallel_trials not in ("auto", 1):
         raise SettingsError(
-            f"parallel_trials: found {settings.parallel_trials}, but parallel.devices are those of "
-            "one trial at a time; expected 1, or parallel.stages instead"
+            f"found {settings.parallel_trials}, but parallel.devices are those of "
+            "one trial at a time; expected 1, or parallel.stages instead",
+            key="parallel_trials",
         )
     return [Slot(tuple(devices), max(1, cores // settings.parallel.processes))]
 
@@ -83,14 +84,16 @@ def _gpu_slots(settings: Settings, gpus: list[str], cores: int) -> list[Slot]:
     if most == 0:
         key = "ranks" if settings.parallel.depth == 1 else "stages"
         raise SettingsError(
-            f"parallel.{key}: found {getattr(settings.parallel, key)}, but there are {len(gpus)} "
-            f"GPUs to use; lower it, or set devices to cpu"
+            f"found {getattr(settings.parallel, key)}, but there are {len(gpus)} "
+            f"GPUs to use; lower it, or set devices to cpu",
+            key=f"parallel.{key}",
         )
     trials = most if settings.parallel_trials == "auto" else settings.parallel_trials
     if trials > most:
         raise SettingsError(
-            f"parallel_trials: {trials} trials of {_what(settings)} need {trials * needed} GPUs, "
-            f"but there are {len(gpus)}"
+            f"{trials} trials of {_what(settings)} need {trials * needed} GPUs, "
+            f"but there are {len(gpus)}",
+            key="parallel_trials",
         )
     threads = max(1, cores // (trials * settings.parallel.processes))
     return [Slot(tuple(gpus[i * needed : (i + 1) * needed]), threads) for i in range(trials)]

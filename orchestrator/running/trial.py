@@ -18,7 +18,6 @@ from protocol.folders import TrialFolder
 from protocol.messages import (
     Event,
     FoldFinished,
-    Objective,
     Plan,
     Stop,
     Validated,
@@ -26,6 +25,8 @@ from protocol.messages import (
     parse_event,
     save_message,
 )
+from protocol.objective import Objective
+from protocol.recipe import Recipe
 
 
 @dataclass(kw_only=True)
@@ -35,7 +36,7 @@ class RunningTrial:
     trial: optuna.Trial
     folder: TrialFolder
     objective: Objective
-    recipe: dict[str, Any]
+    recipe: Recipe
     folds: int = 1
     told_by_fold: bool = False  # the pruner compares folds rather than epochs
     events: list[Event] = field(default_factory=list)  # of all attempts, in order

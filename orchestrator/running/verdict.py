@@ -9,6 +9,7 @@ MEMORY        memory that ran out on any rank         nothing yet          resum
 FAILED        an exception in the trial's code        FAIL                 not retried
 LOST, HUNG    a process killed or stuck from outside  nothing yet          resumed, boundedly
 INTERRUPTED   ^C, SIGTERM, a full disk                nothing yet          resumed by the user
+              the trial alone, by others              nothing yet          resumed, boundedly
 
 Memory has run out where the rank could say so: in the model, in the optimiser or while reading
 data, in its own process or in a loader's. Where the system kills a process for want of memory

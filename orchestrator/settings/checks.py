@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from orchestrator.launcher.base import Launcher
-from orchestrator.settings.complaints import complaints, nearest
+from orchestrator.settings.complaints import nearest
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
-from orchestrator.settings.space import Search, candidates, check_point, grid, ordered, unreachable
+from orchestrator.settings.space import Search, Space, candidates, check_point, grid, unreachable
 from protocol.errors import SettingsError
-from protocol.recipe import FILE_KEY, SHA256_KEY, TrainingRecipe, split_recipe
+from protocol.recipe import FILE_KEY, SHA256_KEY, Recipe, TrainingRecipe
 
 _FILLED_IN = (f"recipe.{FILE_KEY}", f"recipe.{SHA256_KEY}")  # by the `parent` section
 
@@ -24,7 +22,7 @@ _FILLED_IN = (f"recipe.{FILE_KEY}", f"recipe.{SHA256_KEY}")  # by the `parent` s
 class Checked:
     """What checking found out about the family and its data."""
 
-    defaults: dict[str, Any]  # of every recipe key, the family's and the common ones
+    space: Space
     metrics: dict[str, str]  # the family's, with the better direction of each
     samples: dict[str, int]  # by split
 
@@ -35,50 +33,59 @@ def check_at_once(settings: Settings, layers: Layers) -> None:
     Raises:
         SettingsError: naming the key.
     """
+    with _placed(layers):
+        _check_search(settings)
+        _check_folds(settings)
+        for given in candidates(settings.search, settings.recipe):
+            _check_training(given, settings.search)
+
+
+def _check_search(settings: Settings) -> None:
     if not settings.search:
-        raise SettingsError(f"{layers.source_of('search')}: search: nothing is searched")
+        raise SettingsError("nothing is searched", key="search")
     for index, point in enumerate(settings.enqueue):
-        check_point(point, settings.search, f"{layers.source_of('enqueue')}: enqueue[{index}]")
+        check_point(point, settings.search, f"enqueue[{index}]")
+    if settings.sampler.kind == "grid":
+        grid(settings.search)
+        if settings.enqueue:
+            raise SettingsError(
+                "a grid search tries every point in an order of its own; found points to try "
+                "first, expected []",
+                key="enqueue",
+            )
+
+
+def _check_folds(settings: Settings) -> None:
     if settings.pruner.kind == "wilcoxon" and settings.folds == 1:
         raise SettingsError(
-            f"{layers.source_of('pruner')}: pruner.kind: wilcoxon compares trials fold by fold; "
-            "found folds: 1, expected folds above 1 or another pruner"
+            "wilcoxon compares trials fold by fold; found folds: 1, expected folds above 1 or "
+            "another pruner",
+            key="pruner.kind",
         )
     if settings.folds > 1 and "fold" in settings.data:
         raise SettingsError(
-            f"{layers.source_of('data.fold')}: data.fold: found {settings.data['fold']!r} beside "
-            f"folds: {settings.folds}, which trains on every fold in turn; remove one of the two"
+            f"found {settings.data['fold']!r} beside folds: {settings.folds}, which trains on "
+            "every fold in turn; remove one of the two",
+            key="data.fold",
         )
-    if settings.sampler.kind == "grid":
-        with _placed(layers):
-            grid(settings.search)
-        if settings.enqueue:
-            raise SettingsError(
-                f"{layers.source_of('enqueue')}: enqueue: a grid search tries every point in an "
-                "order of its own; found points to try first, expected []"
-            )
-    for recipe in candidates(settings.search, settings.recipe):
-        _check_training(recipe, settings, layers)
+
+
+def _check_training(given: Mapping[str, Any], search: Search) -> None:
+    try:
+        Recipe.of(given)
+    except SettingsError as error:
+        key = error.key.removeprefix("recipe.")
+        section = "search" if key.split(".")[0] in search else "recipe"
+        raise error.at(key=f"{section}.{key}") from None
 
 
 @contextlib.contextmanager
 def _placed(layers: Layers) -> Iterator[None]:
-    """Put the source of the key with which an error begins in front of it."""
+    """Put the source of an error's key in front of it."""
     try:
         yield
     except SettingsError as error:
-        key = str(error).partition(":")[0]
-        raise SettingsError(f"{layers.source_of(key)}: {error}") from None
-
-
-def _check_training(recipe: dict[str, Any], settings: Settings, layers: Layers) -> None:
-    try:
-        TrainingRecipe.model_validate(split_recipe(recipe)[0])
-    except ValidationError as error:
-        first = complaints(error, recipe)[0]
-        section = "search" if first.key.split(".")[0] in settings.search else "recipe"
-        place = f"{section}.{first.key}"
-        raise SettingsError(f"{layers.source_of(place)}: {place}: {first.problem}") from None
+        raise layers.placed(error) from None
 
 
 def check_with_family(
@@ -107,13 +114,12 @@ def check_with_family(
     if answer["errors"]:
         sentences = [_sentence(error, layers) for error in answer["errors"]]
         raise SettingsError("\n".join(dict.fromkeys(sentences)))
-    training = TrainingRecipe().model_dump()
-    defaults = {**training, **answer["family_keys"]}
-    values = {**defaults, **settings.recipe}
+    defaults = {**TrainingRecipe().model_dump(), **answer["family_keys"]}
+    space = Space.of(settings.search, settings.recipe, defaults)
     with _placed(layers):
-        for key in ordered(settings.search, values):
-            _refuse_unreachable(key, settings.search, values)
-    return Checked(defaults=defaults, metrics=answer["metrics"], samples=answer["samples"])
+        for key in space.ordered():
+            _refuse_unreachable(key, space)
+    return Checked(space=space, metrics=answer["metrics"], samples=answer["samples"])
 
 
 def _sentence(error: Mapping[str, Any], layers: Layers) -> str:
@@ -123,14 +129,13 @@ def _sentence(error: Mapping[str, Any], layers: Layers) -> str:
     known = error.get("valid_keys")
     hint = ""
     if known:
-        if key.split(".")[0] in ("recipe", "search"):
-            known = sorted({*known, *TrainingRecipe.model_fields})
         hint = f"{nearest(key.rpartition('.')[2], known)}; known are {', '.join(known)}"
-    return f"{layers.source_of(key)}: {key}: {problem}{hint}"
+    return str(layers.placed(SettingsError(f"{problem}{hint}", key=key)))
 
 
-def _refuse_unreachable(key: str, search: Search, values: Mapping[str, Any]) -> None:
+def _refuse_unreachable(key: str, space: Space) -> None:
     """A condition that can never hold means that the key would never be searched."""
+    search, values = space.search, space.values
     for other, wanted in search[key].when.items():
         listed = wanted if isinstance(wanted, list) else [wanted]
         if other in search:
@@ -140,7 +145,8 @@ def _refuse_unreachable(key: str, search: Search, values: Mapping[str, Any]) -> 
         if all(problem is not None for problem in expected):
             because = expected[0] or f"{values[other]!r}, to which it is fixed"
             raise SettingsError(
-                f"search.{key}.when.{other}: never true: found {wanted!r}, expected {because}"
+                f"never true: found {wanted!r}, expected {because}",
+                key=f"search.{key}.when.{other}",
             )
 
 

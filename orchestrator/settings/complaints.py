@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.settings.schema import Choices, Range, Settings
+from protocol.errors import SettingsError
 from protocol.problems import expected
 
 _SECRET = "storage.url"  # what was found there is not repeated
 
 
-@dataclass(frozen=True)
-class Complaint:
-    """A dotted key, and the sentence that says what is wrong there."""
-
-    key: str
-    problem: str
-
-
-def complaints(error: ValidationError, given: Any) -> list[Complaint]:
+def complaints(error: ValidationError, given: Any) -> list[SettingsError]:
     """One complaint a key; where a value may be of several kinds, all of them are named."""
     by_key: dict[str, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         by_key.setdefault(_key(details, given), []).append(details)
-    return [Complaint(key, _problem(key, found, given)) for key, found in by_key.items()]
+    return [SettingsError(_problem(key, found, given), key=key) for key, found in by_key.items()]
 
 
 def nearest(word: str, known: list[str]) -> str:

@@ -14,13 +14,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.settings.complaints import Complaint, complaints, nearest
+from orchestrator.settings.complaints import complaints, nearest
 from orchestrator.settings.schema import Settings
 from orchestrator.settings.yaml import parse_yaml, read_mapping
 from protocol.errors import SettingsError
+from protocol.recipe import names_a_path
 
 ROOT = Path(__file__).resolve().parents[2]
-_PATH_KEY = re.compile(r"(root|\w+_file|\w+_folder)")
 _YAML = (".yml", ".yaml")
 _MOST_ERRORS = 8
 
@@ -68,6 +68,10 @@ class Layers:
             key = key.rpartition(".")[0]
         return next(iter(self.sources.values()), "settings")
 
+    def placed(self, error: SettingsError) -> SettingsError:
+        """`error` with the source of its key; of one without a key, `error` itself."""
+        return error.at(source=self.source_of(error.key)) if error.key else error
+
     def _let_go_of_replaced(self, layer: dict[str, Any]) -> None:
         """Drop what `layer` replaces as a whole rather than key by key."""
         recipe, search, data = (layer.get(section) for section in ("recipe", "search", "data"))
@@ -112,8 +116,9 @@ def find_preset(preset: str) -> Path:
     if not re.fullmatch(r"[\w.-]+", preset) or not path.is_file():
         known = sorted(file.stem for file in (ROOT / "studies").glob("*.yml"))
         raise SettingsError(
-            f"preset: there is no {preset!r}{nearest(preset, known)}; known are "
-            f"{', '.join(known)}, or give a path that ends in .yml"
+            f"there is no {preset!r}{nearest(preset, known)}; known are "
+            f"{', '.join(known)}, or give a path that ends in .yml",
+            key="preset",
         )
     return path
 
@@ -128,14 +133,10 @@ def validate(layers: Layers) -> Settings:
         return Settings.model_validate(layers.merged)
     except ValidationError as error:
         found = complaints(error, layers.merged)
-        sentences = [_sentence(complaint, layers) for complaint in found[:_MOST_ERRORS]]
+        sentences = [str(layers.placed(complaint)) for complaint in found[:_MOST_ERRORS]]
         if len(found) > _MOST_ERRORS:
             sentences.append(f"(and {len(found) - _MOST_ERRORS} more)")
         raise SettingsError("\n".join(sentences)) from None
-
-
-def _sentence(complaint: Complaint, layers: Layers) -> str:
-    return f"{layers.source_of(complaint.key)}: {complaint.key}: {complaint.problem}"
 
 
 def _parse_set(entry: str) -> dict[str, Any]:
@@ -241,7 +242,7 @@ def _is_path(section: str, key: str, value: Any) -> bool:
         return False
     if section == "parent":  # a study's name alone means one beside the study that asks
         return key == "checkpoint" or (key == "study" and "/" in value)
-    return _PATH_KEY.fullmatch(key) is not None
+    return names_a_path(key)
 
 
 def _absolute(path: str, folder: Path) -> str:

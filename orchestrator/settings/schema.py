@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from orchestrator.settings.parallel import Parallel
-from protocol.messages import Objective
+from protocol.objective import Objective
 
 
 class Section(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -17,8 +18,65 @@ from optuna.distributions import (
 
 from orchestrator.settings.schema import Choices, Range
 from protocol.errors import SettingsError
+from protocol.recipe import Recipe
 
 Search = Mapping[str, Range | Choices]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """What is searched, and the value of every other key: here the two are merged, once.
+
+    Nobody else looks a value up among defaults, where it could be mistaken for the value meant.
+    """
+
+    search: Search
+    fixed: Mapping[str, Any]  # the recipe's keys as settings give them; plans hold these
+    values: Mapping[str, Any]  # of every key where it is not searched: defaults, then `fixed`
+
+    @classmethod
+    def of(cls, search: Search, fixed: Mapping[str, Any], defaults: Mapping[str, Any]) -> Space:
+        """A study's space; `defaults` are those of the family and of every family."""
+        return cls(search=search, fixed=fixed, values={**defaults, **fixed})
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """The point that the sampler chooses for this trial: the searched keys that hold there.
+
+        Asking again for a trial that has some of its values already gives the same point.
+        """
+        values, point = dict(self.values), {}
+        for key in self.ordered():
+            if active(self.search[key], values):
+                values[key] = point[key] = _suggest_one(trial, key, distribution(self.search[key]))
+        return point
+
+    def recipe(self, point: Mapping[str, Any]) -> Recipe:
+        """What is fixed, and the searched keys' values of `point`.
+
+        Raises:
+            SettingsError: the point cannot be trained.
+        """
+        return Recipe.of({**self.fixed, **point})
+
+    def at(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """The searched keys whose conditions hold, with their values of `wanted`."""
+        values, point = dict(self.values), {}
+        for key in self.ordered():
+            if active(self.search[key], values):
+                values[key] = point[key] = wanted[key]
+        return point
+
+    def ordered(self) -> list[str]:
+        """The searched keys, each after the keys that its condition names.
+
+        Raises:
+            SettingsError: a condition names an unknown key, or conditions form a circle.
+        """
+        return ordered(self.search, self.values)
+
+    def most(self, key: str) -> Any:
+        """The largest value of a key that a trial may have."""
+        return highest(self.search[key]) if key in self.search else self.values[key]
 
 
 def distribution(spec: Range | Choices) -> BaseDistribution:
@@ -53,13 +111,15 @@ def ordered(search: Search, fixed: Mapping[str, Any]) -> list[str]:
                 known = [*search, *fixed]
                 near = difflib.get_close_matches(other, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise SettingsError(f"search.{key}.when: there is no key {other!r}{hint}")
+                raise SettingsError(f"there is no key {other!r}{hint}", key=f"search.{key}.when")
     order: list[str] = []
     waiting = dict(search)
     while waiting:
         ready = [key for key, spec in waiting.items() if not any(k in waiting for k in spec.when)]
         if not ready:
-            raise SettingsError(f"search: the conditions of {', '.join(waiting)} form a circle")
+            raise SettingsError(
+                f"the conditions of {', '.join(waiting)} form a circle", key="search"
+            )
         order.extend(ready)
         for key in ready:
             del waiting[key]
@@ -74,19 +134,17 @@ def active(spec: Range | Choices, values: Mapping[str, Any]) -> bool:
     )
 
 
-def suggest(
-    trial: optuna.Trial, search: Search, recipe: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> dict[str, Any]:
-    """A whole recipe: what is fixed, and what the sampler chooses for this trial.
+def highest(spec: Range | Choices) -> Any:
+    """A range's upper end, the largest of numeric choices, else the first choice."""
+    if isinstance(spec, Range):
+        # The last value that can be reached in steps.
+        return distribution(spec).high  # type: ignore[attr-defined]
+    return max(numbers(spec), default=spec.choices[0])
 
-    Asking again for a trial that has some of its values already gives the same point.
-    """
-    values = {**defaults, **recipe}
-    chosen = dict(recipe)
-    for key in ordered(search, values):
-        if active(search[key], values):
-            values[key] = chosen[key] = _suggest_one(trial, key, distribution(search[key]))
-    return chosen
+
+def numbers(spec: Choices) -> list[int | float]:
+    """Those of the choices that are numbers."""
+    return [c for c in spec.choices if isinstance(c, int | float) and not isinstance(c, bool)]
 
 
 def _suggest_one(trial: optuna.Trial, key: str, found: BaseDistribution) -> Any:
@@ -124,12 +182,13 @@ def grid(search: Search) -> dict[str, list[Any]]:
 
 def _grid_values(key: str, spec: Range | Choices) -> list[Any]:
     if spec.when:
-        raise SettingsError(f"search.{key}.when: a grid search cannot have conditions")
+        raise SettingsError("a grid search cannot have conditions", key=f"search.{key}.when")
     if isinstance(spec, Choices):
         return list(spec.choices)
     if spec.log or (spec.step is None and not spec.integer):
         raise SettingsError(
-            f"search.{key}: a grid search needs `choices` or a `step`, found a continuous range"
+            "a grid search needs `choices` or a `step`, found a continuous range",
+            key=f"search.{key}",
         )
     low, step = Decimal(str(spec.low)), Decimal(str(spec.step or 1))
     count = int((Decimal(str(spec.high)) - low) // step) + 1
@@ -148,11 +207,11 @@ def check_point(point: Mapping[str, Any], search: Search, place: str) -> None:
             near = difflib.get_close_matches(key, list(search), n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise SettingsError(
-                f"{place}.{key}: not a searched key{hint}; searched are {', '.join(search)}"
+                f"not a searched key{hint}; searched are {', '.join(search)}", key=f"{place}.{key}"
             )
         expected = unreachable(value, search[key])
         if expected is not None:
-            raise SettingsError(f"{place}.{key}: found {value!r}, expected {expected}")
+            raise SettingsError(f"found {value!r}, expected {expected}", key=f"{place}.{key}")
 
 
 def unreachable(value: Any, spec: Range | Choices) -> str | None:

@@ -138,12 +138,14 @@ def chosen_trial(record: StudyRecord, which: str) -> TrialRecord:
             raise SettingsError(_none_complete(record))
         return record.best
     if not which.isdecimal():
-        raise SettingsError(f"--trial: found {which!r}, expected `best` or a trial's number")
+        raise SettingsError(f"found {which!r}, expected `best` or a trial's number", key="--trial")
     trial = record.trial(int(which))
     if trial is None:
         last = len(record.trials) - 1
         there = f"0 to {last}" if last >= 0 else "none yet"
-        raise SettingsError(f"--trial: study {record.name!r} has no trial {which}; it has {there}")
+        raise SettingsError(
+            f"study {record.name!r} has no trial {which}; it has {there}", key="--trial"
+        )
     return trial
 
 
@@ -174,7 +176,8 @@ def check_study_name(name: str) -> str:
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
         raise SettingsError(
-            f"--study_name: found {name!r}, expected letters, digits, `_`, `-` and `.`, "
-            "at most 100, beginning with a letter, digit or `_`"
+            f"found {name!r}, expected letters, digits, `_`, `-` and `.`, "
+            "at most 100, beginning with a letter, digit or `_`",
+            key="--study_name",
         )
     return name

@@ -44,8 +44,7 @@ def adopt(
     try:
         found, remarks = chosen_parent(folder, settings, settings.parent)
     except SettingsError as error:
-        key = str(error).partition(":")[0]
-        raise SettingsError(f"{layers.source_of(key)}: {error}") from None
+        raise layers.placed(error) from None
     sha256 = keep(Path(found.checkpoint), folder)
     record = found.model_copy(update={"sha256": sha256})
     return record, [f"parent: {record.told()}; kept as {folder.parent}", *remarks]
@@ -75,8 +74,9 @@ def _refuse_both(settings: Settings, layers: Layers) -> None:
             if key in getattr(settings, section):
                 place = f"{section}.{key}"
                 raise SettingsError(
-                    f"{layers.source_of(place)}: {place}: found beside `parent`, which fills it "
-                    "in; remove one of the two"
+                    "found beside `parent`, which fills it in; remove one of the two",
+                    key=place,
+                    source=layers.source_of(place),
                 )
 
 
@@ -114,14 +114,14 @@ def chosen_parent(
     try:
         record = read_study(source)
     except SettingsError as error:
-        raise SettingsError(f"parent.study: {error}") from None
+        raise error.at(key="parent.study") from None
     trial = _chosen_trial(record, parent)
     try:
         chosen = with_checkpoint(source, trial)
     except SettingsError as error:
         raise SettingsError(
-            f"parent.trial: {error}; choose another trial of study {record.name!r}, or train it "
-            "again"
+            f"{error}; choose another trial of study {record.name!r}, or train it again",
+            key="parent.trial",
         ) from None
     plan = _plan(chosen)
     found = ParentRecord(
@@ -147,8 +147,8 @@ def _given_file(parent: ParentSettings) -> str:
     path = Path(parent.checkpoint or "")
     if not path.is_file():
         raise SettingsError(
-            f"parent.checkpoint: there is no file {path}; expected the best.pth of a trial or of "
-            "an export"
+            f"there is no file {path}; expected the best.pth of a trial or of an export",
+            key="parent.checkpoint",
         )
     return str(path.resolve())
 
@@ -158,12 +158,14 @@ def _refuse_circle(folder: StudyFolder, source: StudyFolder) -> None:
     own = folder.path.resolve()
     if source.path.resolve() == own:
         raise SettingsError(
-            f"parent.study: found {source.name!r}, which is this study itself; name another one"
+            f"found {source.name!r}, which is this study itself; name another one",
+            key="parent.study",
         )
     if any(parent.study == str(own) for parent in ancestors(source)):
         raise SettingsError(
-            f"parent.study: {source.name!r} descends from a study {folder.name!r} itself; choose "
-            "another --study_name"
+            f"{source.name!r} descends from a study {folder.name!r} itself; choose "
+            "another --study_name",
+            key="parent.study",
         )
 
 
@@ -172,8 +174,9 @@ def _chosen_trial(record: StudyRecord, parent: ParentSettings) -> TrialRecord:
     if parent.trial == "best":
         if record.best is None:
             raise SettingsError(
-                f"parent.study: no trial of study {record.name!r} is complete ({states}), so there "
-                "is no best one to start from; let it go on first, or name another study"
+                f"no trial of study {record.name!r} is complete ({states}), so there "
+                "is no best one to start from; let it go on first, or name another study",
+                key="parent.study",
             )
         return record.best
     trial = record.trial(parent.trial)
@@ -181,14 +184,15 @@ def _chosen_trial(record: StudyRecord, parent: ParentSettings) -> TrialRecord:
         last = len(record.trials) - 1
         there = f"0 to {last}" if last >= 0 else "none yet"
         raise SettingsError(
-            f"parent.trial: study {record.name!r} has no trial {parent.trial}; it has {there}"
+            f"study {record.name!r} has no trial {parent.trial}; it has {there}", key="parent.trial"
         )
     if trial.state != "complete":
         ranked = [str(other.number) for other in record.ranked[:5]]
         others = f"complete are {', '.join(ranked)}" if ranked else f"none is complete ({states})"
         raise SettingsError(
-            f"parent.trial: trial {trial.number} of study {record.name!r} is {trial.state}, "
-            f"expected a complete one; {others}"
+            f"trial {trial.number} of study {record.name!r} is {trial.state}, "
+            f"expected a complete one; {others}",
+            key="parent.trial",
         )
     return trial
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.study.record import STATES, can_be_best, direction_of, is_feasible
 from protocol.folders import StudyFolder
+from protocol.objective import ranked
 
 
 def point_to_best(folder: StudyFolder, study: optuna.Study) -> None:
@@ -26,16 +28,16 @@ def point_to_best(folder: StudyFolder, study: optuna.Study) -> None:
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The best complete trial."""
+    """The best trial."""
     ranked = rank_trials(study)
     return ranked[0] if ranked else None
 
 
 def rank_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The complete trials, the best first; the earlier of equals first."""
+    """The trials that can be the best, the best first; the earlier of equals first."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sign = 1.0 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1.0
-    return sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+    able = (t for t in complete if can_be_best(STATES[t.state.name], is_feasible(t)))
+    return ranked(able, lambda trial: trial.value, direction_of(study))
 
 
 def keep_best(folder: StudyFolder, study: optuna.Study, best_trials: int | None) -> None:

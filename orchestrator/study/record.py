@@ -5,12 +5,11 @@ It comes from the database of a study that may be running, and never writes to i
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from protocol.messages import Direction
+from protocol.objective import Direction, ranked
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -88,10 +87,9 @@ class StudyRecord:
 
     @property
     def ranked(self) -> list[TrialRecord]:
-        """The complete trials with a finite value, the best first; the earlier of equals first."""
-        sign = 1.0 if self.direction == "minimize" else -1.0
-        eligible = [trial for trial in self.trials if _eligible(trial)]
-        return sorted(eligible, key=lambda trial: sign * (trial.value or 0.0))
+        """The trials that can be the best, the best first; the earlier of equals first."""
+        able = (trial for trial in self.trials if can_be_best(trial.state, trial.feasible))
+        return ranked(able, lambda trial: trial.value, self.direction)
 
     def trial(self, number: int) -> TrialRecord | None:
         """The trial with this number, if the study has it."""
@@ -102,9 +100,13 @@ def record_of(study: Study) -> StudyRecord:
     """The record of a study that Optuna has open."""
     return StudyRecord(
         name=study.study_name,
-        direction="minimize" if study.direction.name == "MINIMIZE" else "maximize",
+        direction=direction_of(study),
         trials=[_record_of_trial(trial) for trial in study.get_trials(deepcopy=False)],
     )
+
+
+def direction_of(study: Study) -> Direction:
+    return "minimize" if study.direction.name == "MINIMIZE" else "maximize"
 
 
 def _record_of_trial(trial: FrozenTrial) -> TrialRecord:
@@ -114,14 +116,15 @@ def _record_of_trial(trial: FrozenTrial) -> TrialRecord:
         value=trial.value,
         params=dict(trial.params),
         notes=dict(trial.user_attrs),
-        feasible=all(value <= 0 for value in trial.constraints.values()),
+        feasible=is_feasible(trial),
     )
 
 
-def _eligible(trial: TrialRecord) -> bool:
-    return (
-        trial.state == "complete"
-        and trial.feasible
-        and trial.value is not None
-        and math.isfinite(trial.value)
-    )
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Whether no constraint was violated."""
+    return all(value <= 0 for value in trial.constraints.values())
+
+
+def can_be_best(state: State, feasible: bool) -> bool:
+    """Whether a trial counts when the best is looked for: here alone, but for a finite value."""
+    return state == "complete" and feasible

@@ -14,7 +14,7 @@ from optuna.storages import RDBStorage
 from protocol.errors import SettingsError, UserError
 from protocol.files import sync_folder
 from protocol.folders import StudyFolder
-from protocol.messages import Direction
+from protocol.objective import Direction
 
 _BUSY_SECONDS = 60.0  # a dashboard that reads at the same time never breaks the study
 
@@ -45,7 +45,7 @@ def open_study(folder: StudyFolder, url: str | None, direction: Direction) -> op
         )
     except optuna.exceptions.StorageInternalError as error:
         place = url or folder.database
-        raise UserError(f"{place}: cannot be used: {error.__cause__ or error}") from error
+        raise UserError(f"{place} cannot be used: {error.__cause__ or error}") from error
     if url is not None:
         _refuse_anothers_study(folder, study, url)
     return study
@@ -65,7 +65,7 @@ def database_url(folder: StudyFolder, url: str | None) -> str:
             return os.environ[match[1]]
         except KeyError:
             raise SettingsError(
-                f"storage.url: the environment variable {match[1]} is not set"
+                f"the environment variable {match[1]} is not set", key="storage.url"
             ) from None
 
     return re.sub(r"\$\{(\w+)\}", value, url)
@@ -79,7 +79,7 @@ def _connect(url: str) -> RDBStorage:
     except Exception as error:
         # SQLAlchemy and each driver raise their own; none of them is this program's defect.
         reason = str(error.__cause__ or error).splitlines()[0]
-        raise SettingsError(f"storage.url: {url} cannot be opened: {reason}") from error
+        raise SettingsError(f"{url} cannot be opened: {reason}", key="storage.url") from error
 
 
 def _open_database(folder: StudyFolder) -> RDBStorage:

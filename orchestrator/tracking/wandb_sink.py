@@ -94,7 +94,7 @@ class WandbSink:
     def planned(self, plan: Plan) -> None:
         content = plan.model_dump(mode="json", exclude={"recipe"})
         config: Any = self._run.config  # its methods are untyped
-        config.update({**plan.recipe, "plan": content}, allow_val_change=True)
+        config.update({**plan.recipe.given, "plan": content}, allow_val_change=True)
 
     def event(self, event: Event) -> None:
         if isinstance(event, Pictured):

@@ -13,7 +13,8 @@ from torch.utils.data import default_collate
 
 from models.family import Batch, Split
 from protocol.folders import TrialFolder
-from protocol.messages import Objective, Plan, load_plan
+from protocol.messages import Plan, load_plan
+from protocol.objective import Objective
 from tests.contracts.cases import Case
 from tests.contracts.objectives import GOALS
 from tests.ranks import make_plan

@@ -25,7 +25,7 @@ from data.xray_ct.prepare.phantoms import generate_xray_ct_phantoms
 from data.xray_ct.settings import XrayCtPhantomSettings, XrayCtSettings
 from models.registry import load_family
 from protocol.folders import TrialFolder
-from protocol.messages import Objective
+from protocol.objective import Objective
 from tests.contracts.bench import Bench, alone, first_point
 from tests.contracts.cases import CASES, ROOT
 from tests.ranks import make_plan, talk_together

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +12,9 @@ from pydantic_core import to_jsonable_python
 from models.family import Family
 from models.pipelined import PipelinedFamily
 from models.registry import known_families, load_family
-from protocol.errors import UserError
+from protocol.errors import SettingsError, UserError
 from protocol.problems import problems
-from protocol.recipe import TrainingRecipe, split_recipe
+from protocol.recipe import Recipe, TrainingRecipe, own_keys
 from worker.ranks.trial import open_split
 
 Problem = dict[str, Any]  # "key", "problem", and "valid_keys" for an unknown key
@@ -52,7 +51,7 @@ def check_settings(
     try:
         loaded = load_family(family)
     except UserError as error:
-        report["errors"] = [{"key": "family", "problem": str(error).removeprefix("family: ")}]
+        report["errors"] = [{"key": "family", "problem": error.problem}]
         return report
     report["metrics"] = dict(loaded.metrics)
     report["family_keys"] = _defaults(loaded.Settings)
@@ -110,10 +109,9 @@ def _every_problem(
 ) -> Iterator[Problem]:
     valid = [*TrainingRecipe.model_fields, *family.Settings.model_fields]
     for recipe in recipes:
-        training, own = split_recipe(recipe)
         for problem in (
-            *problems(TrainingRecipe, training, "recipe"),
-            *problems(family.Settings, own, "recipe"),
+            *_shared_problems(recipe),
+            *problems(family.Settings, own_keys(recipe), "recipe"),
         ):
             key = problem["key"].removeprefix("recipe.")
             if key.split(".")[0] in searched:
@@ -121,6 +119,13 @@ def _every_problem(
             if "valid_keys" in problem:
                 problem["valid_keys"] = valid
             yield problem
+
+
+def _shared_problems(recipe: dict[str, Any]) -> Iterator[Problem]:
+    try:
+        Recipe.of(recipe)
+    except SettingsError as error:
+        yield {"key": error.key, "problem": error.problem}
 
 
 def _objective_problems(family: type[Family[Any, Any]], objective: dict[str, Any]) -> list[Problem]:
@@ -137,11 +142,9 @@ def _objective_problems(family: type[Family[Any, Any]], objective: dict[str, Any
 
 
 def _data_problem(error: UserError) -> Problem:
-    """The problem under the key that the error's sentence begins with."""
-    key, colon, problem = str(error).partition(": ")
-    if colon and re.fullmatch(r"(data|recipe)(\.\w+)*", key):
-        return {"key": key, "problem": problem}
-    return {"key": "data", "problem": str(error)}
+    """The problem under its key: of settings without one none, of data files the section."""
+    unknown = "" if isinstance(error, SettingsError) else "data"
+    return {"key": error.key or unknown, "problem": error.problem}
 
 
 def _fold_problems(family: type[Family[Any, Any]], folds: int) -> list[Problem]:
@@ -172,7 +175,7 @@ def _pipelined(family: str) -> bool:
 def _samples(
     family: type[Family[Any, Any]], recipe: dict[str, Any], data: dict[str, Any]
 ) -> dict[str, int]:
-    _, own = split_recipe(recipe)
+    own = own_keys(recipe)
     opened = family(family.Settings.model_validate(own), family.Data.model_validate(data))
     opened.check()
     return {

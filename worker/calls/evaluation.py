@@ -12,7 +12,7 @@ from typing import Any
 from models.evaluation import HeldOut, Judgement, Request
 from protocol.errors import SettingsError
 from protocol.files import write_text
-from protocol.messages import Objective
+from protocol.objective import Objective
 from worker.calls.opened import Opened, open_checkpoint
 from worker.calls.sample_judgement import judge_samples
 from worker.training.pictures import draw
@@ -85,8 +85,9 @@ def tuning(*, checkpoint: str, store: str, progress: str, device: str) -> dict[s
         found = evaluation.tuning(opened.model, request)
     if found is None:
         raise SettingsError(
-            f"--tune_postprocessing: {type(opened.family).__name__} has no post-processing to "
-            "tune, its result is scored as it is; leave the option out"
+            f"{type(opened.family).__name__} has no post-processing to "
+            "tune, its result is scored as it is; leave the option out",
+            key="--tune_postprocessing",
         )
     return asdict(found)
 

@@ -96,8 +96,9 @@ def _volume(opened: Opened, xrays: Tensor, voxel_size: Sequence[float] | None) -
         volume = opened.family.infer(opened.model, xrays)
     except torch.OutOfMemoryError as error:
         raise UserError(
-            f"--device: the memory of {opened.device} is too small for this volume; use another "
-            "device, such as cpu"
+            f"the memory of {opened.device} is too small for this volume; use another "
+            "device, such as cpu",
+            key="--device",
         ) from error
     if voxel_size is None:
         return volume
@@ -119,4 +120,6 @@ def _write(out: Path, content: bytes) -> None:
         with replacing(out) as stream:
             stream.write(content)
     except OSError as error:
-        raise UserError(f"--out: {out} cannot be written: {error.strerror or error}") from error
+        raise UserError(
+            f"{out} cannot be written: {error.strerror or error}", key="--out"
+        ) from error

@@ -13,7 +13,7 @@ from torch import nn
 from models.family import Family
 from protocol.errors import CheckpointError, SettingsError
 from protocol.folders import parent_of
-from protocol.recipe import TrainingRecipe, split_recipe
+from protocol.recipe import FILE_KEY, Recipe, TrainingRecipe
 from worker.ranks.trial import open_family
 from worker.training.checkpoint import load_checkpoint
 
@@ -49,11 +49,10 @@ def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Op
         raise CheckpointError(f"{path} is not of a trial: it has no {min(missing)!r}")
     place = _device(device)
     data = content["data"] | ({} if data_root is None else {"root": data_root})
-    recipe = content["recipe"]
-    parent = parent_of(path, recipe)
-    if parent is not None:
-        recipe = recipe | {"parent_file": str(parent)}
-    family = open_family(_where_it_is_now(content["family"], path), recipe, data)
+    parent = parent_of(path, content["recipe"])
+    moved = {} if parent is None else {FILE_KEY: str(parent)}
+    recipe = Recipe.of(content["recipe"] | moved)
+    family = open_family(_where_it_is_now(content["family"], path), recipe.own, data)
     model = family.build_model()
     model.load_state_dict(content["model"])
     return Opened(
@@ -63,14 +62,12 @@ def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Op
         sha256=sha256,
         epoch=content["epoch"],
         seed=content["seed"],
-        training=_training(content),
+        training=_as_fitted(recipe.training, content.get("micro_batch")),
     )
 
 
-def _training(content: dict[str, Any]) -> TrainingRecipe:
+def _as_fitted(recipe: TrainingRecipe, fitted: int | None) -> TrainingRecipe:
     """The recipe, with the batches that fitted into memory where its own did not."""
-    recipe = TrainingRecipe.model_validate(split_recipe(content["recipe"])[0])
-    fitted = content.get("micro_batch")
     return recipe if fitted is None else recipe.model_copy(update={"batch_size": fitted})
 
 
@@ -109,5 +106,5 @@ def _device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise SettingsError(f"--device: {name!r} cannot be used: {reason}") from error
+        raise SettingsError(f"{name!r} cannot be used: {reason}", key="--device") from error
     return device

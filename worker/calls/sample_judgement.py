@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ import torch
 from models.evaluation import Case, HeldOut, Judgement
 from models.family import Batch, MapDataset
 from models.pictures import Picture
-from protocol.messages import Objective
+from protocol.objective import Objective, ranked
 from worker.calls.opened import Opened
 from worker.ranks.batches import Sharing, validation_rounds
 from worker.ranks.loading import BatchLoader
@@ -81,10 +80,6 @@ def _pictures(
 
 def ranking(cases: Sequence[Case], objective: Objective) -> list[int]:
     """The cases' positions from the best to the worst; what is not a number is worst."""
-    sign = -1.0 if objective.direction == "maximize" else 1.0
-
-    def worth(index: int) -> float:
-        value = cases[index].scores[objective.metric]
-        return math.inf if value is None or math.isnan(value) else sign * value
-
-    return sorted(range(len(cases)), key=worth)
+    numbers = range(len(cases))
+    known = ranked(numbers, lambda n: cases[n].scores[objective.metric], objective.direction)
+    return [*known, *(number for number in numbers if number not in known)]

@@ -60,8 +60,9 @@ def cut(family: Family[Any, Any], model: nn.Module, stages: int) -> Sequence[Seg
     """
     if not isinstance(family, PipelinedFamily):
         raise SettingsError(
-            f"parallel.kind: the models of {type(family).__name__} cannot be cut into stages; "
-            "expected kind: ddp, or a family that derives from models.pipelined.PipelinedFamily"
+            f"the models of {type(family).__name__} cannot be cut into stages; "
+            "expected kind: ddp, or a family that derives from models.pipelined.PipelinedFamily",
+            key="parallel.kind",
         )
     segments = family.segments(model, stages)
     if len(segments) != 2 * stages:

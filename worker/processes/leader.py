@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 
 import psutil
 
-from protocol.errors import UserError
+from protocol.errors import UserError, packed
 from protocol.files import write_json
 from protocol.folders import TrialFolder
 
@@ -207,7 +207,7 @@ def answer_call(
         called: Callable[..., Any] = getattr(importlib.import_module(module), name)
         answer = _packed({"result": called(**arguments)})
     except UserError as error:
-        answer = _packed({"user_error": str(error)})
+        answer = _packed({"user_error": packed(error)})
     except Exception:
         answer = _packed({"error": traceback.format_exc()})
     _send(status, answer)

@@ -15,7 +15,7 @@ from protocol.errors import DataError
 from protocol.folders import RunFolder, TrialFolder
 from protocol.messages import Plan
 from protocol.problems import validated
-from protocol.recipe import TrainingRecipe, split_recipe
+from protocol.recipe import TrainingRecipe
 from worker.ranks.batches import Sharing
 from worker.ranks.group import Group
 from worker.ranks.seeding import mix
@@ -57,15 +57,14 @@ def open_trial(
     Raises:
         SettingsError: a key or value of the recipe or the data section is wrong.
     """
-    training, _ = split_recipe(plan.recipe)
     if plan.folds > 1:
         plan = _plan_of_fold(plan, fold)
     trial = Trial(
         folder=folder,
         plan=plan,
         fold=fold,
-        recipe=validated(TrainingRecipe, training, "recipe"),
-        family=open_family(plan.family, plan.recipe, plan.data),
+        recipe=plan.recipe.training,
+        family=open_family(plan.family, plan.recipe.own, plan.data),
         group=group,
         tick=tick,
     )
@@ -80,14 +79,13 @@ def _plan_of_fold(plan: Plan, fold: int) -> Plan:
     )
 
 
-def open_family(name: str, recipe: dict[str, Any], data: dict[str, Any]) -> Family[Any, Any]:
-    """The family called `name` with its keys of a flat `recipe`.
+def open_family(name: str, own: dict[str, Any], data: dict[str, Any]) -> Family[Any, Any]:
+    """The family called `name` with its `own` keys of a recipe.
 
     Raises:
         SettingsError: there is no such family, or a key or value is wrong.
     """
     family = load_family(name)
-    _, own = split_recipe(recipe)
     return family(validated(family.Settings, own, "recipe"), validated(family.Data, data, "data"))
 
 
@@ -99,7 +97,7 @@ def open_split(family: Family[Any, Any], split: Split) -> MapDataset:
     """
     dataset = family.dataset(split)
     if len(dataset) == 0:
-        raise DataError(f"data: the {split} split has no samples")
+        raise DataError(f"the {split} split has no samples", key="data")
     return dataset
 
 

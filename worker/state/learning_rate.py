@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from protocol.messages import Direction
+from protocol.objective import Direction
 from protocol.recipe import TrainingRecipe
 
 PLATEAU_THRESHOLD = 1e-4  # relative improvement that counts, as in torch's ReduceLROnPlateau

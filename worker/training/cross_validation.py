@@ -12,6 +12,7 @@ from statistics import fmean
 
 from protocol.folders import TrialFolder
 from protocol.messages import Finished, FoldFinished, Plan, append_event, read_events
+from protocol.objective import ranked
 from worker.ranks.group import Group
 from worker.ranks.trial import open_trial
 from worker.training.train import Training
@@ -56,8 +57,8 @@ def _point_best_to(folder: TrialFolder, fold: int) -> None:
 
 def _best(plan: Plan, finished: Sequence[FoldFinished]) -> FoldFinished:
     """The fold with the best objective; the first of equals."""
-    sign = 1.0 if plan.objective.direction == "minimize" else -1.0
-    return min(finished, key=lambda event: sign * event.metrics[plan.objective.metric])
+    metric, direction = plan.objective.metric, plan.objective.direction
+    return ranked(finished, lambda event: event.metrics[metric], direction)[0]
 
 
 def _finished(plan: Plan, finished: Sequence[FoldFinished]) -> Finished:

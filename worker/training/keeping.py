@@ -66,7 +66,7 @@ class Keeper:
             "trial": plan.trial,
             "seed": plan.seed,
             "family": plan.family,
-            "recipe": plan.recipe,
+            "recipe": dict(plan.recipe.given),
             "micro_batch": plan.micro_batch,  # for those who judge it, also in want of memory
             "data": plan.data,
             "objective": plan.objective.model_dump(),

@@ -11,6 +11,7 @@ from orchestrator.commands.export import export_command, export_trial
 from protocol import files
 from protocol.errors import SettingsError, UserError
 from protocol.messages import Ending, load_plan, save_message
+from protocol.recipe import Recipe
 from tests.made_study import MadeStudy
 
 
@@ -163,7 +164,10 @@ def give_parent(made, number, content=b"the parent's weights", sha256=None):
     digest = sha256 or hashlib.sha256(content).hexdigest()
     plan = load_plan(made.trial(number).plan)
     keys = {"parent_file": str(made.folder.parent), "parent_sha256": digest}
-    save_message(made.trial(number).plan, plan.model_copy(update={"recipe": plan.recipe | keys}))
+    save_message(
+        made.trial(number).plan,
+        plan.model_copy(update={"recipe": Recipe.of({**plan.recipe.given, **keys})}),
+    )
 
 
 def test_the_model_that_a_trial_started_from_goes_along(made, tmp_path):

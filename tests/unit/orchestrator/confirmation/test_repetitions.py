@@ -8,10 +8,9 @@ from orchestrator.confirmation.repetitions import (
     Repetition,
     Repetitions,
     best_sources,
-    described,
-    keep_best_of_each,
     missing_runs,
 )
+from orchestrator.settings.schema import Keep
 from orchestrator.study.record import StudyRecord, TrialRecord
 from orchestrator.study.storage import open_study
 from protocol.errors import SettingsError
@@ -31,13 +30,20 @@ def searched(tmp_path_factory):
 
 
 @pytest.fixture
-def repetitions(searched):
+def repetitions(searched, tmp_path):
     """Makes the source of runs anew, as every command does, on one study."""
     study = optuna.create_study()
 
-    def make(numbers=(0, 1), seeds=2, study=study):
+    def make(numbers=(0, 1), seeds=2, study=study, keep=None):
         sources = {number: searched[number] for number in numbers}
-        return Repetitions(study=study, settings=SETTINGS, sources=sources, seeds=seeds)
+        settings = SETTINGS.model_copy(update={"keep": Keep(best_trials=keep)})
+        return Repetitions(
+            folder=StudyFolder(tmp_path),
+            study=study,
+            settings=settings,
+            sources=sources,
+            seeds=seeds,
+        )
 
     return make
 
@@ -45,7 +51,7 @@ def repetitions(searched):
 def run_all(runs):
     while runs.missing():
         trial, recipe = runs.ask()
-        runs.study.tell(trial, objective(recipe))
+        runs.study.tell(trial, objective(recipe.given))
     return runs.study.get_trials(deepcopy=False)
 
 
@@ -53,7 +59,7 @@ def test_a_run_has_the_parameters_of_its_trial_and_what_is_fixed(searched, repet
     runs = repetitions(numbers=range(6), seeds=1)
     for source in searched:
         trial, recipe = runs.ask()
-        assert recipe == {"epochs": 2, **source.params}
+        assert recipe.given == {"epochs": 2, **source.params}
         assert trial.params == source.params
     assert {source.params["window"] for source in searched} > {"fourier"}
 
@@ -103,8 +109,9 @@ def test_a_run_that_a_kill_left_is_taken_up_as_it_was(repetitions, tmp_path):
 
 
 def test_displays_say_which_trial_a_run_repeats(repetitions):
-    trial, _ = repetitions(numbers=(2,)).ask()
-    assert described(trial) == {"confirms": 2, "repetition": 0, **trial.params}
+    runs = repetitions(numbers=(2,))
+    trial, _ = runs.ask()
+    assert runs.describe(trial) == {"confirms": 2, "repetition": 0, **trial.params}
 
 
 def test_what_has_begun_is_not_missing():
@@ -112,17 +119,20 @@ def test_what_has_begun_is_not_missing():
     assert missing_runs([7, 3], 2, begun) == [Repetition(3, 0), Repetition(7, 1)]
 
 
-def test_only_the_best_run_of_every_trial_keeps_its_checkpoints(repetitions, tmp_path):
-    runs, folder = repetitions(seeds=3), StudyFolder(tmp_path)
+@pytest.mark.parametrize(("keep", "kept"), [(1, [1, 2, 4]), (None, [0, 1, 2, 3, 4])])
+def test_where_the_best_are_kept_the_best_run_of_every_trial_keeps_its_checkpoints(
+    repetitions, keep, kept
+):
+    runs = repetitions(seeds=3, keep=keep)
     for value in (3.0, 5.0, 2.0, 9.0, None):
         trial, _ = runs.ask()
-        folder.trial(trial.number).path.mkdir()
-        folder.trial(trial.number).best.touch()
+        runs.folder.trial(trial.number).path.mkdir()
+        runs.folder.trial(trial.number).best.touch()
         if value is not None:
             runs.study.tell(trial, value)
-    keep_best_of_each(folder, runs.study)
-    kept = [run.number for run in folder.trials() if run.best.exists()]
-    assert kept == [1, 2, 4]  # the last one is still running
+    runs.tidy()
+    # The last one is still running.
+    assert [run.number for run in runs.folder.trials() if run.best.exists()] == kept
 
 
 def study(*values, direction="maximize", params=None, **changes):

@@ -7,7 +7,7 @@ from orchestrator.confirmation.repetitions import Repetition
 from orchestrator.confirmation.results import confirmation_of
 from orchestrator.study.record import StudyRecord, TrialRecord
 from protocol.folders import StudyFolder
-from protocol.messages import Objective
+from protocol.objective import Objective
 
 SEARCHED = {3: 30.0, 7: 33.0}  # the search's values by trial
 

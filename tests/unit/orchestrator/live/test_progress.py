@@ -1,16 +1,8 @@
 import pytest
 
 from orchestrator.live.progress import RunningTrial, StudyProgress
-from protocol.messages import (
-    Ending,
-    Finished,
-    Objective,
-    Outcome,
-    Progress,
-    Started,
-    Stop,
-    Validated,
-)
+from protocol.messages import Ending, Finished, Outcome, Progress, Started, Stop, Validated
+from protocol.objective import Objective
 
 OBJECTIVE = Objective(metric="psnr", direction="maximize")
 

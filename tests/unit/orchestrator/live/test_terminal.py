@@ -18,7 +18,8 @@ from rich.console import Console
 import orchestrator
 from orchestrator.live.progress import RunningTrial, StudyProgress
 from orchestrator.live.terminal import live_area
-from protocol.messages import Objective, Started, Validated
+from protocol.messages import Started, Validated
+from protocol.objective import Objective
 
 OBJECTIVE = Objective(metric="psnr", direction="maximize")
 ROOT = Path(orchestrator.__file__).parents[1]

@@ -2,14 +2,16 @@
 
 import pytest
 
-from orchestrator.preflight.largest import INFINITE, at, climb, highest
+from orchestrator.preflight.largest import INFINITE, climb
 from orchestrator.settings.schema import Choices, Range
+from orchestrator.settings.space import Space, highest
 
 
-def space(**specs):
-    return {
+def space(fixed=None, **specs):
+    search = {
         key: Choices(**spec) if "choices" in spec else Range(**spec) for key, spec in specs.items()
     }
+    return Space.of(search, fixed or {}, {})
 
 
 SPACE = space(
@@ -38,7 +40,7 @@ class Counted:
 
 def test_the_largest_point_is_found_key_by_key_and_conditions_hold():
     measure = Counted(size)
-    found = climb(SPACE, {}, measure, lambda _: True)
+    found = climb(SPACE, measure, lambda _: True)
     assert found.point == {
         "learning_rate": 1e-2,
         "batch_size": 16,
@@ -54,37 +56,35 @@ def test_the_largest_point_is_found_key_by_key_and_conditions_hold():
 
 def test_keys_that_cost_no_memory_are_not_tried():
     measure = Counted(size)
-    climb(SPACE, {}, measure, lambda _: True)
+    climb(SPACE, measure, lambda _: True)
     assert {point["learning_rate"] for point in measure.points} == {1e-2}
 
 
 def test_a_number_that_costs_more_the_lower_it_is_is_found_out():
-    found = climb(
-        space(stride={"low": 1, "high": 4}), {}, lambda p: 1 / p["stride"], lambda _: True
-    )
+    found = climb(space(stride={"low": 1, "high": 4}), lambda p: 1 / p["stride"], lambda _: True)
     assert found.point == {"stride": 1}
 
 
 def test_the_search_ends_where_a_point_does_not_fit():
     measure = Counted(lambda p: INFINITE if p["encoder"] == "large" else size(p))
-    found = climb(SPACE, {}, measure, lambda _: True)
+    found = climb(SPACE, measure, lambda _: True)
     assert (found.size, found.point["encoder"]) == (INFINITE, "large")
     assert len(measure.points) == 2
 
 
 def test_points_that_cannot_be_measured_are_passed_over():
-    found = climb(SPACE, {}, lambda p: -1.0 if p["encoder"] == "small" else size(p), lambda _: True)
+    found = climb(SPACE, lambda p: -1.0 if p["encoder"] == "small" else size(p), lambda _: True)
     assert found.point["encoder"] == "large"
 
 
 def test_when_no_more_may_be_tried_the_keys_that_remain_are_named():
-    found = climb(SPACE, {}, Counted(size), lambda tried: tried < 3)
+    found = climb(SPACE, Counted(size), lambda tried: tried < 3)
     assert found.tried == 3
     assert found.untried == ["batch_size", "checkpointing", "width"]
 
 
 def test_small_differences_are_no_reason_to_leave_the_upper_end():
-    found = climb(space(w={"low": 0.0, "high": 1.0}), {}, lambda p: 100 - p["w"], lambda _: True)
+    found = climb(space(w={"low": 0.0, "high": 1.0}), lambda p: 100 - p["w"], lambda _: True)
     assert found.point == {"w": 1.0}
 
 
@@ -103,6 +103,6 @@ def test_the_upper_end_is_a_value_that_the_search_can_reach(spec, value):
 
 
 def test_a_fixed_key_decides_conditions_too():
-    search = space(width={"low": 1, "high": 2, "when": {"encoder": "large"}})
-    assert at(search, {"encoder": "small"}, {"width": 2}) == {}
-    assert at(search, {"encoder": "large"}, {"width": 2}) == {"width": 2}
+    width = {"low": 1, "high": 2, "when": {"encoder": "large"}}
+    assert space({"encoder": "small"}, width=width).at({"width": 2}) == {}
+    assert space({"encoder": "large"}, width=width).at({"width": 2}) == {"width": 2}

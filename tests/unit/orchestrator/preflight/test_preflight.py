@@ -6,7 +6,9 @@ import pytest
 
 from orchestrator.preflight.preflight import MOST_TRIED, is_wanted, preflight
 from orchestrator.preflight.rehearsal import GIB, Rehearsal, Rehearsed
+from orchestrator.running.session import Session
 from orchestrator.running.slots import Slot
+from orchestrator.settings.space import Space
 from protocol.folders import StudyFolder
 from protocol.messages import Measured
 from tests.searches import SmallSearch, make_settings
@@ -32,7 +34,7 @@ class Computed(Rehearsal):
         needed = batch * {"small": 0.25, "large": 0.5}.get(point.get("encoder"), 0.25)
         if needed > self.room:
             return Rehearsed(ending="memory", reason="out of memory")
-        device = self.slot.devices[0]
+        device = self.session.slots[0].devices[0]
         measured = [
             Measured(
                 attempt=0,
@@ -41,23 +43,19 @@ class Computed(Rehearsal):
                 available={device: int(self.room * GIB)},
                 seconds=0.5,
             )
-            for rank in range(len(self.slot.devices))
+            for rank in range(len(self.session.slots[0].devices))
         ]
         return Rehearsed(ending="fits", measured=measured)
 
 
 @pytest.fixture
 def rehearse(tmp_path):
-    def begin(search=SEARCH, room=8.0, devices=("cpu", "cpu"), **changes):
-        (tmp_path / "x").mkdir()
-        rehearsal = Computed(
-            folder=StudyFolder(tmp_path / "x"),
-            name="x",
-            settings=make_settings(search, {}, **changes),
-            launcher=None,
-            slot=Slot(devices, 1),
-            waiting=lambda: None,
-        )
+    def begin(search=SEARCH, room=8.0, devices=("cpu", "cpu"), trials=1, **changes):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        settings = make_settings(search, {}, **changes)
+        session = Session(StudyFolder(tmp_path / "x"), "x", None, None, None)
+        session.settings, session.slots = settings, [Slot(devices, 1)] * trials
+        rehearsal = Computed(session, Space.of(settings.search, settings.recipe, {"batch_size": 4}))
         rehearsal.room = room
         return rehearsal
 
@@ -66,31 +64,30 @@ def rehearse(tmp_path):
 
 def test_it_names_the_largest_configuration_with_its_memory_and_time(rehearse):
     rehearsal = rehearse()
-    report = preflight(rehearsal, {}, trials=1)
+    report = preflight(rehearsal)
     assert report.fits
     assert report.configuration == {"batch_size": 6, "encoder": "large", "learning_rate": 1.0}
     assert report.sentence == (
         "preflight: the largest of 3 configurations tried takes 3.00 GiB of the 8.0 GiB available "
         "on cpu and 0.5 s a step: batch_size=6 encoder=large learning_rate=1"
     )
-    kept = json.loads(rehearsal.folder.preflight.read_text())
+    kept = json.loads(rehearsal.session.folder.preflight.read_text())
     assert kept == report.model_dump(mode="json")
     assert kept["ranks"] == [{"cpu": 3.0}, {"cpu": 3.0}]
     assert kept["seconds_per_step"] == 0.5
 
 
 def test_where_all_ranks_of_all_trials_are_too_many_for_the_machine_it_says_so(rehearse):
-    rehearsal = rehearse()
-    assert "at a time" not in preflight(rehearsal, {}, trials=1).sentence
+    assert "at a time" not in preflight(rehearse()).sentence
     assert (
         "; with 2 trials of 2 ranks at a time that comes to 12.0 GiB, more than there is: lower "
         "parallel_trials"
-    ) in preflight(rehearsal, {}, trials=2).sentence
+    ) in preflight(rehearse(trials=2)).sentence
 
 
 def test_what_does_not_fit_is_tried_in_halves_and_the_search_goes_on(rehearse):
     rehearsal = rehearse(room=2.0)
-    report = preflight(rehearsal, {}, trials=1)
+    report = preflight(rehearsal)
     assert (report.fits, report.batch_size, report.micro_batch) == (False, 6, 3)
     assert "encoder=large learning_rate=1 does not fit into memory in batches of 6" in (
         report.sentence
@@ -101,7 +98,7 @@ def test_what_does_not_fit_is_tried_in_halves_and_the_search_goes_on(rehearse):
 
 
 def test_what_fits_in_no_batch_is_said_to(rehearse):
-    report = preflight(rehearse(room=0.2), {}, trials=1)
+    report = preflight(rehearse(room=0.2))
     assert (report.fits, report.micro_batch, report.ranks) == (False, None, [])
     assert "does not fit into memory, not even one sample at a time; the search goes on" in (
         report.sentence
@@ -109,7 +106,7 @@ def test_what_fits_in_no_batch_is_said_to(rehearse):
 
 
 def test_a_limit_of_the_settings_is_what_there_is(rehearse):
-    report = preflight(rehearse(limits={"memory_gb": 4.0}), {}, trials=9)
+    report = preflight(rehearse(limits={"memory_gb": 4.0}, trials=9))
     assert "3.00 GiB of the 4 GiB that limits.memory_gb leaves a rank on cpu" in report.sentence
     assert report.limit == 4.0
 
@@ -117,14 +114,14 @@ def test_a_limit_of_the_settings_is_what_there_is(rehearse):
 def test_the_number_of_configurations_is_bounded_and_the_rest_is_named(rehearse):
     search = {f"key_{number:02}": {"choices": ["a", "b"]} for number in range(20)}
     rehearsal = rehearse(search)
-    report = preflight(rehearsal, {}, trials=1)
+    report = preflight(rehearsal)
     assert len(rehearsal.asked) == report.tried == MOST_TRIED
     assert report.untried == [f"key_{number:02}" for number in range(MOST_TRIED - 1, 20)]
     assert "(not every end of key_11, key_12" in report.sentence
 
 
 def test_what_cannot_be_tried_is_said_with_its_reason(rehearse):
-    report = preflight(rehearse({"encoder": {"choices": ["broken"]}}), {}, trials=1)
+    report = preflight(rehearse({"encoder": {"choices": ["broken"]}}))
     assert report.fits is None
     assert report.sentence == (
         "preflight: encoder=broken could not be tried: ValueError on rank 0: no; the search goes on"

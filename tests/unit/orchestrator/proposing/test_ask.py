@@ -39,14 +39,15 @@ def test_attaching_again_changes_neither_the_point_nor_what_was_seen(search):
 def test_the_recipe_holds_what_is_fixed_and_what_was_chosen(tmp_path):
     settings = make_settings(NUMBERS, {}, recipe={"epochs": 3})
     trial, recipe = SmallSearch(tmp_path, settings).asker.ask()
-    assert recipe == {"epochs": 3, **trial.params}
+    assert recipe.given == {"epochs": 3, **trial.params}
+    assert recipe.training.epochs == 3
     assert set(trial.params) == set(NUMBERS)
 
 
 def test_enqueued_points_are_asked_first_and_completed(search):
     search.study.enqueue_trial({"window": "full", "scale": 0.5})
     search.study.enqueue_trial({"rate": 0.01})
-    (_, first), (_, second), (_, third) = (search.asker.ask() for _ in range(3))
+    first, second, third = (search.asker.ask()[1].given for _ in range(3))
     assert (first["window"], first["scale"]) == ("full", 0.5)
     assert set(first) == {"rate", "window", "phase", "scale"}
     assert second["rate"] == 0.01

@@ -1,8 +1,11 @@
 import optuna
 import pytest
 
-from orchestrator.proposing.pruner import make_pruner
+from orchestrator.proposing.pruner import make_pruner, pruner_of
 from orchestrator.settings.schema import PrunerSettings
+from orchestrator.settings.space import Space
+from protocol.recipe import TrainingRecipe
+from tests.searches import NUMBERS, make_settings
 
 KINDS = {
     "median": {"n_startup_trials": 1},
@@ -55,3 +58,21 @@ def test_hyperband_reckons_with_the_length_of_a_trial(epochs):
     pruner = make_pruner(PrunerSettings(kind="hyperband", reduction_factor=2), epochs)
     pruner._try_initialization(optuna.create_study())
     assert len(pruner._pruners) == {1: 1, 8: 4}[epochs]
+
+
+@pytest.mark.parametrize(
+    ("search", "recipe", "folds", "longest"),
+    [
+        ({}, {"epochs": 3}, 1, 3),
+        ({}, {"epochs": 3}, 4, 12),
+        ({"epochs": {"low": 2, "high": 9}}, {"epochs": 3}, 1, 9),
+        ({}, {}, 1, 30),
+    ],
+)
+def test_hyperband_reckons_with_the_epochs_that_trials_may_have_rather_than_with_a_default(
+    search, recipe, folds, longest
+):
+    pruner = {"kind": "hyperband"}
+    settings = make_settings(NUMBERS | search, {}, recipe=recipe, folds=folds, pruner=pruner)
+    space = Space.of(settings.search, settings.recipe, TrainingRecipe().model_dump())
+    assert pruner_of(settings, space)._max_resource == longest

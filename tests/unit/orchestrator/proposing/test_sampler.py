@@ -69,13 +69,15 @@ def test_tpe_in_groups_asks_the_same_in_every_process():
     program = """
 import json, optuna
 from orchestrator.proposing.ask import Asker
+from orchestrator.settings.space import Space
 from tests.searches import CONDITIONAL, make_settings, objective
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.create_study()
-asker = Asker(study, make_settings(CONDITIONAL, {"n_startup_trials": 3}), {})
+settings = make_settings(CONDITIONAL, {"n_startup_trials": 3})
+asker = Asker(None, study, settings, Space.of(settings.search, {}, {}))
 for _ in range(12):
     trial, recipe = asker.ask()
-    study.tell(trial, objective(recipe))
+    study.tell(trial, objective(recipe.given))
 print(json.dumps([trial.params for trial in study.trials]))
 """
     answers = [

@@ -3,7 +3,8 @@
 import pytest
 
 from orchestrator.running.folds import best_epochs, mean_metrics, value_so_far
-from protocol.messages import Objective, Validated
+from protocol.messages import Validated
+from protocol.objective import Objective
 
 ERROR = Objective(metric="error", direction="minimize")
 

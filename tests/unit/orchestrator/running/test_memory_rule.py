@@ -1,7 +1,8 @@
 import pytest
 
 from orchestrator.running.memory_rule import limited, micro_batch, sentence, smaller
-from protocol.messages import Objective, Plan
+from protocol.messages import Plan
+from protocol.objective import Objective
 
 
 def plan(batch_size=None, micro=None, **changes):

@@ -3,7 +3,8 @@ import logging
 
 import pytest
 
-from orchestrator.running.session import disk_trouble, held, logging_to, refuse_confirmations
+from orchestrator.running.search import disk_trouble
+from orchestrator.running.session import held, logging_to, refuse_confirmations
 from protocol.errors import SettingsError, StudyInUse, UserError
 from protocol.folders import StudyFolder
 

@@ -19,11 +19,11 @@ from protocol.messages import (
     Failed,
     Finished,
     NonFinite,
-    Objective,
     Validated,
     append_event,
     load_outcome,
 )
+from protocol.objective import Objective
 from tests.ranks import make_plan
 
 ERROR = Objective(metric="error", direction="minimize")

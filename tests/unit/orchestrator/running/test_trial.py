@@ -27,4 +27,4 @@ def test_a_device_map_is_one_process_with_all_devices():
 def test_the_particulars_of_an_attempt_win_over_the_settings():
     settings = make_settings(NUMBERS, {})
     found = make_plan(settings, Slot(("cpu",), 1), **PARTICULARS, pictures=0)
-    assert (found.pictures, found.trial, found.recipe) == (0, 3, {"epochs": 2})
+    assert (found.pictures, found.trial, found.recipe.given) == (0, 3, {"epochs": 2})

@@ -3,13 +3,13 @@ import pytest
 
 from orchestrator.settings.schema import Choices, Range
 from orchestrator.settings.space import (
+    Space,
     active,
     candidates,
     check_point,
     distribution,
     grid,
     ordered,
-    suggest,
 )
 from protocol.errors import SettingsError
 
@@ -84,6 +84,11 @@ def test_a_condition_holds_when_all_its_keys_have_one_of_their_values(when, hold
 def trial():
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     return study.ask()
+
+
+def suggest(trial, search, fixed, defaults):
+    space = Space.of(search, fixed, defaults)
+    return space.recipe(space.suggest(trial)).given
 
 
 def fixed_trial(**values):
@@ -229,3 +234,18 @@ def test_points_that_the_search_can_never_reach_are_refused(point, sentence):
     with pytest.raises(SettingsError) as caught:
         check_point(point, SEARCH, "enqueue[0]")
     assert str(caught.value).startswith(f"enqueue[0].{sentence}")
+
+
+# ------------------------------------------------------------------------------- merging
+
+
+def test_the_most_that_a_trial_may_have_is_searched_then_fixed_then_a_default():
+    search = {"width": Range(low=1, high=8), "window": WINDOW}
+    space = Space.of(search, {"epochs": 3}, {"epochs": 30, "depth": 2, "width": 99})
+    assert [space.most(key) for key in ("width", "epochs", "depth")] == [8, 3, 2]
+
+
+def test_a_point_that_cannot_be_trained_is_refused_with_its_key(trial):
+    space = Space.of({"epochs": Range(low=0, high=0)}, {}, {})
+    with pytest.raises(SettingsError, match=r"^recipe\.epochs: found 0, expected 1 or more$"):
+        space.recipe(space.suggest(trial))

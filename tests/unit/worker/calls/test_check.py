@@ -70,10 +70,18 @@ def test_a_family_whose_models_cannot_be_cut_is_refused_and_others_are_named(mon
 
 def test_what_the_family_itself_refuses_is_told_under_its_key(monkeypatch):
     def refuse(self):
-        raise SettingsError("recipe.weights_file: there is no file a: b")
+        raise SettingsError("there is no file a: b", key="recipe.weights_file")
 
     monkeypatch.setattr(Family, "check", refuse)
     assert errors() == [{"key": "recipe.weights_file", "problem": "there is no file a: b"}]
+
+
+def test_what_a_family_refuses_without_naming_a_key_is_told_as_it_says_it(monkeypatch):
+    def refuse(self):
+        raise SettingsError("recipe.weights_file: there is no file a: b")
+
+    monkeypatch.setattr(Family, "check", refuse)
+    assert errors() == [{"key": "", "problem": "recipe.weights_file: there is no file a: b"}]
 
 
 def test_a_split_without_samples_is_told():

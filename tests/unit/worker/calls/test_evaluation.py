@@ -6,7 +6,7 @@ import pytest
 
 from models.evaluation import Case
 from protocol.errors import SettingsError
-from protocol.messages import Objective
+from protocol.objective import Objective
 from tests.ranks import attempt, make_plan
 from worker.calls.evaluation import judge, tuning
 from worker.calls.sample_judgement import ranking

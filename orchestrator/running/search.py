@@ -1,0 +1,77 @@
+"""Running a study's trials, and how that ended."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+import optuna
+
+from orchestrator.proposing.ask import TrialSource
+from orchestrator.running.clock import Clock
+from orchestrator.running.runner import Runner
+from orchestrator.running.session import Session
+from orchestrator.study.ranking import best_trial
+from protocol.errors import UserError
+from protocol.folders import StudyFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a run of trials ended."""
+
+    interrupted: bool
+    budget_spent: bool
+    trouble: UserError | None  # what only the user can mend; every trial can be resumed
+
+
+def run_trials(session: Session, source: TrialSource) -> Ended:
+    """Run the search until its budget is spent or it is interrupted; closes its display."""
+    clock = Clock(session.folder.clock)
+    timeout, objective = session.settings.timeout, session.settings.objective
+    session.display.study_opened(
+        session.name,
+        source.total,
+        sum(trial.state.is_finished() for trial in session.study.get_trials(deepcopy=False)),
+        objective.direction,
+        objective.metric,
+        best=_best_of(session.study),
+        timeout=None if timeout is None else max(0.0, timeout - clock.seconds),
+    )
+    runner = Runner(session, source, clock)
+    trouble: UserError | None = None
+    try:
+        runner.run()
+    except UserError as error:
+        trouble = error
+    except (optuna.exceptions.StorageInternalError, OSError) as error:
+        trouble = disk_trouble(error, session.folder)
+        if trouble is None:
+            raise
+    session.display.close()
+    return Ended(
+        interrupted=runner.interrupted,
+        budget_spent=trouble is None and runner.budget_spent,
+        trouble=trouble,
+    )
+
+
+def _best_of(study: optuna.Study) -> tuple[int, float] | None:
+    best = best_trial(study)
+    return None if best is None or best.value is None else (best.number, best.value)
+
+
+def disk_trouble(error: Exception, folder: StudyFolder) -> UserError | None:
+    """A sentence for a disk that is full or cannot be written; None for anything else."""
+    cause: BaseException | None = error
+    while cause is not None:
+        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or "disk is full" in str(cause):
+            return UserError(
+                f"the disk that holds {folder.path} is full; running trials were ended and keep "
+                "their last checkpoints; free some space and type the same command again"
+            )
+        if "readonly database" in str(cause) or "disk I/O error" in str(cause):
+            return UserError(f"{folder.database} cannot be written: {cause}")
+        cause = cause.__cause__ or cause.__context__
+    return None
