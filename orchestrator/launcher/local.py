@@ -80,10 +80,6 @@ class LocalLauncher:
             )
         self._requests = ours
 
-    @property
-    def server_pid(self) -> int | None:
-        return self._server.pid if self._server else None
-
     def launch(self, folder: TrialFolder, plan: Plan) -> LocalAttempt:
         attempt = LocalAttempt()
         request = {

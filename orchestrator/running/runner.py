@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from orchestrator import words
 from orchestrator.launcher.base import Exit
 from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
@@ -231,7 +232,11 @@ class Runner:
         by_others = " by others" if verdict.ending is Ending.INTERRUPTED else ""
         self._session.display.notice(
             f"trial {running.number}: {verdict.reason}{by_others}; "
-            + ("it is resumed" if losses <= most else f"it was resumed {most} times, and no more")
+            + (
+                "it is resumed"
+                if losses <= most
+                else f"it was resumed {words.counted(most, 'time')}, and no more"
+            )
         )
         return losses <= most
 

@@ -234,3 +234,47 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(studio, launcher
     assert_only_forward(studio, 0)
     starts = [e.resumed_step for e in studio.events(0) if isinstance(e, Started)]
     assert starts[1] > 0
+
+
+def test_a_trial_that_others_stop_is_taken_up_again_and_the_run_goes_to_its_budget(studio):
+    """Nobody asked this run to end, so it must not leave a trial behind and call that done."""
+    slow(studio, n_trials=2)
+    run = studio.start()
+    studio.wait_for_event(0, "validated")
+    studio.trial(0).stop.write_text("interrupt")
+    code, output = finish(run)
+    assert code == 0, output
+    assert [trial.state.name for trial in studio.trials()] == ["COMPLETE", "COMPLETE"]
+    assert studio.trials()[0].user_attrs["attempts"] == 2
+    assert_only_forward(studio, 0)
+    assert "by others; it is resumed" in output
+
+
+def test_a_trial_that_others_stop_again_and_again_ends_as_failed(studio):
+    slow(studio, n_trials=1)
+    studio.change(limits={"relaunches": 1})
+    run = studio.start()
+    for attempt in range(2):
+        studio.wait_for_event(0, "validated", count=attempt + 1)
+        studio.trial(0).stop.write_text("interrupt")
+        studio.wait_for_event(0, "stopped", count=attempt + 1)
+    code, output = finish(run)
+    assert code == 1, output
+    assert [trial.state.name for trial in studio.trials()] == ["FAIL"]
+    assert "it was resumed 1 time, and no more" in output
+
+
+def test_a_file_in_the_studys_folder_ends_the_search_as_an_interrupt_does(studio, launcher):
+    slow(studio, n_trials=2)
+    run = studio.start()
+    studio.wait_for_event(0, "validated")
+    studio.folder.stop.touch()
+    code, output = finish(run)
+    assert code == 130, output
+    assert isinstance(studio.events(0)[-1], Stopped)
+    assert not studio.folder.stop.exists()
+    studio.folder.stop.touch()  # left behind: it was not meant for the next run
+    studio.launcher = launcher
+    code, output = studio.run()
+    assert code == 0, output
+    assert {trial.state.name for trial in studio.trials()} == {"COMPLETE"}

@@ -56,7 +56,7 @@ def _gradients(folder: TrialFolder, group: Group) -> list[np.ndarray]:
     found = []
     for step in epoch_steps(range(SAMPLES), bench.trial.sharing):
         batches = iter([bench.batch("train", micro.indices) for micro in step.micro_batches])
-        accumulate(bench.trial, learner, copy.copy(step), batches, Wishes())
+        accumulate(learner, copy.copy(step), batches, Wishes())
         rows = [weight.grad.flatten() for weight in learner.parameters()]
         found.append(torch.cat(rows).double().numpy())
     return found

@@ -16,12 +16,10 @@ from models.pipelined import PipelinedFamily, Prepared
 from worker.pipeline.engine import Engine
 from worker.pipeline.part import Part
 from worker.ranks.batches import Step
-from worker.ranks.guard import PRECISIONS, Verdict, Wishes
+from worker.ranks.guard import PRECISIONS, Terms, Verdict, Wishes
 from worker.ranks.seeding import mix, reseed
 from worker.ranks.trial import Trial
-from worker.state.progress import Progress
 
-Terms = dict[str, Tensor]
 _BUCKET = 2**23  # numbers that are averaged over the replicas at a time
 
 
@@ -49,7 +47,7 @@ class StageGuard:
 
     def accumulate(
         self,
-        progress: Progress,
+        epoch: int,
         scaler: torch.amp.GradScaler,
         step: Step,
         batches: Iterator[Batch],
@@ -57,7 +55,7 @@ class StageGuard:
     ) -> list[Terms]:
         """Add up the global batch's gradients; on the first stage the micro-batches' loss terms."""
         self._wishes = wishes
-        self._place = (self._trial.group.replicas.rank, progress.epoch, step.seen)
+        self._place = (self._trial.group.replicas.rank, epoch, step.seen)
         self._losses = []
         history: list[Terms] = []
         if not self._trial.group.leads:

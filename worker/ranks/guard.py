@@ -6,18 +6,23 @@ over ranks and micro-batches together with every other gradient: no synchronisat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import get_total_norm
 
 from models.family import Batch, Family
 from protocol.recipe import TrainingRecipe
+from worker.ranks.batches import Step
 from worker.ranks.group import Group
+from worker.ranks.seeding import mix, reseed
+
+Terms = dict[str, Tensor]
 
 _STOP, _SAVE, _FIRST_RANK = 0, 1, 2  # places in the signal
 PRECISIONS = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -85,11 +90,50 @@ class GuardedLoss(nn.Module):
         return weight * loss, word, {name: term.detach() for name, term in terms.items()}
 
 
-class Guard:
-    """The guarded loss, data-parallel where there are several ranks."""
+def _silent() -> None:
+    pass
 
-    def __init__(self, loss: GuardedLoss, group: Group) -> None:
+
+class Guard(Protocol):
+    """The gradients of a global batch, and one verdict on them that all ranks share."""
+
+    def forget_gradients(self) -> None:
+        """Drop every gradient."""
+
+    def accumulate(
+        self,
+        epoch: int,
+        scaler: torch.amp.GradScaler,
+        step: Step,
+        batches: Iterator[Batch],
+        wishes: Wishes,
+    ) -> list[Terms]:
+        """Add up the global batch's gradients; the loss terms of this rank's micro-batches.
+
+        Of a model that is cut into stages only the first one sees the loss.
+        """
+        ...
+
+    def judge(self, gradients: Sequence[Tensor]) -> tuple[Tensor, Verdict]:
+        """The whole gradient's norm on the device, before clipping, and the verdict."""
+        ...
+
+
+class ReplicaGuard:
+    """Of a model that is whole on every rank: data-parallel where there are several.
+
+    Args:
+        seed: of the trial.
+        tick: called at every sign of progress.
+    """
+
+    def __init__(
+        self, loss: GuardedLoss, group: Group, seed: int = 0, tick: Callable[[], None] = _silent
+    ) -> None:
         self._loss = loss
+        self._group = group
+        self._seed = seed
+        self._tick = tick
         self._parallel: DistributedDataParallel | None = None
         if group.ranks > 1:
             _leave_constants_alone(loss)
@@ -110,8 +154,33 @@ class Guard:
         """Drop every gradient, the signal's included."""
         self._loss.zero_grad(set_to_none=True)
 
+    def accumulate(
+        self,
+        epoch: int,
+        scaler: torch.amp.GradScaler,
+        step: Step,
+        batches: Iterator[Batch],
+        wishes: Wishes,
+    ) -> list[Terms]:
+        """Add up the global batch's gradients; the loss terms of this rank's micro-batches."""
+        history = []
+        for number, micro in enumerate(step.micro_batches, start=1):
+            batch = next(batches)
+            reseed(mix(self._seed, "step", self._group.rank, epoch, step.seen, number))
+            with self._accumulating(more=number < len(step.micro_batches)):
+                loss, word, terms = self(batch, micro.weight, wishes)
+                (scaler.scale(loss) + word).backward()
+            history.append(terms)
+            self._tick()
+        return history
+
+    def judge(self, gradients: Sequence[Tensor]) -> tuple[Tensor, Verdict]:
+        """The whole gradient's norm, before clipping, and what all ranks know now."""
+        norm = get_total_norm(gradients)
+        return norm, Verdict.read(norm.to(self._group.device), self.signal)
+
     @contextmanager
-    def accumulating(self, more: bool) -> Iterator[None]:
+    def _accumulating(self, more: bool) -> Iterator[None]:
         """Exchange gradients in this backward pass only if no `more` micro-batches follow."""
         if more and self._parallel is not None:
             with self._parallel.no_sync():

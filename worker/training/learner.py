@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from protocol.recipe import TrainingRecipe
-from worker.ranks.guard import Guard, GuardedLoss
+from worker.ranks.guard import Guard, GuardedLoss, ReplicaGuard
 from worker.ranks.seeding import mix, random_state, reseed, restore_random_state
 from worker.ranks.trial import Trial
 from worker.state.averages import Average, LossMeans
@@ -17,9 +17,6 @@ from worker.state.clipping import Clipping
 from worker.state.layout import Layout, Whole
 from worker.state.learning_rate import LearningRate
 from worker.state.progress import Progress
-
-if TYPE_CHECKING:
-    from worker.pipeline.guard import StageGuard
 
 
 class Learner:
@@ -109,7 +106,7 @@ class Learner:
         restore_random_state(state["random"])
 
 
-def _guard(trial: Trial, layout: Layout) -> Guard | StageGuard:
+def _guard(trial: Trial, layout: Layout) -> Guard:
     if trial.group.chain.ranks > 1:
         from worker.pipeline.guard import StageGuard
         from worker.pipeline.part import Part
@@ -117,7 +114,8 @@ def _guard(trial: Trial, layout: Layout) -> Guard | StageGuard:
         assert isinstance(layout.model, Part)
         return StageGuard(trial, layout.model)
     runner = layout.runner(layout.model)
-    return Guard(GuardedLoss(trial.family, runner, trial.recipe, trial.group), trial.group)
+    loss = GuardedLoss(trial.family, runner, trial.recipe, trial.group)
+    return ReplicaGuard(loss, trial.group, trial.plan.seed, trial.tick)
 
 
 def _scaler(trial: Trial) -> torch.amp.GradScaler:
@@ -128,11 +126,6 @@ def _scaler(trial: Trial) -> torch.amp.GradScaler:
 
     # All stages skip a step that one of them has to skip.
     return ShardedGradScaler(device, enabled=enabled)
-
-
-def build_optimizer(model: nn.Module, recipe: TrainingRecipe) -> Optimizer:
-    """The recipe's optimiser over the model's trainable parameters."""
-    return optimizer_over([item for item in model.parameters() if item.requires_grad], recipe)
 
 
 def optimizer_over(parameters: list[nn.Parameter], recipe: TrainingRecipe) -> Optimizer:

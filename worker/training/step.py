@@ -6,19 +6,16 @@ import math
 from collections.abc import Iterator
 
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 
 from models.family import Batch
 from worker.ranks.batches import Step
 from worker.ranks.divergence import NAMED_TENSORS, Divergence, nonfinite_gradients
-from worker.ranks.guard import Guard, Verdict, Wishes
-from worker.ranks.seeding import mix, reseed
+from worker.ranks.guard import Terms, Verdict, Wishes
 from worker.ranks.trial import Trial
 from worker.training.learner import Learner
 
 SKIPPED_IN_A_ROW = 8  # steps without a usable fp16 gradient that make a divergence
-
-Terms = dict[str, Tensor]
 
 
 def take_step(
@@ -29,10 +26,11 @@ def take_step(
     Raises:
         Divergence: a loss or the gradient is not finite; nothing has changed.
     """
-    history = accumulate(trial, learner, step, batches, wishes)
+    history = accumulate(learner, step, batches, wishes)
     learner.scaler.unscale_(learner.optimizer)
-    norm, verdict = _judge(trial, learner)
-    _guard(trial, learner, verdict, history)
+    gradients = [item.grad for item in learner.parameters() if item.grad is not None]
+    norm, verdict = learner.guard.judge(gradients)
+    _refuse_divergence(trial, learner, verdict, history)
     _update(learner, norm, verdict.norm)
     learner.progress.seen += step.samples
     learner.progress.step += 1
@@ -40,42 +38,20 @@ def take_step(
 
 
 def accumulate(
-    trial: Trial, learner: Learner, step: Step, batches: Iterator[Batch], wishes: Wishes
+    learner: Learner, step: Step, batches: Iterator[Batch], wishes: Wishes
 ) -> list[Terms]:
-    """Add up the global batch's gradients; the loss terms of this rank's micro-batches.
-
-    Of a model that is cut into stages only the first one sees the loss.
-    """
-    learner.guard.forget_gradients()
-    if not isinstance(learner.guard, Guard):
-        history = learner.guard.accumulate(learner.progress, learner.scaler, step, batches, wishes)
-        for micro, terms in zip(step.micro_batches, history, strict=False):
-            learner.losses.add(terms, micro.samples)
-        return history
-    history = []
-    for number, micro in enumerate(step.micro_batches, start=1):
-        batch = next(batches)
-        place = (trial.group.rank, learner.progress.epoch, step.seen, number)
-        reseed(mix(trial.plan.seed, "step", *place))
-        with learner.guard.accumulating(more=number < len(step.micro_batches)):
-            loss, word, terms = learner.guard(batch, micro.weight, wishes)
-            (learner.scaler.scale(loss) + word).backward()
+    """Add up the global batch's gradients; the loss terms of this rank's micro-batches."""
+    guard, epoch = learner.guard, learner.progress.epoch
+    guard.forget_gradients()
+    history = guard.accumulate(epoch, learner.scaler, step, batches, wishes)
+    for micro, terms in zip(step.micro_batches, history, strict=False):  # none but at the loss
         learner.losses.add(terms, micro.samples)
-        history.append(terms)
-        trial.tick()
     return history
 
 
-def _judge(trial: Trial, learner: Learner) -> tuple[Tensor, Verdict]:
-    """The whole gradient's norm, before clipping, and what all ranks know now."""
-    gradients = [item.grad for item in learner.parameters() if item.grad is not None]
-    if not isinstance(learner.guard, Guard):
-        return learner.guard.judge(gradients)
-    norm = get_total_norm(gradients)
-    return norm, Verdict.read(norm.to(trial.group.device), learner.guard.signal)
-
-
-def _guard(trial: Trial, learner: Learner, verdict: Verdict, history: list[Terms]) -> None:
+def _refuse_divergence(
+    trial: Trial, learner: Learner, verdict: Verdict, history: list[Terms]
+) -> None:
     """Raise on all ranks alike, since all have read the same verdict."""
     progress = learner.progress
     if verdict.nonfinite_ranks:

@@ -179,7 +179,7 @@ def test_a_folder_that_cannot_be_written_ends_the_attempt_without_a_word(tmp_pat
 
 def test_the_server_has_no_thread_that_a_fork_would_lose(tmp_path, launch, launcher):
     ended(launch(make_plan(tmp_path)), 60)
-    assert psutil.Process(launcher.server_pid).num_threads() == 1
+    assert psutil.Process(launcher._server.pid).num_threads() == 1
 
 
 def test_of_what_the_server_has_imported_its_children_collect_no_garbage(launcher):
@@ -197,12 +197,12 @@ def test_killing_the_server_leaves_its_attempts_alone_and_the_next_launch_works(
         going_on = launcher.launch(first, load_plan(first.plan))
         wait_for(lambda: events(first, Started))
         assert launcher.call("tests.called:state", training)["imported"]
-        killed = launcher.server_pid
+        killed = launcher._server.pid
         os.kill(killed, signal.SIGKILL)
         wait_for(lambda: not left_of(killed))
         second = make_plan(tmp_path / "second")
         next_one = launcher.launch(second, load_plan(second.plan))
-        assert launcher.server_pid != killed
+        assert launcher._server.pid != killed
         assert ended(going_on, 60) == Exit(codes={0: 0, 1: 0})
         assert ended(next_one, 60) == Exit(codes={0: 0})
         assert events(first, Finished)
@@ -213,7 +213,7 @@ def test_killing_the_server_leaves_its_attempts_alone_and_the_next_launch_works(
         wait_for(lambda: events(third, Started))
         endless.poll()
     finally:
-        server = launcher.server_pid
+        server = launcher._server.pid
         launcher.close()
     assert not psutil.pid_exists(server)
     wait_for(lambda: not left_of(endless.pid), SOON)
@@ -228,7 +228,7 @@ from protocol.folders import TrialFolder
 folder = TrialFolder(Path(sys.argv[1]))
 launcher = LocalLauncher(log=folder.path / "forkserver.log")
 attempt = launcher.launch(folder, load_plan(folder.plan))
-print(launcher.server_pid, flush=True)
+print(launcher._server.pid, flush=True)
 while True:
     attempt.poll()
     time.sleep(0.01)
@@ -339,7 +339,7 @@ def test_a_call_leaves_neither_processes_nor_descriptors(launcher):
     for _ in range(5):
         launcher.call("tests.called:echo", {})
     assert descriptors() == before
-    wait_for(lambda: not psutil.Process(launcher.server_pid).children(), SOON)
+    wait_for(lambda: not psutil.Process(launcher._server.pid).children(), SOON)
 
 
 def test_relative_folders_of_the_owner_are_understood(tmp_path, launch):

@@ -46,7 +46,7 @@ def gradients(folder, group: Group) -> Gradients:
             if group.leads
             else []
         )
-        history = accumulate(trial, learner, step, batches, Wishes())
+        history = accumulate(learner, step, batches, Wishes())
         assert len(history) == (len(step.micro_batches) if group.leads else 0)
         found.append({name: item.grad.numpy().copy() for name, item in learner.named_trained()})
     return found

@@ -5,7 +5,7 @@ from protocol.messages import load_plan
 from protocol.recipe import TrainingRecipe
 from tests.ranks import make_plan, talk_together
 from worker.ranks.group import Group, join
-from worker.ranks.guard import Guard, GuardedLoss, Verdict, Wishes
+from worker.ranks.guard import GuardedLoss, ReplicaGuard, Verdict, Wishes
 from worker.ranks.trial import open_trial
 from worker.training.learner import Learner
 
@@ -87,7 +87,7 @@ class Squares:
 def step_together(rendezvous, rank, answers):
     group = join(devices=["cpu"] * 2, rank=rank, rendezvous=rendezvous, patience=20.0)
     model = WithBuffers(rank)
-    guard = Guard(GuardedLoss(Squares(), model, TrainingRecipe(), group), group)
+    guard = ReplicaGuard(GuardedLoss(Squares(), model, TrainingRecipe(), group), group)
     model.constant.fill_(float(rank))
     model.state.fill_(float(rank))
     found = {"exchanged": []}

@@ -8,7 +8,7 @@ from worker.ranks.group import Group
 from worker.ranks.guard import Wishes
 from worker.ranks.trial import open_trial
 from worker.training.checkpoint import digest
-from worker.training.learner import Learner, build_optimizer
+from worker.training.learner import Learner, optimizer_over
 
 RECIPE = {
     "scheduler": "plateau",
@@ -73,7 +73,7 @@ def test_initial_weights_depend_on_the_trials_seed_alone(tmp_path):
 )
 def test_the_optimiser_is_the_recipes(tmp_path, recipe, expected):
     trial, learner = trial_and_learner(tmp_path, **recipe)
-    optimizer = build_optimizer(learner.model, trial.recipe)
+    optimizer = optimizer_over(learner.parameters(), trial.recipe)
     name, options = expected
     assert type(optimizer).__name__ == name
     assert {key: optimizer.defaults[key] for key in options} == options
@@ -93,5 +93,5 @@ def test_weights_that_a_family_starts_from_are_trained_and_averaged(tmp_path, mo
 def test_frozen_parameters_are_left_out(tmp_path):
     trial, learner = trial_and_learner(tmp_path)
     learner.model.layers[0].weight.requires_grad_(False)
-    optimizer = build_optimizer(learner.model, trial.recipe)
+    optimizer = optimizer_over(learner.parameters(), trial.recipe)
     assert len(optimizer.param_groups[0]["params"]) == len(learner.parameters()) == 3
