@@ -29,7 +29,7 @@ StudyName = Annotated[str, typer.Option("--study_name", help="The study's name, 
 RunsDir = Annotated[
     Path, typer.Option("--runs_dir", help="The folder that holds the studies.", show_default="runs")
 ]
-Trial = Annotated[str, typer.Option("--trial", help="`best`, or a trial's number.")]
+TrialOption = Annotated[str, typer.Option("--trial", help="`best`, or a trial's number.")]
 RUNS = ROOT / "runs"
 _SEVERAL = ("--input", "--voxel_size")
 
@@ -124,7 +124,7 @@ def dashboard(
 @app.command()
 def visualize(
     study_name: StudyName,
-    trial: Trial = "best",
+    trial: TrialOption = "best",
     split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "test",
     samples: Annotated[int, typer.Option("--samples", min=1, help="Pictures to draw.")] = 4,
     out: Annotated[
@@ -143,7 +143,7 @@ def visualize(
 @app.command()
 def evaluate(
     study_name: StudyName,
-    trial: Trial = "best",
+    trial: TrialOption = "best",
     split: Annotated[str, typer.Option("--split", help="val or test.")] = "test",
     tune_postprocessing: Annotated[
         int | None,
@@ -178,7 +178,7 @@ def infer(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The .nii.gz or .nii file to make.")],
-    trial: Trial = "best",
+    trial: TrialOption = "best",
     voxel_size: Annotated[
         list[float] | None,
         typer.Option(
@@ -215,7 +215,7 @@ def infer(
 def export(
     study_name: StudyName,
     out: Annotated[Path, typer.Option("--out", help="The folder to make.")],
-    trial: Trial = "best",
+    trial: TrialOption = "best",
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:

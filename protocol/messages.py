@@ -88,7 +88,7 @@ class Started(EventBase):
     resumed_step: int  # 0 for a fresh start
 
 
-class Progress(EventBase):
+class Progressed(EventBase):
     """A look at training within an epoch, every few seconds."""
 
     event: Literal["progress"] = "progress"
@@ -187,7 +187,7 @@ class Finished(EventBase):
 
 Event = Annotated[
     Started
-    | Progress
+    | Progressed
     | Validated
     | NonFinite
     | Failed

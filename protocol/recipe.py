@@ -33,7 +33,7 @@ class Trait(StrEnum):
     """What is true of a key, for those who should not know it by its name."""
 
     WEIGHTLESS = "weightless"  # takes no memory, whatever its value
-    FREE = "free"  # changes no result: it may be another when a study goes on
+    FREE = "free"  # leaves trials comparable: it may change while a study goes on
 
 
 WEIGHTLESS, FREE = Trait.WEIGHTLESS, Trait.FREE

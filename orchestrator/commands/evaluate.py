@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.evaluation.bench import EvaluationBench, Run
+from orchestrator.evaluation.bench import EvaluationBench, JudgedRun
 from orchestrator.evaluation.postprocessing import Tuned, search_postprocessing
 from orchestrator.evaluation.results import (
     across_folds,
@@ -71,12 +71,12 @@ def evaluate_trial(
     print_evaluation(console, folder, name, found, drawn)
 
 
-def runs_of(folder: TrialFolder, plan: Plan) -> list[Run]:
+def runs_of(folder: TrialFolder, plan: Plan) -> list[JudgedRun]:
     """What there is to judge: with folds, each that has a checkpoint."""
     if plan.folds == 1:
-        return [Run(None, folder.best, folder.residuals / "whole")]
+        return [JudgedRun(None, folder.best, folder.residuals / "whole")]
     return [
-        Run(fold, folder.fold(fold).best, folder.residuals / f"fold_{fold}")
+        JudgedRun(fold, folder.fold(fold).best, folder.residuals / f"fold_{fold}")
         for fold in range(plan.folds)
         if folder.fold(fold).best.exists()
     ]
@@ -92,7 +92,7 @@ def _plan(folder: TrialFolder) -> Plan:
         ) from None
 
 
-def _tuned(bench: EvaluationBench, runs: Sequence[Run], trials: int, seed: int) -> Tuned:
+def _tuned(bench: EvaluationBench, runs: Sequence[JudgedRun], trials: int, seed: int) -> Tuned:
     tunings = [bench.tuning(run) for run in runs]
     tasks = [tuning["task"] for tuning in tunings]
     first = tunings[0]

@@ -37,7 +37,7 @@ from protocol.folders import StudyFolder
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedStudy:
     """What the command line asked for, resolved against an existing study."""
 
     folder: StudyFolder
@@ -71,16 +71,16 @@ def run_study(
         return INTERRUPTED
 
 
-def _open(folder: StudyFolder, asked: Asked) -> Opened:
+def _open(folder: StudyFolder, asked: Asked) -> OpenedStudy:
     earlier = read_study_file(folder)
     if earlier is not None:
         asked = asked.over(earlier.asked)
     settings, layers = load_settings(asked)
     check_at_once(settings, layers)
-    return Opened(folder, asked, settings, layers, earlier)
+    return OpenedStudy(folder, asked, settings, layers, earlier)
 
 
-def _begin(session: Session, opened: Opened, rehearses: bool | None) -> Asker:
+def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Asker:
     """Make everything ready for the first trial, the study included."""
     folder, settings = session.folder, opened.settings
     for sentence in [*_harmless_changes(opened), clash(settings.family)]:
@@ -91,8 +91,11 @@ def _begin(session: Session, opened: Opened, rehearses: bool | None) -> Asker:
         session.display.notice(sentence)
     if parent is not None:
         settings = parent.given_to(settings, folder)
-    space = session.begin(settings, opened.layers).space
-    known = StudyFile(asked=opened.asked, settings=opened.settings, parent=parent)
+    checked = session.begin(settings, opened.layers)
+    space = checked.space
+    known = StudyFile(
+        asked=opened.asked, settings=opened.settings, parent=parent, free=checked.free
+    )
     study = session.keep_study(known)
     study.pruner = pruner_of(settings, space)
     _enqueue(study, settings)
@@ -104,10 +107,10 @@ def _begin(session: Session, opened: Opened, rehearses: bool | None) -> Asker:
     return Asker(folder, study, settings, space)
 
 
-def _harmless_changes(opened: Opened) -> list[str]:
+def _harmless_changes(opened: OpenedStudy) -> list[str]:
     if opened.earlier is None:
         return []
-    changed = refuse_other_meaning(opened.folder, opened.earlier.settings, opened.settings)
+    changed = refuse_other_meaning(opened.folder, opened.earlier, opened.settings)
     return [f"changed since the last run, and taken: {', '.join(changed)}"] if changed else []
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from orchestrator.confirmation.conclusion import conclusion
 from orchestrator.confirmation.repetitions import Repetition
 from orchestrator.confirmation.saved import (
     Comparison,
     Confirmation,
     Confirmed,
     Run,
-    State,
+    RunState,
 )
 from orchestrator.confirmation.statistics import LEVEL, difference, estimate
-from orchestrator.confirmation.verdict import verdict
 from orchestrator.study.record import StudyRecord, TrialRecord
 from protocol.folders import StudyFolder
 from protocol.messages import Ending
@@ -61,7 +61,7 @@ def confirmation_of(
         finished=not any(trial.count("unfinished") for trial in trials),
         trials=trials,
         comparison=comparison,
-        verdict=verdict(trials, comparison, favourite, objective.metric),
+        verdict=conclusion(trials, comparison, favourite, objective.metric),
         checkpoint=winner and _checkpoint(folder, winner, objective),
     )
 
@@ -78,7 +78,7 @@ def _run(trial: TrialRecord, repetition: Repetition, study_seed: int) -> Run:
     )
 
 
-def _state(trial: TrialRecord) -> State:
+def _state(trial: TrialRecord) -> RunState:
     if trial.state in ("running", "waiting"):
         return "unfinished"
     if trial.ending == Ending.NONFINITE:

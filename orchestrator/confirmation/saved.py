@@ -10,7 +10,7 @@ from protocol.folders import StudyFolder
 from protocol.messages import Message, save_message
 from protocol.objective import Direction
 
-State = Literal["complete", "diverged", "failed", "unfinished"]
+RunState = Literal["complete", "diverged", "failed", "unfinished"]
 
 
 class Run(Message):
@@ -19,7 +19,7 @@ class Run(Message):
     trial: int  # its number there
     repetition: int
     seed: int
-    state: State
+    state: RunState
     value: float | None  # of a complete one
     reason: str
 
@@ -41,7 +41,7 @@ class Confirmed(Message):
     def values(self) -> list[float]:
         return [run.value for run in self.runs if run.value is not None]
 
-    def count(self, state: State) -> int:
+    def count(self, state: RunState) -> int:
         """How many of the runs are in a state; runs not begun yet are unfinished."""
         begun = sum(run.state == state for run in self.runs)
         return begun + (self.asked - len(self.runs) if state == "unfinished" else 0)

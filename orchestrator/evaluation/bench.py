@@ -50,7 +50,7 @@ class EvaluationBench:
 
     def judge(
         self,
-        run: Run,
+        run: JudgedRun,
         split: str,
         objective: Objective,
         pictures: Path,
@@ -70,7 +70,7 @@ class EvaluationBench:
         }
         return self._call("worker.calls.evaluation:judge", arguments, run)
 
-    def tuning(self, run: Run) -> dict[str, Any]:
+    def tuning(self, run: JudgedRun) -> dict[str, Any]:
         """`worker.calls.evaluation.tuning` of one training."""
         arguments = {
             "checkpoint": str(run.checkpoint),
@@ -88,7 +88,7 @@ class EvaluationBench:
         scores: list[dict[str, Any]] = found["scores"]
         return scores
 
-    def _call(self, function: str, arguments: dict[str, Any], run: Run) -> dict[str, Any]:
+    def _call(self, function: str, arguments: dict[str, Any], run: JudgedRun) -> dict[str, Any]:
         whose = "" if run.fold is None else f"fold {run.fold}: "
 
         def show_progress() -> None:
@@ -99,7 +99,7 @@ class EvaluationBench:
 
 
 @dataclass(frozen=True)
-class Run:
+class JudgedRun:
     """One training to judge: the trial's only one, or that of a fold."""
 
     fold: int | None

@@ -17,7 +17,7 @@ def modules_of(reference: str, stages: int = 1) -> tuple[str, ...]:
     Of a user's own file these are the libraries that it imports, not the file itself: its code
     may touch a GPU, which must not happen before the fork.
     """
-    cutting = ("worker.pipeline.split", "worker.pipeline.guard")
+    cutting = ("worker.pipeline.staged", "worker.pipeline.guard")
     return _family_modules(reference) + (cutting if stages > 1 else ())
 
 

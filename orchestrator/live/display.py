@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
 from typing import Any, Protocol
 
-from orchestrator.live.progress import RunningTrial, StudyProgress
+from orchestrator.live.progress import StudyProgress, TrialProgress
 from orchestrator.study.record import State
 from protocol.messages import Event, Outcome, Stop, Validated
 from protocol.objective import Direction, Objective
@@ -92,7 +92,7 @@ class ProgressDisplay(ABC):
     def trial_started(
         self, number: int, params: Mapping[str, Any], attempt: int, devices: Sequence[str]
     ) -> None:
-        trial = RunningTrial(number, params, attempt, devices, since=self._clock())
+        trial = TrialProgress(number, params, attempt, devices, since=self._clock())
         with self._lock:
             self._study.start(trial)
         self._started(trial)
@@ -131,10 +131,10 @@ class ProgressDisplay(ABC):
     def _opened(self, study: StudyProgress) -> None: ...
 
     @abstractmethod
-    def _started(self, trial: RunningTrial) -> None: ...
+    def _started(self, trial: TrialProgress) -> None: ...
 
     @abstractmethod
-    def _validated(self, trial: RunningTrial) -> None: ...
+    def _validated(self, trial: TrialProgress) -> None: ...
 
     @abstractmethod
     def _ended(self, number: int, outcome: Outcome, state: State) -> None: ...

@@ -8,7 +8,7 @@ from typing import IO
 
 from orchestrator.live import sentences
 from orchestrator.live.display import ProgressDisplay
-from orchestrator.live.progress import RunningTrial, StudyProgress
+from orchestrator.live.progress import StudyProgress, TrialProgress
 from orchestrator.study.record import State
 from protocol.messages import Outcome
 
@@ -37,11 +37,11 @@ class PlainDisplay(ProgressDisplay):
     def _opened(self, study: StudyProgress) -> None:
         self._say(sentences.opening(study))
 
-    def _started(self, trial: RunningTrial) -> None:
+    def _started(self, trial: TrialProgress) -> None:
         self._last_epoch_line.pop(trial.number, None)
         self._say(sentences.start(trial))
 
-    def _validated(self, trial: RunningTrial) -> None:
+    def _validated(self, trial: TrialProgress) -> None:
         now = self._clock()
         last = self._last_epoch_line.get(trial.number, trial.since)
         if now - last < self._quiet_seconds:

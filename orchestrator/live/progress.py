@@ -16,7 +16,7 @@ from protocol.messages import (
     Finished,
     NonFinite,
     Outcome,
-    Progress,
+    Progressed,
     Started,
     Stop,
     Stopped,
@@ -28,7 +28,7 @@ _STOPPING = {Stop.PRUNED: "pruning", Stop.INTERRUPT: "stopping"}
 
 
 @dataclass
-class RunningTrial:
+class TrialProgress:
     """One trial that has been launched and has not ended."""
 
     number: int
@@ -56,7 +56,7 @@ class RunningTrial:
                 self.epochs, self.steps_per_epoch = event.epochs, event.steps_per_epoch
                 self.step = event.resumed_step
                 self._first = (now, event.resumed_step)
-            case Progress():
+            case Progressed():
                 self.step = event.step
             case Validated():
                 self._validated(event, objective)
@@ -97,7 +97,7 @@ class RunningTrial:
 
 def _state_after(event: Event, before: str) -> str:
     match event:
-        case Started() | Progress() | Validated():
+        case Started() | Progressed() | Validated():
             return "training"
         case Stopped() | Finished() | NonFinite():
             return "ending"
@@ -116,11 +116,11 @@ class StudyProgress:
     timeout: float | None = None  # seconds it may take from `since`
     best: float | None = None
     best_trial: int | None = None
-    running: dict[int, RunningTrial] = field(default_factory=dict)
+    running: dict[int, TrialProgress] = field(default_factory=dict)
     _durations: list[float] = field(default_factory=list)
     _lanes: int = 1  # the most trials that ran at once
 
-    def start(self, trial: RunningTrial) -> None:
+    def start(self, trial: TrialProgress) -> None:
         """A trial was launched, for the first time or again."""
         before = self.running.get(trial.number)
         trial.state = "resuming" if trial.attempt or before else "starting"
@@ -152,7 +152,7 @@ class StudyProgress:
             return estimate
         return max(0.0, min(estimate, self.timeout - (now - self.since)))
 
-    def _left(self, trial: RunningTrial, typical: float, now: float) -> float:
+    def _left(self, trial: TrialProgress, typical: float, now: float) -> float:
         left = trial.seconds_left(now)
         return max(0.0, typical - (now - trial.since)) if left is None else left
 

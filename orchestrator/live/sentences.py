@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator import words
-from orchestrator.live.progress import RunningTrial, StudyProgress
+from orchestrator.live.progress import StudyProgress, TrialProgress
 from orchestrator.study.record import State
 from protocol.messages import Outcome
 
@@ -16,14 +16,14 @@ def opening(study: StudyProgress) -> str:
     return f"study {study.name}: {trials} for the {goal} {study.objective.metric}{begun}"
 
 
-def start(trial: RunningTrial) -> str:
+def start(trial: TrialProgress) -> str:
     """How a trial was launched."""
     verb = "resumes" if trial.state == "resuming" else "starts"
     params = f": {words.settings(trial.params)}" if trial.params else ""
     return f"trial {trial.number} {verb} on {', '.join(trial.devices)}{params}"
 
 
-def epoch(trial: RunningTrial, metric: str, left: float | None) -> str:
+def epoch(trial: TrialProgress, metric: str, left: float | None) -> str:
     """What a validated epoch brought."""
     text = f"trial {trial.number}: epoch {trial.epoch}/{trial.epochs or '?'}"
     text += f", {metric} {words.number(trial.value)}"

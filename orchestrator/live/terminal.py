@@ -17,7 +17,7 @@ from rich.text import Text
 from orchestrator import words
 from orchestrator.live import sentences
 from orchestrator.live.display import ProgressDisplay
-from orchestrator.live.progress import RunningTrial, StudyProgress
+from orchestrator.live.progress import StudyProgress, TrialProgress
 from orchestrator.study.record import State
 from protocol.messages import Outcome
 
@@ -51,10 +51,10 @@ class TerminalDisplay(ProgressDisplay):
             # rich hides the cursor, and after a kill -9 nobody would bring it back.
             self._console.show_cursor(True)
 
-    def _started(self, trial: RunningTrial) -> None:
+    def _started(self, trial: TrialProgress) -> None:
         self._live.refresh()
 
-    def _validated(self, trial: RunningTrial) -> None:
+    def _validated(self, trial: TrialProgress) -> None:
         self._live.refresh()
 
     def _ended(self, number: int, outcome: Outcome, state: State) -> None:
@@ -84,18 +84,18 @@ class _Live(Live):
 @dataclass(frozen=True)
 class _Column:
     title: str
-    cell: Callable[[RunningTrial, float], str]
+    cell: Callable[[TrialProgress, float], str]
     from_width: int = 0  # narrower terminals go without
     justify: Literal["left", "right"] = "left"
     ratio: int | None = None  # takes what the others leave, and is cut where that is too little
 
 
-def _left(trial: RunningTrial, now: float) -> str:
+def _left(trial: TrialProgress, now: float) -> str:
     left = trial.seconds_left(now)
     return "" if left is None else words.duration(left)
 
 
-def _epoch(trial: RunningTrial, _: float) -> str:
+def _epoch(trial: TrialProgress, _: float) -> str:
     return f"{trial.epoch}/{trial.epochs}" if trial.epochs else ""
 
 

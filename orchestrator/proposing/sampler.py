@@ -23,7 +23,7 @@ from protocol.seeds import derive_seed
 if TYPE_CHECKING:
     import cmaes
 
-Space = dict[str, BaseDistribution]
+Distributions = dict[str, BaseDistribution]
 
 
 def make_sampler(
@@ -83,11 +83,11 @@ class SamplerOfOneTrial(BaseSampler):
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._joint.before_trial(study, trial)
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
         return self._joint.infer_relative_search_space(study, trial)
 
     def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: Space
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Distributions
     ) -> dict[str, Any]:
         known = _asked_before(trial)
         if known is not None and known.keys() <= search_space.keys():
@@ -126,7 +126,7 @@ class MovingTPESampler(TPESampler):
         super().__init__(**options)
         self._now = {key: distribution(spec) for key, spec in search.items()}
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
         space = super().infer_relative_search_space(study, trial)
         if self._search_space_group is None:
             return space
@@ -159,7 +159,7 @@ class ReplayingCmaEsSampler(CmaEsSampler):
         )
         self._search = search
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
         """Every number that all trials have, in its range of now."""
         numbers = {
             key: distribution(spec)
@@ -169,7 +169,7 @@ class ReplayingCmaEsSampler(CmaEsSampler):
         return {key: found for key, found in numbers.items() if not found.single()}
 
     def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: Space
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Distributions
     ) -> dict[str, Any]:
         self._asked = (study, search_space)
         return super().sample_relative(study, trial, search_space)
@@ -227,9 +227,9 @@ class NumberedQMCSampler(QMCSampler):
         self._search = search
         self._number = number
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
         space = {key: distribution(spec) for key, spec in sorted(self._search.items())}
         return {key: found for key, found in space.items() if not found.single()}
 
-    def _find_sample_id(self, study: optuna.Study, search_space: Space) -> int:
+    def _find_sample_id(self, study: optuna.Study, search_space: Distributions) -> int:
         return self._number

@@ -25,6 +25,7 @@ class Checked:
     space: Space
     metrics: dict[str, str]  # the family's, with the better direction of each
     samples: dict[str, int]  # by split
+    free: list[str]  # dotted keys of the family that change no result
 
 
 def check_at_once(settings: Settings, layers: Layers) -> None:
@@ -119,7 +120,9 @@ def check_with_family(
     with _placed(layers):
         for key in space.ordered():
             _refuse_unreachable(key, space)
-    return Checked(space=space, metrics=answer["metrics"], samples=answer["samples"])
+    return Checked(
+        space=space, metrics=answer["metrics"], samples=answer["samples"], free=answer["free"]
+    )
 
 
 def _sentence(error: Mapping[str, Any], layers: Layers) -> str:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from protocol.recipe import FREE
+
 
 class Parallel(BaseModel):
-    """Copies of the model, each with its share of a batch; and the stages a copy is cut into."""
+    """Copies of the model, each with its share of a batch; and the stages a copy is cut into.
+
+    How a copy is cut changes no result; how many copies share a batch does.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["ddp", "model", "ddp+model"] = "ddp"
+    kind: Annotated[Literal["ddp", "model", "ddp+model"], FREE] = "ddp"
     ranks: int = Field(1, ge=1, description="ddp: copies of the model, one process each")
-    stages: int | None = Field(
+    stages: Annotated[int | None, FREE] = Field(
         None, ge=2, description="model: devices that one copy is cut for, one process each"
     )
-    devices: list[str] | None = Field(
+    devices: Annotated[list[str] | None, FREE] = Field(
         None, description="model: these devices, stage by stage, instead of the next free ones"
     )
-    schedule: Literal["1f1b", "gpipe", "device_map"] = Field(
+    schedule: Annotated[Literal["1f1b", "gpipe", "device_map"], FREE] = Field(
         "1f1b",
         description="model: the order of micro-batches; device_map: one process, no overlap",
     )

@@ -18,6 +18,7 @@ from pydantic import (
 
 from orchestrator.settings.parallel import Parallel
 from protocol.objective import Objective
+from protocol.recipe import FREE
 
 
 class Section(BaseModel):
@@ -38,8 +39,9 @@ When = dict[str, Scalar | list[Scalar]]
 class Range(Section):
     """A searched number between `low` and `high`, both included."""
 
-    low: Number
-    high: Number
+    # Optuna accepts a range that moves: each trial keeps the one that it was drawn from.
+    low: Annotated[Number, FREE]
+    high: Annotated[Number, FREE]
     log: bool = False
     step: Annotated[Number, Field(gt=0)] | None = None
     when: When = Field({}, description="searched only while these other keys have these values")
@@ -233,7 +235,7 @@ class TrackingSettings(Section):
 class Settings(Section):
     """Everything a study is asked to do."""
 
-    preset: str
+    preset: Annotated[str, FREE]
     family: str = Field(
         description="a name in models/, one that an installed package offers, or "
         "path/to/file.py:ClassName"
@@ -243,25 +245,29 @@ class Settings(Section):
     parent: ParentSettings | None = None
     recipe: dict[str, Any] = {}
     search: dict[str, Searched] = {}
-    enqueue: list[dict[str, Scalar]] = Field([], description="points to try first")
-    n_trials: int = Field(20, ge=1, description="trials of the whole study, over all its runs")
-    timeout: float | None = Field(
+    enqueue: Annotated[list[dict[str, Scalar]], FREE] = Field([], description="points to try first")
+    n_trials: Annotated[int, FREE] = Field(
+        20, ge=1, description="trials of the whole study, over all its runs"
+    )
+    timeout: Annotated[float | None, FREE] = Field(
         None, gt=0, description="seconds of searching in the whole study, over all its runs"
     )
     folds: int = Field(
         1, ge=1, description="above 1 a trial is cross-validated: its value is the mean over folds"
     )
     seed: int = Field(0, ge=0)
-    sampler: SamplerSettings = SamplerSettings()
-    pruner: PrunerSettings = PrunerSettings()
-    devices: Literal["auto", "cpu"] | list[str] = "auto"
+    sampler: Annotated[SamplerSettings, FREE] = SamplerSettings()
+    pruner: Annotated[PrunerSettings, FREE] = PrunerSettings()
+    devices: Annotated[Literal["auto", "cpu"] | list[str], FREE] = "auto"
     parallel: Parallel = Parallel()
-    parallel_trials: Literal["auto"] | int = "auto"
-    storage: StorageSettings = StorageSettings()
-    keep: Keep = Keep()
-    limits: Limits = Limits()
-    pictures: int = Field(4, ge=0, description="validation samples drawn at a trial's end")
-    tracking: TrackingSettings = TrackingSettings()
+    parallel_trials: Annotated[Literal["auto"] | int, FREE] = "auto"
+    storage: Annotated[StorageSettings, FREE] = StorageSettings()
+    keep: Annotated[Keep, FREE] = Keep()
+    limits: Annotated[Limits, FREE] = Limits()
+    pictures: Annotated[int, FREE] = Field(
+        4, ge=0, description="validation samples drawn at a trial's end"
+    )
+    tracking: Annotated[TrackingSettings, FREE] = TrackingSettings()
 
     @field_validator("devices")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +15,10 @@ from orchestrator.study.parent_record import ParentRecord
 from protocol.errors import SettingsError, UserError
 from protocol.files import write_text
 from protocol.folders import StudyFolder
+from protocol.recipe import FREE, TrainingRecipe, keys_with
 
-# Changing one of these would make trials of one study incomparable.
-_MEANING = (
-    "family",
-    "objective",
-    "data",
-    "parent",
-    "recipe",
-    "search",
-    "folds",
-    "seed",
-    "parallel",
-)
-# Within those, these change how fast a trial runs and not what it computes; Optuna accepts a
-# range that moves, because each trial keeps the range that it was drawn from.
-_FREE = (
-    "recipe.loader_workers",
-    "data.cache_folder",
-    "data.cache_gb",
-    # How a copy of the model is cut; how many copies share a batch (ranks) does mean something.
-    "parallel.kind",
-    "parallel.stages",
-    "parallel.devices",
-    "parallel.schedule",
-)
-_FREE_ENDINGS = (".low", ".high")
+# Of a study that was begun before its file said so.
+_FREE_DATA = ["data.cache_folder", "data.cache_gb"]
 
 _HEAD = """\
 # The settings of this study as they are in effect. Written by the program; to change something,
@@ -53,6 +32,7 @@ class StudyFile(BaseModel):
     asked: Asked
     settings: Settings
     parent: ParentRecord | None = None  # that the study was begun with
+    free: list[str] = _FREE_DATA  # the family's keys that change no result
 
 
 def read_study_file(folder: StudyFolder) -> StudyFile | None:
@@ -82,14 +62,16 @@ def changed_keys(old: Settings, new: Settings) -> list[str]:
     return [key for key in {**before, **after} if before.get(key) != after.get(key)]
 
 
-def refuse_other_meaning(folder: StudyFolder, old: Settings, new: Settings) -> list[str]:
+def refuse_other_meaning(folder: StudyFolder, begun: StudyFile, new: Settings) -> list[str]:
     """The changed keys, all of them harmless.
 
     Raises:
         SettingsError: a change would make the study's trials incomparable.
     """
+    old = begun.settings
     changed = changed_keys(old, new)
-    refused = [key for key in changed if _means_something(key)]
+    free = {*begun.free, *_free_keys(old), *_free_keys(new)}
+    refused = [key for key in changed if not _is_free(key, free)]
     if refused:
         before, after = _values(old), _values(new)
         lines = "\n".join(
@@ -102,10 +84,23 @@ def refuse_other_meaning(folder: StudyFolder, old: Settings, new: Settings) -> l
     return changed
 
 
-def _means_something(key: str) -> bool:
-    if key in _FREE or (key.startswith("search.") and key.endswith(_FREE_ENDINGS)):
-        return False
-    return key.split(".")[0] in _MEANING
+def _free_keys(settings: Settings) -> list[str]:
+    """The dotted keys, and sections, that may change while a study goes on."""
+    return [*_marked(settings), *(f"recipe.{key}" for key in keys_with(FREE, TrainingRecipe))]
+
+
+def _marked(model: BaseModel, prefix: str = "") -> Iterator[str]:
+    yield from (f"{prefix}{key}" for key in keys_with(FREE, type(model)))
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        for key, item in value.items() if isinstance(value, dict) else [("", value)]:
+            if isinstance(item, BaseModel):
+                yield from _marked(item, ".".join(filter(None, (f"{prefix}{name}", key))) + ".")
+
+
+def _is_free(key: str, free: Collection[str]) -> bool:
+    parts = key.split(".")
+    return any(".".join(parts[:count]) in free for count in range(1, len(parts) + 1))
 
 
 def _values(settings: Settings) -> dict[str, Any]:

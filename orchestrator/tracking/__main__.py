@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from orchestrator.tracking.mirror import Mirror
-from orchestrator.tracking.state import State, state_file
+from orchestrator.tracking.state import ToldState, state_file
 from protocol.folders import StudyFolder
 
 log = logging.getLogger("orchestrator.tracking")
@@ -35,7 +35,7 @@ def main() -> None:
     except Exception:
         log.exception("wandb cannot be imported: nothing is tracked")
         return
-    state = State(state_file(study))
+    state = ToldState(state_file(study))
     state.save()
     runs = WandbRuns(study, asked.mode, asked.project, asked.entity, state.token)
     mirror = Mirror(study, state, runs.open)

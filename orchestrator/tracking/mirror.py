@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from orchestrator.tracking.state import State, Told
+from orchestrator.tracking.state import Told, ToldState
 from protocol.files import LineTail
 from protocol.folders import StudyFolder, TrialFolder
 from protocol.messages import Event, Outcome, Plan, load_outcome, load_plan, parse_event
@@ -37,7 +37,7 @@ OpenSink = Callable[[TrialFolder, Plan], Sink]
 class Mirror:
     """Looks at every trial that has not been told to its end."""
 
-    def __init__(self, study: StudyFolder, state: State, open_sink: OpenSink) -> None:
+    def __init__(self, study: StudyFolder, state: ToldState, open_sink: OpenSink) -> None:
         self._study = study
         self._state = state
         self._open_sink = open_sink

@@ -23,7 +23,7 @@ class _Content(BaseModel):
     trials: dict[int, Told] = {}
 
 
-class State:
+class ToldState:
     """Kept in a file; written after the telling, so that a kill repeats and never omits."""
 
     def __init__(self, path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import wandb
 
 from protocol.folders import StudyFolder, TrialFolder
-from protocol.messages import Ending, Event, Outcome, Pictured, Plan, Progress, Validated
+from protocol.messages import Ending, Event, Outcome, Pictured, Plan, Progressed, Validated
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class WandbSink:
     def event(self, event: Event) -> None:
         if isinstance(event, Pictured):
             self._picture(event)
-        elif isinstance(event, Progress | Validated):
+        elif isinstance(event, Progressed | Validated):
             self._step = event.step
             self._run.log({"step": event.step, "epoch": event.epoch, **_numbers(event)})
 
@@ -118,8 +118,8 @@ class WandbSink:
         self._run.finish(exit_code=self._exit_code)
 
 
-def _numbers(event: Progress | Validated) -> dict[str, Any]:
-    if isinstance(event, Progress):
+def _numbers(event: Progressed | Validated) -> dict[str, Any]:
+    if isinstance(event, Progressed):
         terms = {f"train/{name}": value for name, value in event.losses.items()}
         shared = {"learning_rate": event.learning_rate, "gradient_norm": event.gradient_norm}
         return {**terms, **shared}

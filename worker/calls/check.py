@@ -14,7 +14,7 @@ from models.pipelined import PipelinedFamily
 from models.registry import known_families, load_family
 from protocol.errors import SettingsError, UserError
 from protocol.problems import problems
-from protocol.recipe import Recipe, TrainingRecipe, own_keys
+from protocol.recipe import FREE, Recipe, TrainingRecipe, keys_with, own_keys
 from worker.ranks.trial import open_split
 
 Problem = dict[str, Any]  # "key", "problem", and "valid_keys" for an unknown key
@@ -44,10 +44,11 @@ def check_settings(
 
     Returns:
         {"errors": [{"key", "problem", "valid_keys"?}], "metrics": {name: direction},
-        "family_keys": {key: default}, "samples": {"train": n, "validation": n}}. Where there are
-        errors the rest may be empty.
+        "family_keys": {key: default}, "free": [dotted keys that change no result],
+        "samples": {"train": n, "validation": n}}. Where there are errors the rest may be empty.
     """
     report: dict[str, Any] = {"errors": [], "metrics": {}, "family_keys": {}, "samples": {}}
+    report["free"] = []
     try:
         loaded = load_family(family)
     except UserError as error:
@@ -55,6 +56,11 @@ def check_settings(
         return report
     report["metrics"] = dict(loaded.metrics)
     report["family_keys"] = _defaults(loaded.Settings)
+    report["free"] = [
+        f"{section}.{key}"
+        for section, model in (("recipe", loaded.Settings), ("data", loaded.Data))
+        for key in sorted(keys_with(FREE, model))
+    ]
     if parent and not takes_parent(loaded):
         problem = "trials of this family start from no other model; remove the section"
         report["errors"] = [{"key": "parent", "problem": problem}]

@@ -13,7 +13,7 @@ from models.evaluation import HeldOut, Judgement, Request
 from protocol.errors import SettingsError
 from protocol.files import write_text
 from protocol.objective import Objective
-from worker.calls.opened import Opened, open_checkpoint
+from worker.calls.opened import OpenedCheckpoint, open_checkpoint
 from worker.calls.sample_judgement import judge_samples
 from worker.training.pictures import draw
 
@@ -92,7 +92,7 @@ def tuning(*, checkpoint: str, store: str, progress: str, device: str) -> dict[s
     return asdict(found)
 
 
-def _judgement(opened: Opened, request: Request, objective: Objective) -> Judgement:
+def _judgement(opened: OpenedCheckpoint, request: Request, objective: Objective) -> Judgement:
     evaluation = opened.family.evaluation()
     if evaluation is None:
         return judge_samples(opened, request.split, objective, request.tell)
@@ -100,7 +100,7 @@ def _judgement(opened: Opened, request: Request, objective: Objective) -> Judgem
 
 
 def _request(
-    opened: Opened,
+    opened: OpenedCheckpoint,
     split: HeldOut,
     store: str,
     tell: _Progress,

@@ -17,7 +17,7 @@ from data.xray_ct.images import resize_xrays
 from models.evaluation import Volume
 from protocol.errors import UserError
 from protocol.files import replacing
-from worker.calls.opened import Opened, open_checkpoint
+from worker.calls.opened import OpenedCheckpoint, open_checkpoint
 from worker.calls.volume_picture import inferred_picture
 from worker.ranks.seeding import mix, reseed
 from worker.training.pictures import draw
@@ -90,7 +90,7 @@ def _stacked(views: TwoViews, turn: int) -> Tensor:
 
 
 @torch.no_grad()
-def _volume(opened: Opened, xrays: Tensor, voxel_size: Sequence[float] | None) -> Volume:
+def _volume(opened: OpenedCheckpoint, xrays: Tensor, voxel_size: Sequence[float] | None) -> Volume:
     reseed(mix(opened.seed, "infer"))
     try:
         volume = opened.family.infer(opened.model, xrays)

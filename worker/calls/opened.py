@@ -21,7 +21,7 @@ _LOOKS = 5  # at a checkpoint that a running trial replaces meanwhile
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class OpenedCheckpoint:
     """What a checkpoint holds, as far as judging goes."""
 
     family: Family[Any, Any]
@@ -33,7 +33,7 @@ class Opened:
     training: TrainingRecipe
 
 
-def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Opened:
+def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> OpenedCheckpoint:
     """The model of a `best`, `last` or epoch file, on `device`.
 
     Args:
@@ -55,7 +55,7 @@ def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Op
     family = open_family(_where_it_is_now(content["family"], path), recipe.own, data)
     model = family.build_model()
     model.load_state_dict(content["model"])
-    return Opened(
+    return OpenedCheckpoint(
         family=family,
         model=model.to(place).eval(),
         device=place,

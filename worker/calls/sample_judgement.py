@@ -11,7 +11,7 @@ from models.evaluation import Case, HeldOut, Judgement
 from models.family import Batch, MapDataset
 from models.pictures import Picture
 from protocol.objective import Objective, ranked
-from worker.calls.opened import Opened
+from worker.calls.opened import OpenedCheckpoint
 from worker.ranks.batches import Sharing, validation_rounds
 from worker.ranks.loading import BatchLoader
 from worker.ranks.seeding import mix, reseed
@@ -20,7 +20,7 @@ from worker.training.pictures import sample_pictures
 
 
 def judge_samples(
-    opened: Opened, split: HeldOut, objective: Objective, tell: Callable[[str], None]
+    opened: OpenedCheckpoint, split: HeldOut, objective: Objective, tell: Callable[[str], None]
 ) -> Judgement:
     """Every metric of every sample, and pictures of the best, the median and the worst.
 
@@ -38,7 +38,7 @@ def judge_samples(
 
 @torch.no_grad()
 def _cases(
-    opened: Opened, dataset: MapDataset, split: HeldOut, tell: Callable[[str], None]
+    opened: OpenedCheckpoint, dataset: MapDataset, split: HeldOut, tell: Callable[[str], None]
 ) -> Iterator[Case]:
     loader = BatchLoader(
         dataset, seed=opened.seed, workers=opened.training.loader_workers, device=opened.device
@@ -51,7 +51,9 @@ def _cases(
         yield from _scored(opened, batch, indices, split)
 
 
-def _scored(opened: Opened, batch: Batch, indices: Sequence[int], split: HeldOut) -> Iterator[Case]:
+def _scored(
+    opened: OpenedCheckpoint, batch: Batch, indices: Sequence[int], split: HeldOut
+) -> Iterator[Case]:
     found = opened.family.evaluate(opened.model, batch)
     values = {name: found[name].double().tolist() for name in opened.family.metrics}
     for position, index in enumerate(indices):
@@ -60,7 +62,7 @@ def _scored(opened: Opened, batch: Batch, indices: Sequence[int], split: HeldOut
 
 
 def _pictures(
-    opened: Opened,
+    opened: OpenedCheckpoint,
     dataset: MapDataset,
     split: HeldOut,
     cases: Sequence[Case],

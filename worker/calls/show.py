@@ -12,7 +12,7 @@ from torch import nn
 from models.family import Family, Split
 from models.pictures import Picture
 from protocol.errors import SettingsError
-from worker.calls.opened import Opened, open_checkpoint
+from worker.calls.opened import OpenedCheckpoint, open_checkpoint
 from worker.ranks.batches import Sharing, validation_rounds
 from worker.ranks.group import Group
 from worker.ranks.loading import BatchLoader
@@ -105,7 +105,9 @@ def mean_scores(pictures: Sequence[Picture]) -> dict[str, float]:
     }
 
 
-def _evaluate(opened: Opened, split: Split, samples: list[int] | None) -> dict[str, float]:
+def _evaluate(
+    opened: OpenedCheckpoint, split: Split, samples: list[int] | None
+) -> dict[str, float]:
     dataset = open_split(opened.family, split)
     group = Group(rank=0, ranks=1, device=opened.device)
     loader = BatchLoader(dataset, seed=opened.seed, workers=0, device=opened.device)

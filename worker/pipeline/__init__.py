@@ -1,1 +1,1 @@
-"""Training one copy of a model with several processes, each holding a fold of its chain."""
+"""Training one copy of a model with several processes, each holding two segments of its chain."""

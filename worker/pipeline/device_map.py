@@ -12,7 +12,7 @@ from models.family import Family
 from models.pipelined import Segment
 from worker.pipeline.orders import stage_of
 from worker.pipeline.part import cut
-from worker.state.layout import Whole
+from worker.state.placement import Whole
 
 
 class Mapped(Whole):

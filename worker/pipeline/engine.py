@@ -15,10 +15,10 @@ from torch.distributed.pipelining.schedules import (
 
 from models.pipelined import Carry
 from worker.pipeline.handover import Shelf
-from worker.pipeline.orders import Kind, Work, orders
+from worker.pipeline.orders import ScheduleKind, Work, orders
 from worker.pipeline.part import Part
 from worker.pipeline.relay import Passed, Relay, Shapes, shapes
-from worker.pipeline.stage import Begin, Fold, Stage
+from worker.pipeline.stage import Begin, Stage, StageSegment
 from worker.ranks.group import Group
 
 Loss = Callable[[Tensor, int], Tensor]  # of the model's output and the micro-batch's number
@@ -35,7 +35,7 @@ class Engine:
         self,
         part: Part,
         chain: Group,
-        kind: Kind,
+        kind: ScheduleKind,
         *,
         autocast: Callable[[], torch.autocast],
         begin: Begin,
@@ -47,8 +47,8 @@ class Engine:
         self._autocast = autocast
         self._shelf = Shelf()
         last = 2 * part.stages - 1
-        self._folds = [
-            Fold(
+        self._segments = [
+            StageSegment(
                 segment,
                 self._shelf,
                 number=number,
@@ -84,7 +84,7 @@ class Engine:
 
     def broken(self) -> Tensor:
         """Whether a segment here made non-finite numbers out of finite ones: ()."""
-        found = [fold.take_broken() for fold in self._folds]
+        found = [segment.take_broken() for segment in self._segments]
         none = torch.zeros((), dtype=torch.bool, device=self._chain.device)
         return torch.stack([none if flag is None else flag for flag in found]).any()
 
@@ -117,17 +117,17 @@ class Engine:
 
     def _runtime(self, passed: Sequence[Passed]) -> _PipelineScheduleRuntime:
         stages = self._part.stages
-        down, up = self._folds
+        down, up = self._segments
         here = [
             Stage(
-                fold,
-                fold.number,
+                segment,
+                segment.number,
                 2 * stages,
                 self._chain,
                 [shape[0] for shape in ways],
                 [shape[1] for shape in ways],
             )
-            for fold, ways in (
+            for segment, ways in (
                 (down, [each.down for each in passed]),
                 (up, [each.up for each in passed]),
             )

@@ -16,7 +16,7 @@ from models.pipelined import PipelinedFamily, Prepared
 from worker.pipeline.engine import Engine
 from worker.pipeline.part import Part
 from worker.ranks.batches import Step
-from worker.ranks.guard import PRECISIONS, Terms, Verdict, Wishes
+from worker.ranks.guard import PRECISIONS, StepVerdict, Terms, Wishes
 from worker.ranks.seeding import mix, reseed
 from worker.ranks.trial import Trial
 
@@ -79,7 +79,7 @@ class StageGuard:
         self._average()
         return history
 
-    def judge(self, gradients: Sequence[Tensor]) -> tuple[Tensor, Verdict]:
+    def judge(self, gradients: Sequence[Tensor]) -> tuple[Tensor, StepVerdict]:
         """The whole gradient's norm, and the verdict, the same on all ranks.
 
         Each rank adds its part's squared norm and its flags in one exchange of a few numbers.
@@ -101,7 +101,7 @@ class StageGuard:
             [rank for rank in range(group.ranks) if found[3 + row * group.ranks + rank] > 0]
             for row in range(3)
         )
-        verdict = Verdict(
+        verdict = StepVerdict(
             norm=math.sqrt(found[0]) if found[0] >= 0 else math.nan,
             stop=found[1] > 0,
             save=found[2] > 0,

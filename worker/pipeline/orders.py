@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-Kind = Literal["1f1b", "gpipe"]
-Direction = Literal["forward", "backward"]
+ScheduleKind = Literal["1f1b", "gpipe"]
+Way = Literal["forward", "backward"]
 DURATION = {"forward": 1, "backward": 2}
 
 
 class Work(NamedTuple):
     """One pass of one micro-batch through one segment."""
 
-    direction: Direction
+    direction: Way
     segment: int
     micro: int
 
@@ -33,12 +33,12 @@ def stage_of(segment: int, stages: int) -> int:
     return min(segment, 2 * stages - 1 - segment)
 
 
-def orders(kind: Kind, stages: int, micro_batches: int) -> dict[int, list[Work]]:
+def orders(kind: ScheduleKind, stages: int, micro_batches: int) -> dict[int, list[Work]]:
     """What each stage does, in its order."""
     return _play(kind, stages, micro_batches).orders
 
 
-def duration(kind: Kind, stages: int, micro_batches: int) -> int:
+def duration(kind: ScheduleKind, stages: int, micro_batches: int) -> int:
     """How long the whole takes where every segment's forward pass takes 1, its backward pass 2.
 
     One stage alone would take 6·S·m.
@@ -48,7 +48,7 @@ def duration(kind: Kind, stages: int, micro_batches: int) -> int:
 
 @dataclass
 class _Play:
-    kind: Kind
+    kind: ScheduleKind
     stages: int
     micro_batches: int
     orders: dict[int, list[Work]] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class _Play:
         forward = [*self._next("forward", up, now), *self._next("forward", stage, now)]
         return sorted(backward, key=lambda work: work.micro) + forward
 
-    def _next(self, direction: Direction, segment: int, now: int) -> Iterator[Work]:
+    def _next(self, direction: Way, segment: int, now: int) -> Iterator[Work]:
         stage = stage_of(segment, self.stages)
         begun = sum(work[:2] == (direction, segment) for work in self.orders[stage])
         work = Work(direction, segment, begun)
@@ -91,7 +91,7 @@ class _Play:
         return work.micro - sum(left) < 2 * self.stages - 1
 
 
-def _play(kind: Kind, stages: int, micro_batches: int) -> _Play:
+def _play(kind: ScheduleKind, stages: int, micro_batches: int) -> _Play:
     play = _Play(kind, stages, micro_batches)
     play.orders = {stage: [] for stage in range(stages)}
     play.free = dict.fromkeys(range(stages), 0)

@@ -23,7 +23,7 @@ from worker.ranks.group import Group
 Begin = Callable[[int, int], None]  # told segment and micro-batch before each forward pass
 
 
-class Fold(nn.Module):
+class StageSegment(nn.Module):
     """A segment, called with a carry's tensors one by one, that knows its micro-batch."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Stage(PipelineStage):
 
     def __init__(
         self,
-        fold: Fold,
+        segment: StageSegment,
         number: int,
         count: int,
         chain: Group,
@@ -91,7 +91,7 @@ class Stage(PipelineStage):
     ) -> None:
         """`inward` and `outward`: the shapes of every micro-batch's carry."""
         super().__init__(
-            fold,
+            segment,
             number,
             count,
             chain.device,
@@ -101,7 +101,7 @@ class Stage(PipelineStage):
         )
         self._inward = inward
         self._outward = outward
-        self.register_forward_context(fold.numbered)
+        self.register_forward_context(segment.numbered)
 
     def _setup_forward_recv_info(self, num_microbatches: int, has_backward: bool) -> None:
         super()._setup_forward_recv_info(num_microbatches, has_backward)

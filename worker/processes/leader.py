@@ -58,7 +58,7 @@ class ProgressBoard:
 
 
 @dataclass
-class Group:
+class RankProcesses:
     """The ranks of one attempt, as their leader sees them."""
 
     pids: dict[int, int]  # rank by process id, of those still there
@@ -97,13 +97,15 @@ def lead_attempt(
     _report(status, {"pid": os.getpid()})
     wake = _wake_on_child()
     board = ProgressBoard(ranks)
-    group = Group({_fork_rank(place, rank, board, lifeline, status): rank for rank in range(ranks)})
+    group = RankProcesses(
+        {_fork_rank(place, rank, board, lifeline, status): rank for rank in range(ranks)}
+    )
     _watch(group, board, wake, lifeline, hang_seconds)
     _report(status, {"codes": group.codes, "first": group.first, "hung": group.hung})
 
 
 def _watch(
-    group: Group, board: ProgressBoard, wake: int, lifeline: int, hang_seconds: float
+    group: RankProcesses, board: ProgressBoard, wake: int, lifeline: int, hang_seconds: float
 ) -> None:
     deadline: float | None = None
     while True:

@@ -37,7 +37,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class StepVerdict:
     """What all ranks know after the backward pass, the same on each."""
 
     norm: float  # of the whole gradient, before clipping
@@ -48,7 +48,7 @@ class Verdict:
     gradient_ranks: list[int] = field(default_factory=list)
 
     @classmethod
-    def read(cls, norm: Tensor, signal: Tensor) -> Verdict:
+    def read(cls, norm: Tensor, signal: Tensor) -> StepVerdict:
         """Take both to the host, the one time in a step that it waits for the device."""
         values = torch.cat([norm.float().reshape(1), signal.float()]).tolist()
         flags = values[1:]
@@ -114,7 +114,7 @@ class Guard(Protocol):
         """
         ...
 
-    def judge(self, gradients: Sequence[Tensor]) -> tuple[Tensor, Verdict]:
+    def judge(self, gradients: Sequence[Tensor]) -> tuple[Tensor, StepVerdict]:
         """The whole gradient's norm on the device, before clipping, and the verdict."""
         ...
 
@@ -174,10 +174,10 @@ class ReplicaGuard:
             self._tick()
         return history
 
-    def judge(self, gradients: Sequence[Tensor]) -> tuple[Tensor, Verdict]:
+    def judge(self, gradients: Sequence[Tensor]) -> tuple[Tensor, StepVerdict]:
         """The whole gradient's norm, before clipping, and what all ranks know now."""
         norm = get_total_norm(gradients)
-        return norm, Verdict.read(norm.to(self._group.device), self.signal)
+        return norm, StepVerdict.read(norm.to(self._group.device), self.signal)
 
     @contextmanager
     def _accumulating(self, more: bool) -> Iterator[None]:

@@ -14,8 +14,8 @@ from worker.ranks.seeding import mix, random_state, reseed, restore_random_state
 from worker.ranks.trial import Trial
 from worker.state.averages import Average, LossMeans
 from worker.state.clipping import Clipping
-from worker.state.layout import Layout, Whole
 from worker.state.learning_rate import LearningRate
+from worker.state.placement import Placement, Whole
 from worker.state.progress import Progress
 
 
@@ -27,11 +27,11 @@ class Learner:
         reseed(mix(trial.plan.seed, "weights"))
         model = trial.family.build_model()
         trial.family.initialize(model)
-        self.layout = lay_out(trial, model)
-        self.model = self.layout.model
+        self.placement = place_model(trial, model)
+        self.model = self.placement.model
         del model
         self.average = Average(self.model, recipe.ema_decay) if recipe.ema_decay else None
-        self.guard = _guard(trial, self.layout)
+        self.guard = _guard(trial, self.placement)
         self.optimizer = optimizer_over(self.parameters(), recipe)
         self.scaler = _scaler(trial)
         self.learning_rate = LearningRate(recipe, trial.plan.objective.direction)
@@ -47,11 +47,11 @@ class Learner:
     @property
     def judged_runner(self) -> nn.Module:
         """What to call in order to run `judged_model`, where one process can."""
-        return self.layout.runner(self.judged_model)
+        return self.placement.runner(self.judged_model)
 
     def judged_weights(self) -> dict[str, Tensor]:
         """The whole `judged_model` on rank 0; to be called by all ranks."""
-        return self.layout.weights(self.judged_model)
+        return self.placement.weights(self.judged_model)
 
     @property
     def rate(self) -> float:
@@ -68,7 +68,7 @@ class Learner:
 
     def named_trained(self) -> list[tuple[str, nn.Parameter]]:
         """The trainable ones that are here, by their names in the whole model."""
-        return self.layout.named_trained()
+        return self.placement.named_trained()
 
     def state(self, losses: dict[str, Any]) -> dict[str, Any]:
         """All that training needs to go on as if it had never stopped, but `judged_model`.
@@ -79,9 +79,9 @@ class Learner:
             losses: the epoch's loss sums over all ranks.
         """
         return {
-            "weights": self.layout.weights(self.model) if self.average else None,
+            "weights": self.placement.weights(self.model) if self.average else None,
             "average_updates": self.average.updates if self.average else 0,
-            "optimizer": self.layout.optimizer_state(self.optimizer),
+            "optimizer": self.placement.optimizer_state(self.optimizer),
             "scaler": self.scaler.state_dict(),
             "learning_rate": self.learning_rate.state(),
             "clipping": self.clipping.state(),
@@ -92,11 +92,11 @@ class Learner:
 
     def restore(self, judged: dict[str, Any], state: dict[str, Any], trial: Trial) -> None:
         """Go on from the weights of `judged_model` and what `state` gave."""
-        self.layout.load(self.judged_model, judged)
+        self.placement.load(self.judged_model, judged)
         if self.average:
-            self.layout.load(self.model, state["weights"])
+            self.placement.load(self.model, state["weights"])
             self.average.updates = state["average_updates"]
-        self.layout.load_optimizer(self.optimizer, state["optimizer"])
+        self.placement.load_optimizer(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.learning_rate.restore(state["learning_rate"])
         if "clipping" in state:  # not in checkpoints of before there was a moving threshold
@@ -106,14 +106,14 @@ class Learner:
         restore_random_state(state["random"])
 
 
-def _guard(trial: Trial, layout: Layout) -> Guard:
+def _guard(trial: Trial, placement: Placement) -> Guard:
     if trial.group.chain.ranks > 1:
         from worker.pipeline.guard import StageGuard
         from worker.pipeline.part import Part
 
-        assert isinstance(layout.model, Part)
-        return StageGuard(trial, layout.model)
-    runner = layout.runner(layout.model)
+        assert isinstance(placement.model, Part)
+        return StageGuard(trial, placement.model)
+    runner = placement.runner(placement.model)
     loss = GuardedLoss(trial.family, runner, trial.recipe, trial.group)
     return ReplicaGuard(loss, trial.group, trial.plan.seed, trial.tick)
 
@@ -137,7 +137,7 @@ def optimizer_over(parameters: list[nn.Parameter], recipe: TrainingRecipe) -> Op
     return adam(parameters, lr=rate, betas=recipe.betas, eps=recipe.epsilon, weight_decay=decay)
 
 
-def lay_out(trial: Trial, model: nn.Module) -> Layout:
+def place_model(trial: Trial, model: nn.Module) -> Placement:
     """Bring a new model from the CPU to where the plan wants it; `model` is not used any more.
 
     Raises:
@@ -150,6 +150,6 @@ def lay_out(trial: Trial, model: nn.Module) -> Layout:
         from worker.pipeline.device_map import Mapped
 
         return Mapped(trial.family, model, trial.plan.devices)
-    from worker.pipeline.split import Split
+    from worker.pipeline.staged import Staged
 
-    return Split(trial, model)
+    return Staged(trial, model)

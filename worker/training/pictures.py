@@ -39,7 +39,7 @@ def draw_best(trial: Trial, learner: Learner, teller: Teller) -> None:
     """
     if trial.group.replicas.rank > 0 or trial.plan.pictures == 0:
         return
-    learner.layout.load(learner.judged_model, load_checkpoint(trial.place.best)["model"])
+    learner.placement.load(learner.judged_model, load_checkpoint(trial.place.best)["model"])
     if trial.group.chain.ranks > 1:
         from worker.pipeline.judging import with_whole
 

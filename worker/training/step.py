@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from models.family import Batch
 from worker.ranks.batches import Step
 from worker.ranks.divergence import NAMED_TENSORS, Divergence, nonfinite_gradients
-from worker.ranks.guard import Terms, Verdict, Wishes
+from worker.ranks.guard import StepVerdict, Terms, Wishes
 from worker.ranks.trial import Trial
 from worker.training.learner import Learner
 
@@ -20,7 +20,7 @@ SKIPPED_IN_A_ROW = 8  # steps without a usable fp16 gradient that make a diverge
 
 def take_step(
     trial: Trial, learner: Learner, step: Step, batches: Iterator[Batch], wishes: Wishes
-) -> tuple[Verdict, Terms]:
+) -> tuple[StepVerdict, Terms]:
     """Train on one global batch; the verdict and the last micro-batch's loss terms.
 
     Raises:
@@ -50,7 +50,7 @@ def accumulate(
 
 
 def _refuse_divergence(
-    trial: Trial, learner: Learner, verdict: Verdict, history: list[Terms]
+    trial: Trial, learner: Learner, verdict: StepVerdict, history: list[Terms]
 ) -> None:
     """Raise on all ranks alike, since all have read the same verdict."""
     progress = learner.progress
@@ -77,7 +77,7 @@ def _update(learner: Learner, norm: Tensor, told: float) -> None:
 
 
 def _divergence(
-    trial: Trial, learner: Learner, verdict: Verdict, history: list[Terms]
+    trial: Trial, learner: Learner, verdict: StepVerdict, history: list[Terms]
 ) -> Divergence:
     own = [{name: term.item() for name, term in terms.items()} for terms in history]
     last = own[-1] if own else {}

@@ -14,7 +14,7 @@ from protocol.messages import (
     FoldFinished,
     NonFinite,
     Pictured,
-    Progress,
+    Progressed,
     Started,
     Stop,
     Stopped,
@@ -24,7 +24,7 @@ from protocol.messages import (
 )
 from worker.ranks.divergence import Divergence
 from worker.ranks.trial import Trial
-from worker.state.progress import Progress as TrialProgress
+from worker.state.progress import Progress
 
 LOOK_SECONDS = 5.0  # between two looks at training
 
@@ -60,14 +60,14 @@ class Teller:
         )
 
     def looked(
-        self, progress: TrialProgress, losses: Mapping[str, Tensor], rate: float, norm: float
+        self, progress: Progress, losses: Mapping[str, Tensor], rate: float, norm: float
     ) -> None:
         """A look at the step just taken, if the last one is long enough ago."""
         if not self._trial.group.first or time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + LOOK_SECONDS
         self._tell(
-            Progress(
+            Progressed(
                 attempt=self._attempt,
                 epoch=self._epochs_before + progress.epoch,
                 step=self._steps_before + progress.step,
@@ -112,7 +112,7 @@ class Teller:
             )
         )
 
-    def stopped(self, reason: Stop, progress: TrialProgress) -> None:
+    def stopped(self, reason: Stop, progress: Progress) -> None:
         self._tell(
             Stopped(
                 attempt=self._attempt,
@@ -122,7 +122,7 @@ class Teller:
             )
         )
 
-    def finished(self, progress: TrialProgress) -> None:
+    def finished(self, progress: Progress) -> None:
         """The end of the training; of a trial with folds, of this one."""
         told: dict[str, Any] = {
             "attempt": self._attempt,

@@ -68,7 +68,7 @@ class Training:
         resume(self.trial, self.learner)
         progress = self.learner.progress
         self.teller.started(
-            parameters=self.learner.layout.parameter_count,
+            parameters=self.learner.placement.parameter_count,
             resumed_step=progress.step,
         )
         if progress.validated is not None:

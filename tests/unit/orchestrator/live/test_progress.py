@@ -1,14 +1,14 @@
 import pytest
 
-from orchestrator.live.progress import RunningTrial, StudyProgress
-from protocol.messages import Ending, Finished, Outcome, Progress, Started, Stop, Validated
+from orchestrator.live.progress import StudyProgress, TrialProgress
+from protocol.messages import Ending, Finished, Outcome, Progressed, Started, Stop, Validated
 from protocol.objective import Objective
 
 OBJECTIVE = Objective(metric="psnr", direction="maximize")
 
 
 def launched(number=0, attempt=0, at=0.0):
-    return RunningTrial(number, {}, attempt, ["cpu"], since=at)
+    return TrialProgress(number, {}, attempt, ["cpu"], since=at)
 
 
 def started(attempt=0, step=0, epochs=10):
@@ -36,7 +36,7 @@ def validated(epoch, value, attempt=0, seconds=10.0):
 
 
 def progress(step, attempt=0):
-    return Progress(
+    return Progressed(
         attempt=attempt, epoch=1, step=step, losses={}, learning_rate=0.1, gradient_norm=1.0
     )
 

@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 import orchestrator
-from orchestrator.live.progress import RunningTrial, StudyProgress
+from orchestrator.live.progress import StudyProgress, TrialProgress
 from orchestrator.live.terminal import live_area
 from protocol.messages import Started, Validated
 from protocol.objective import Objective
@@ -31,7 +31,7 @@ def a_study(params=None):
         name="demo", total=8, finished=2, objective=OBJECTIVE, since=0.0, best=29.5, best_trial=0
     )
     for number in (3, 11):
-        trial = RunningTrial(number, params or {"window": "[red]full"}, 0, ["cpu"], since=0.0)
+        trial = TrialProgress(number, params or {"window": "[red]full"}, 0, ["cpu"], since=0.0)
         study.start(trial)
     started = Started(
         attempt=0, ranks=1, epochs=40, steps_per_epoch=10, parameters=1, resumed_step=0

@@ -7,7 +7,7 @@ from protocol.messages import (
     Failed,
     Finished,
     NonFinite,
-    Progress,
+    Progressed,
     Started,
     Stop,
     Stopped,
@@ -16,7 +16,7 @@ from protocol.messages import (
 
 A = {"attempt": 0}
 STARTED = Started(**A, ranks=2, epochs=3, steps_per_epoch=4, parameters=5, resumed_step=0)
-PROGRESS = Progress(**A, epoch=1, step=2, losses={}, learning_rate=0.1, gradient_norm=1.0)
+PROGRESS = Progressed(**A, epoch=1, step=2, losses={}, learning_rate=0.1, gradient_norm=1.0)
 VALIDATED = Validated(
     **A, epoch=1, step=4, metrics={}, losses={}, learning_rate=0.1, seconds=1.0, best=True
 )

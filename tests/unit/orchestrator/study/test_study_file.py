@@ -35,6 +35,10 @@ def settings(**changed):
     return Settings.model_validate(PLAIN | changed)
 
 
+def begun(made=None, **changed):
+    return StudyFile(asked=Asked(), settings=made or settings(), **changed)
+
+
 def search(**changed):
     return {"search": PLAIN["search"] | changed}
 
@@ -69,7 +73,7 @@ def test_a_new_study_has_no_file_and_a_damaged_one_is_named(tmp_path):
 )
 def test_a_change_of_meaning_is_refused_by_name(tmp_path, changed, key):
     with pytest.raises(SettingsError, match=key):
-        refuse_other_meaning(StudyFolder(tmp_path), settings(), settings(**changed))
+        refuse_other_meaning(StudyFolder(tmp_path), begun(), settings(**changed))
 
 
 @pytest.mark.parametrize(
@@ -89,17 +93,26 @@ def test_a_change_of_meaning_is_refused_by_name(tmp_path, changed, key):
     ],
 )
 def test_a_harmless_change_is_taken_and_named(tmp_path, changed, key):
-    changes = refuse_other_meaning(StudyFolder(tmp_path), settings(), settings(**changed))
+    changes = refuse_other_meaning(StudyFolder(tmp_path), begun(), settings(**changed))
     assert changes == [key]
+
+
+def test_keys_that_the_family_declares_free_may_change_and_others_may_not(tmp_path):
+    known = begun(free=["data.threads"])
+    data = PLAIN["data"]
+    changed = settings(data=data | {"threads": 2})
+    assert refuse_other_meaning(StudyFolder(tmp_path), known, changed) == ["data.threads"]
+    with pytest.raises(SettingsError, match=r"data\.cache_gb"):
+        refuse_other_meaning(StudyFolder(tmp_path), known, settings(data=data | {"cache_gb": 9}))
 
 
 def test_how_a_copy_of_the_model_is_cut_may_change_and_how_many_copies_there_are_may_not(tmp_path):
     stages = settings(parallel={"kind": "model", "stages": 3})
-    changes = refuse_other_meaning(StudyFolder(tmp_path), settings(), stages)
+    changes = refuse_other_meaning(StudyFolder(tmp_path), begun(), stages)
     assert changes == ["parallel.kind", "parallel.stages"]
     copies = settings(parallel={"kind": "ddp+model", "ranks": 2, "stages": 3})
     with pytest.raises(SettingsError, match=r"parallel.ranks: the study has 1, now 2"):
-        refuse_other_meaning(StudyFolder(tmp_path), stages, copies)
+        refuse_other_meaning(StudyFolder(tmp_path), begun(stages), copies)
 
 
 def test_the_parent_that_a_study_was_begun_with_is_kept(tmp_path):
@@ -122,4 +135,4 @@ def test_the_parent_that_a_study_was_begun_with_is_kept(tmp_path):
 def test_another_parent_is_another_meaning(tmp_path, parent, key):
     old = settings(parent={"study": "direct"})
     with pytest.raises(SettingsError, match=re.escape(key)):
-        refuse_other_meaning(StudyFolder(tmp_path), old, settings(parent=parent))
+        refuse_other_meaning(StudyFolder(tmp_path), begun(old), settings(parent=parent))

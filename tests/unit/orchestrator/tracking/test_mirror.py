@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from orchestrator.tracking.mirror import Mirror
-from orchestrator.tracking.state import State
+from orchestrator.tracking.state import ToldState
 from protocol.messages import Ending, Validated
 from tests.made_study import MadeStudy
 
@@ -61,7 +61,7 @@ def sinks():
 @pytest.fixture
 def mirrored(made, sinks):
     """Makes a mirror as after a (re)start."""
-    return lambda: Mirror(made.folder, State(made.folder.path / "tracked.json"), sinks.open)
+    return lambda: Mirror(made.folder, ToldState(made.folder.path / "tracked.json"), sinks.open)
 
 
 def test_a_trial_is_told_from_its_plan_to_its_outcome(made, sinks, mirrored):
@@ -136,6 +136,6 @@ def test_a_run_that_cannot_be_closed_holds_nothing_up_and_is_told_again(made, si
     mirror.close(0.2)
     assert "closed" not in sinks.of(0)
     later = Sinks()
-    Mirror(made.folder, State(made.folder.path / "tracked.json"), later.open).close(10)
+    Mirror(made.folder, ToldState(made.folder.path / "tracked.json"), later.open).close(10)
     assert later.of(0) == ["opened", "attempt 0", "completed", "closed"]
     sinks.network.set()

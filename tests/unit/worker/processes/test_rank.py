@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from protocol.messages import Failed, Finished, Measured, NonFinite, Progress, Started, Validated
+from protocol.messages import Failed, Finished, Measured, NonFinite, Progressed, Started, Validated
 from tests.ranks import attempt, events, make_plan, started, wait_for
 from worker.calls.opened import open_checkpoint
 from worker.training.checkpoint import load_checkpoint
@@ -113,7 +113,7 @@ def test_an_exception_on_one_rank_is_told_with_its_traceback_and_peers_are_bysta
 def test_the_peer_of_a_killed_rank_ends_soon_as_a_bystander(tmp_path):
     trial = make_plan(tmp_path, ranks=2, recipe={"step_seconds": 0.05, "epochs": 50})
     with started(trial, ranks=2) as processes:
-        wait_for(lambda: events(trial, Progress))
+        wait_for(lambda: events(trial, Progressed))
         os.kill(processes[1].pid, signal.SIGKILL)
         processes[0].join(5.0)
         assert processes[0].exitcode == 1

@@ -5,7 +5,7 @@ from protocol.messages import load_plan
 from protocol.recipe import TrainingRecipe
 from tests.ranks import make_plan, talk_together
 from worker.ranks.group import Group, join
-from worker.ranks.guard import GuardedLoss, ReplicaGuard, Verdict, Wishes
+from worker.ranks.guard import GuardedLoss, ReplicaGuard, StepVerdict, Wishes
 from worker.ranks.trial import open_trial
 from worker.training.learner import Learner
 
@@ -29,12 +29,12 @@ def backward(learner, *, value=1.0, wishes=None):
 
 
 def verdict(learner):
-    return Verdict.read(torch.tensor(1.0), learner.guard.signal)
+    return StepVerdict.read(torch.tensor(1.0), learner.guard.signal)
 
 
 def test_without_a_word_the_signal_is_silent_and_the_loss_is_the_familys(learner):
     loss, terms = backward(learner)
-    assert verdict(learner) == Verdict(norm=1.0, stop=False, save=False, nonfinite_ranks=[])
+    assert verdict(learner) == StepVerdict(norm=1.0, stop=False, save=False, nonfinite_ranks=[])
     assert loss.item() == pytest.approx(sum(term.item() for term in terms.values()))
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from protocol.folders import RunFolder, TrialFolder
-from protocol.messages import Progress, Validated, append_event
+from protocol.messages import Progressed, Validated, append_event
 from worker.training import history
 from worker.training.history import read_history, write_history
 
@@ -103,7 +103,7 @@ def test_a_failure_leaves_the_old_history_whole(folder, monkeypatch):
 def test_after_a_kill_and_a_resume_each_epoch_is_there_once_and_in_order(tmp_path):
     """The killed attempt told an epoch which the resumed one trained and told again."""
     events = TrialFolder(tmp_path).events
-    looked = Progress(attempt=0, epoch=2, step=15, losses={}, learning_rate=1, gradient_norm=1)
+    looked = Progressed(attempt=0, epoch=2, step=15, losses={}, learning_rate=1, gradient_norm=1)
     for event in (epoch(1), looked, epoch(2, psnr=21), epoch(2, psnr=22, attempt=1), epoch(3)):
         append_event(events, event)
     with events.open("a") as file:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from protocol.errors import CheckpointError
-from protocol.messages import Finished, NonFinite, Progress, Started, Stop, Stopped, Validated
+from protocol.messages import Finished, NonFinite, Progressed, Started, Stop, Stopped, Validated
 from tests.ranks import attempt, events, make_plan, started, wait_for
 from worker.training.checkpoint import load_checkpoint
 
@@ -156,7 +156,7 @@ def test_a_stop_within_an_epoch_is_followed_at_the_next_step_and_undone_by_resum
     whole = whole_run(tmp_path, recipe=recipe, **changes)
     trial = make_plan(tmp_path, recipe=recipe, **changes)
     with started(trial, ranks=ranks) as processes:
-        wait_for(lambda: events(trial, Progress))
+        wait_for(lambda: events(trial, Progressed))
         trial.stop.write_text(Stop.PRUNED)
         for process in processes:
             process.join()

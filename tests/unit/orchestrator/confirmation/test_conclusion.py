@@ -1,7 +1,7 @@
 import pytest
 
+from orchestrator.confirmation.conclusion import conclusion
 from orchestrator.confirmation.saved import Comparison, Confirmed, Run
-from orchestrator.confirmation.verdict import verdict
 
 
 def confirmed(trial, *values, diverged=0, failed=0):
@@ -23,7 +23,7 @@ def say(first, second=None, *, p_value=None, favourite=7):
     if second is not None and second.mean is not None:
         by = first.mean - second.mean
         comparison = Comparison(winner=7, runner_up=3, by=by, p_value=p_value)
-    return verdict(trials, comparison, favourite, "psnr")
+    return conclusion(trials, comparison, favourite, "psnr")
 
 
 SEVEN, THREE = confirmed(7, 32.0, 33.0), confirmed(3, 31.0, 31.5)
@@ -73,5 +73,5 @@ def test_a_winner_whose_runs_diverged_or_failed_is_told_with_a_warning():
 
 
 def test_without_a_complete_run_nothing_is_confirmed():
-    assert "nothing is confirmed" in verdict([], None, 7, "psnr")
+    assert "nothing is confirmed" in conclusion([], None, 7, "psnr")
     assert "nothing is confirmed" in say(confirmed(7, diverged=1))

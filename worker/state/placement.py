@@ -7,10 +7,10 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-State = dict[str, Any]
+OptimizerState = dict[str, Any]
 
 
-class Layout(Protocol):
+class Placement(Protocol):
     """Keeps checkpoints the same, whatever holds the model: the whole model's names and order."""
 
     model: nn.Module  # what this rank trains of it
@@ -28,10 +28,10 @@ class Layout(Protocol):
     def load(self, model: nn.Module, weights: dict[str, Tensor]) -> None:
         """Take what is here out of the whole model's weights."""
 
-    def optimizer_state(self, optimizer: Optimizer) -> State:
+    def optimizer_state(self, optimizer: Optimizer) -> OptimizerState:
         """The whole model's optimiser state on rank 0; to be called by all ranks."""
 
-    def load_optimizer(self, optimizer: Optimizer, state: State) -> None:
+    def load_optimizer(self, optimizer: Optimizer, state: OptimizerState) -> None:
         """Take what is here out of the whole model's optimiser state."""
 
 
@@ -54,8 +54,8 @@ class Whole:
     def load(self, model: nn.Module, weights: dict[str, Tensor]) -> None:
         model.load_state_dict(weights)
 
-    def optimizer_state(self, optimizer: Optimizer) -> State:
+    def optimizer_state(self, optimizer: Optimizer) -> OptimizerState:
         return optimizer.state_dict()
 
-    def load_optimizer(self, optimizer: Optimizer, state: State) -> None:
+    def load_optimizer(self, optimizer: Optimizer, state: OptimizerState) -> None:
         optimizer.load_state_dict(state)

@@ -11,12 +11,12 @@ from torch.optim import Optimizer
 from worker.pipeline.exchange import receive, send
 from worker.pipeline.part import Part, cut
 from worker.ranks.trial import Trial
-from worker.state.layout import State
+from worker.state.placement import OptimizerState
 
 _CPU = torch.device("cpu")
 
 
-class Split:
+class Staged:
     """This stage's part of the model; the first stage of the first replica gathers the whole.
 
     Every rank builds the whole model on the CPU, so that initial weights are those of an unsplit
@@ -45,7 +45,7 @@ class Split:
     def load(self, model: nn.Module, weights: dict[str, Tensor]) -> None:
         _part(model).load_unsplit(weights)
 
-    def optimizer_state(self, optimizer: Optimizer) -> State:
+    def optimizer_state(self, optimizer: Optimizer) -> OptimizerState:
         own = optimizer.state_dict()
         places = self._places()
         states = self._gathered({places[index]: state for index, state in own["state"].items()})
@@ -57,7 +57,7 @@ class Split:
             "param_groups": [settings | {"params": every}],
         }
 
-    def load_optimizer(self, optimizer: Optimizer, state: State) -> None:
+    def load_optimizer(self, optimizer: Optimizer, state: OptimizerState) -> None:
         places = self._places()
         (settings,) = state["param_groups"]
         own = {

@@ -11,7 +11,7 @@ _LUCK = 0.05  # a gap as wide as this often, or more often, among equals may be 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 
 
-def verdict(
+def conclusion(
     trials: Sequence[Confirmed], comparison: Comparison | None, favourite: int | None, metric: str
 ) -> str:
     """What the runs say, for people.
