@@ -11,13 +11,13 @@ from typing import Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from orchestrator import words
 from orchestrator.live import sentences
 from orchestrator.live.display import ProgressDisplay
 from orchestrator.live.progress import StudyProgress, TrialProgress
+from orchestrator.reporting.screen import plain_table
 from orchestrator.study.record import State
 from protocol.messages import Outcome
 
@@ -122,7 +122,7 @@ def live_area(study: StudyProgress, now: float, width: int) -> RenderableType:
         return line
     columns = [column for column in _COLUMNS if column.from_width <= width]
     cut = any(column.ratio for column in columns)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False, expand=cut)
+    table = plain_table(expand=cut)
     for column in columns:
         title = study.objective.metric if column.title == "now" else column.title
         table.add_column(

@@ -11,8 +11,8 @@ from rich.text import Text
 from orchestrator import words
 from orchestrator.confirmation.saved import Confirmation, Confirmed
 from orchestrator.reporting.confirmation_note import EXPLANATION, interval
-from orchestrator.reporting.final import near
 from orchestrator.reporting.hints import commands_on
+from orchestrator.reporting.screen import near, plain_table, say
 from protocol.folders import StudyFolder
 
 
@@ -20,21 +20,17 @@ def print_confirmation(
     console: Console, folder: StudyFolder, confirmation: Confirmation, *, interrupted: bool
 ) -> None:
     """Show every confirmed trial, whether the winner is luck, and what to type next."""
-    _say(console, "")
-    _say(console, _headline(confirmation, interrupted), style="bold")
+    say(console, "")
+    say(console, _headline(confirmation, interrupted), style="bold")
     console.print()
     console.print(_table(confirmation))
-    _say(console, "")
-    _say(console, confirmation.verdict, style="bold green" if confirmation.winner else "bold red")
+    say(console, "")
+    say(console, confirmation.verdict, style="bold green" if confirmation.winner else "bold red")
     for line in EXPLANATION:
-        _say(console, line, style="dim")
+        say(console, line, style="dim")
     console.print()
     for line in _files_and_commands(folder, confirmation, interrupted):
-        _say(console, line)
-
-
-def _say(console: Console, line: str, style: str = "") -> None:
-    console.print(Text(line, style=style), soft_wrap=True)
+        say(console, line)
 
 
 def _headline(confirmation: Confirmation, interrupted: bool) -> str:
@@ -46,7 +42,7 @@ def _headline(confirmation: Confirmation, interrupted: bool) -> str:
 
 
 def _table(confirmation: Confirmation) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = plain_table()
     percent = f"{100 * confirmation.level:.0f} % interval"
     for title in ("trial", f"mean {confirmation.metric}", "deviation", percent, "searched"):
         table.add_column(title, justify="right", no_wrap=True)

@@ -8,11 +8,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from orchestrator import words
 from orchestrator.evaluation.results import EVERYTHING
-from orchestrator.reporting.final import near
+from orchestrator.reporting.screen import near, plain_table, say
 from protocol.folders import TrialFolder
 
 _FLOOR = "floor_"  # what stands before the name of a score that needs no learning
@@ -26,22 +25,22 @@ def print_evaluation(
     pictures: Sequence[str],
 ) -> None:
     """The means of every group, what to mind about them, and where everything is."""
-    _say(console, _headline(found), style="bold")
+    say(console, _headline(found), style="bold")
     if "tuning" in found:
-        _say(console, _tuning(found["tuning"]))
+        say(console, _tuning(found["tuning"]))
     for group, part in _told_groups(found["groups"]).items():
-        _say(console, f"\n{group}: {words.counted(part['cases'], 'case')}")
+        say(console, f"\n{group}: {words.counted(part['cases'], 'case')}")
         console.print(_table(part["scores"]))
     for fold in found.get("folds", []):
-        _say(console, f"\nFold {fold['fold']}, epoch {fold['checkpoint']['epoch']}")
+        say(console, f"\nFold {fold['fold']}, epoch {fold['checkpoint']['epoch']}")
         console.print(_table(fold["groups"][EVERYTHING]["scores"]))
     for note in _notes(found):
-        _say(console, f"Note: {note}", style="yellow")
-    _say(console, "")
+        say(console, f"Note: {note}", style="yellow")
+    say(console, "")
     for label, path in (("numbers", folder.evaluation), ("cases", folder.cases(name))):
-        _say(console, f"  {label:<8}  {near(path)}")
+        say(console, f"  {label:<8}  {near(path)}")
     for number, picture in enumerate(pictures):
-        _say(console, f"  {'' if number else 'pictures':<8}  {near(Path(picture))}")
+        say(console, f"  {'' if number else 'pictures':<8}  {near(Path(picture))}")
 
 
 def _headline(found: Mapping[str, Any]) -> str:
@@ -73,7 +72,7 @@ def _told_groups(groups: Mapping[str, Any]) -> dict[str, Any]:
 
 def _table(scores: Mapping[str, Any]) -> Table:
     floors = any(name.startswith(_FLOOR) for name in scores)
-    table = Table(box=None, show_header=floors, header_style="dim", padding=(0, 2))
+    table = plain_table(show_header=floors, pad_edge=True, padding=(0, 2))
     for column in ("", "model", "median-filter floor"):
         table.add_column(column, justify="left" if column == "" else "right")
     for name, statistic in scores.items():
@@ -92,7 +91,3 @@ def _spread(statistic: Mapping[str, Any]) -> str:
 def _notes(found: Mapping[str, Any]) -> list[str]:
     of_folds = [f"fold {f['fold']}: {note}" for f in found.get("folds", []) for note in f["notes"]]
     return [*found["notes"], *of_folds]
-
-
-def _say(console: Console, line: str, style: str = "") -> None:
-    console.print(Text(line, style=style), soft_wrap=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.text import Text
 
 from orchestrator import words
 from orchestrator.reporting.hints import Commands, commands_on
+from orchestrator.reporting.screen import near
 from orchestrator.study.peek import peek
 from orchestrator.study.record import State, StudyRecord, TrialRecord
 from protocol.folders import StudyFolder
@@ -93,12 +93,6 @@ def _files(report: Report, best: TrialRecord) -> dict[str, str]:
     if pictures:
         files["pictures"] = f"{near(folder.pictures)} ({pictures})"
     return files
-
-
-def near(path: Path) -> str:
-    """`path` as short as it can be typed from here."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _rows(rows: dict[str, str]) -> Iterator[Text]:

@@ -11,6 +11,7 @@ from rich.text import Text
 from orchestrator import words
 from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.reporting.confirmation_note import confirmed_lines
+from orchestrator.reporting.screen import plain_table, say
 from orchestrator.reporting.status import Status
 from orchestrator.study.record import TrialRecord
 
@@ -20,24 +21,20 @@ _COLOURS = {"complete": "green", "pruned": "yellow", "failed": "red", "running":
 
 def print_status(console: Console, status: Status) -> None:
     """Show the counts, the best trial, and the latest trials with what became of them."""
-    _say(console, _headline(status), style="bold")
-    _say(console, _at_work(status))
+    say(console, _headline(status), style="bold")
+    if at_work := _at_work(status):
+        say(console, at_work)
     if status.parent is not None:
-        _say(console, f"Parent: {status.parent.told()}")
+        say(console, f"Parent: {status.parent.told()}")
     for line in [*_best(status), *confirmed_lines(load_confirmation(status.folder))]:
-        _say(console, line)
+        say(console, line)
     trials = status.record.trials
     if trials:
         console.print()
         console.print(_table(status, trials[-_MOST_ROWS:]))
     hidden = len(trials) - _MOST_ROWS
     if hidden > 0:
-        _say(console, f"{words.counted(hidden, 'earlier trial')} not shown; --json tells all")
-
-
-def _say(console: Console, line: str, style: str = "") -> None:
-    if line:
-        console.print(Text(line, style=style), soft_wrap=True)
+        say(console, f"{words.counted(hidden, 'earlier trial')} not shown; --json tells all")
 
 
 def _headline(status: Status) -> str:
@@ -76,7 +73,7 @@ def _best(status: Status) -> list[str]:
 
 
 def _table(status: Status, trials: list[TrialRecord]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=True)
+    table = plain_table(expand=True)
     for title in ("trial", "epoch", status.metric or "value"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)

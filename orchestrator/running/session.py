@@ -16,7 +16,8 @@ from rich.console import Console
 
 from orchestrator.launcher.base import Launcher
 from orchestrator.launcher.open import open_launcher
-from orchestrator.live import Display, make_display
+from orchestrator.live.display import Display
+from orchestrator.live.open import open_display
 from orchestrator.running.interrupts import Interrupts
 from orchestrator.running.slots import Slot, cpu_cores, cut_slots
 from orchestrator.settings.checks import Checked, check_with_family
@@ -93,7 +94,7 @@ class Session:
         """Mirror the trials to where the settings ask, until the session closes."""
         if self.settings.tracking.wandb == "off":
             return
-        from orchestrator.tracking import Tracker
+        from orchestrator.tracking.tracker import Tracker
 
         tracker = Tracker.start(self.folder, self.settings.tracking)
         self._stack.callback(tracker.close)
@@ -122,7 +123,7 @@ def open_session(folder: StudyFolder, name: str, console: Console) -> Iterator[S
         stack.enter_context(held(folder))
         folder.stop.unlink(missing_ok=True)  # it was meant for an earlier run
         stack.callback(folder.stop.unlink, missing_ok=True)
-        display = make_display(console)
+        display = open_display(console)
         stack.callback(display.close)
         stack.enter_context(logging_to(folder.log))
         yield Session(folder, name, display, interrupts, stack)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -88,20 +89,32 @@ Searched = Annotated[
 ]
 
 
+@dataclass(frozen=True, init=False)
+class Of:
+    """Which samplers or pruners an option belongs to."""
+
+    kinds: tuple[str, ...]
+
+    def __init__(self, *kinds: str) -> None:
+        object.__setattr__(self, "kinds", kinds)
+
+
 class SamplerSettings(Section):
     """Which sampler proposes, and its options; an option must belong to the sampler."""
 
     kind: Literal["tpe", "random", "cmaes", "gp", "grid", "qmc"] = "tpe"
-    n_startup_trials: int | None = Field(None, ge=0, description="tpe, cmaes, gp")
-    n_ei_candidates: int | None = Field(None, ge=1, description="tpe")
-    multivariate: bool | None = Field(None, description="tpe")
-    group: bool | None = Field(None, description="tpe; on by itself when a key has `when`")
-    constant_liar: bool | None = Field(None, description="tpe")
-    sigma0: float | None = Field(None, gt=0, description="cmaes")
-    popsize: int | None = Field(None, ge=4, description="cmaes")
-    deterministic_objective: bool | None = Field(None, description="gp")
-    qmc_type: Literal["sobol", "halton"] | None = Field(None, description="qmc")
-    scramble: bool | None = Field(None, description="qmc")
+    n_startup_trials: Annotated[int | None, Of("tpe", "cmaes", "gp")] = Field(None, ge=0)
+    n_ei_candidates: Annotated[int | None, Of("tpe")] = Field(None, ge=1)
+    multivariate: Annotated[bool | None, Of("tpe")] = Field(None)
+    group: Annotated[bool | None, Of("tpe")] = Field(
+        None, description="on by itself when a key has `when`"
+    )
+    constant_liar: Annotated[bool | None, Of("tpe")] = Field(None)
+    sigma0: Annotated[float | None, Of("cmaes")] = Field(None, gt=0)
+    popsize: Annotated[int | None, Of("cmaes")] = Field(None, ge=4)
+    deterministic_objective: Annotated[bool | None, Of("gp")] = Field(None)
+    qmc_type: Annotated[Literal["sobol", "halton"] | None, Of("qmc")] = Field(None)
+    scramble: Annotated[bool | None, Of("qmc")] = Field(None)
 
     @model_validator(mode="after")
     def _own_options(self) -> Self:
@@ -124,21 +137,25 @@ class PrunerSettings(Section):
         "wilcoxon",
         "none",
     ] = "median"
-    n_startup_trials: int | None = Field(None, ge=0, description="median, percentile")
-    n_warmup_steps: int | None = Field(None, ge=0, description="median, percentile, threshold")
-    interval_steps: int | None = Field(None, ge=1, description="median, percentile, threshold")
-    n_min_trials: int | None = Field(None, ge=1, description="median, percentile")
-    percentile: float | None = Field(None, ge=0, le=100, description="percentile")
-    min_resource: int | None = Field(None, ge=1, description="asha, hyperband")
-    max_resource: int | None = Field(None, ge=1, description="hyperband")
-    reduction_factor: int | None = Field(None, ge=2, description="asha, hyperband")
-    min_early_stopping_rate: int | None = Field(None, ge=0, description="asha")
-    lower: float | None = Field(None, description="threshold")
-    upper: float | None = Field(None, description="threshold")
-    patience: int | None = Field(None, ge=0, description="patient")
-    min_delta: float | None = Field(None, ge=0, description="patient")
-    p_threshold: float | None = Field(None, ge=0, le=1, description="wilcoxon")
-    n_startup_steps: int | None = Field(None, ge=0, description="wilcoxon")
+    n_startup_trials: Annotated[int | None, Of("median", "percentile")] = Field(None, ge=0)
+    n_warmup_steps: Annotated[int | None, Of("median", "percentile", "threshold")] = Field(
+        None, ge=0
+    )
+    interval_steps: Annotated[int | None, Of("median", "percentile", "threshold")] = Field(
+        None, ge=1
+    )
+    n_min_trials: Annotated[int | None, Of("median", "percentile")] = Field(None, ge=1)
+    percentile: Annotated[float | None, Of("percentile")] = Field(None, ge=0, le=100)
+    min_resource: Annotated[int | None, Of("asha", "hyperband")] = Field(None, ge=1)
+    max_resource: Annotated[int | None, Of("hyperband")] = Field(None, ge=1)
+    reduction_factor: Annotated[int | None, Of("asha", "hyperband")] = Field(None, ge=2)
+    min_early_stopping_rate: Annotated[int | None, Of("asha")] = Field(None, ge=0)
+    lower: Annotated[float | None, Of("threshold")] = Field(None)
+    upper: Annotated[float | None, Of("threshold")] = Field(None)
+    patience: Annotated[int | None, Of("patient")] = Field(None, ge=0)
+    min_delta: Annotated[float | None, Of("patient")] = Field(None, ge=0)
+    p_threshold: Annotated[float | None, Of("wilcoxon")] = Field(None, ge=0, le=1)
+    n_startup_steps: Annotated[int | None, Of("wilcoxon")] = Field(None, ge=0)
 
     @model_validator(mode="after")
     def _own_options(self) -> Self:
@@ -150,7 +167,8 @@ class PrunerSettings(Section):
 
 def _refuse_foreign_options(section: SamplerSettings | PrunerSettings) -> None:
     for key in section.model_fields_set - {"kind"}:
-        users = (type(section).model_fields[key].description or "").split(";")[0].split(", ")
+        metadata = type(section).model_fields[key].metadata
+        users = next(item.kinds for item in metadata if isinstance(item, Of))
         if getattr(section, key) is not None and section.kind not in users:
             raise ValueError(
                 f"`{key}` is an option of {' and '.join(users)}, not of {section.kind}"

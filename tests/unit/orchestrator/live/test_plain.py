@@ -3,7 +3,9 @@ import io
 import pytest
 from rich.console import Console
 
-from orchestrator.live import PlainDisplay, TerminalDisplay, make_display
+from orchestrator.live.open import open_display
+from orchestrator.live.plain import PlainDisplay
+from orchestrator.live.terminal import TerminalDisplay
 from protocol.messages import Ending, Outcome, Started, Validated
 
 
@@ -127,8 +129,8 @@ def test_a_reader_that_goes_away_does_not_end_the_study(clock):
 
 
 def test_a_terminal_gets_the_live_area_and_everything_else_gets_lines():
-    assert isinstance(make_display(Console(file=io.StringIO())), PlainDisplay)
+    assert isinstance(open_display(Console(file=io.StringIO())), PlainDisplay)
     terminal = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm"})
-    assert isinstance(make_display(terminal), TerminalDisplay)
+    assert isinstance(open_display(terminal), TerminalDisplay)
     dumb = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
-    assert isinstance(make_display(dumb), PlainDisplay)
+    assert isinstance(open_display(dumb), PlainDisplay)

@@ -129,10 +129,10 @@ PROGRAM = textwrap.dedent(
     """
     import time
     from rich.console import Console
-    from orchestrator.live import make_display
+    from orchestrator.live.open import open_display
     from protocol.messages import Outcome
 
-    display = make_display(Console())
+    display = open_display(Console())
     display.study_opened("demo", 8, 0, "maximize", "psnr")
     display.trial_started(5, {"window": "full"}, 0, ["cpu"])
     done = Outcome(ending="completed", reason="done", attempts=1, value=30.0)

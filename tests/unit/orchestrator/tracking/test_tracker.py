@@ -13,8 +13,8 @@ from wandb.proto import wandb_internal_pb2
 
 import orchestrator
 from orchestrator.settings.schema import TrackingSettings
-from orchestrator.tracking import Tracker, tracker
-from orchestrator.tracking.tracker import mode_for
+from orchestrator.tracking import tracker
+from orchestrator.tracking.tracker import Tracker, mode_for
 from protocol.messages import Ending
 from tests.made_study import MadeStudy
 
@@ -195,7 +195,7 @@ def test_a_restart_goes_on_in_the_same_run_without_telling_twice(made):
 def test_it_ends_when_the_orchestrator_is_killed(made):
     made.begin(epochs=1)
     program = (
-        "import time; from pathlib import Path; from orchestrator.tracking import Tracker;"
+        "import time; from pathlib import Path; from orchestrator.tracking.tracker import Tracker;"
         "from orchestrator.settings.schema import TrackingSettings;"
         "from protocol.folders import StudyFolder;"
         f"t = Tracker.start(StudyFolder(Path({str(made.folder.path)!r})),"
