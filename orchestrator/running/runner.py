@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import logging
 import select
-from collections import deque
 from typing import Any
 
-import optuna
 from optuna.trial import TrialState
 
 from orchestrator import words
 from orchestrator.launcher.base import Exit
 from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
+from orchestrator.running.queue import TrialQueue
 from orchestrator.running.session import Session
 from orchestrator.running.settle import STATES, make_outcome, settle
 from orchestrator.running.slots import Slot
@@ -28,7 +27,6 @@ from orchestrator.running.verdict import Verdict
 from orchestrator.study.ranking import point_to_best
 from protocol.errors import UserError
 from protocol.messages import Ending, Failed, Outcome, Plan, Stop, load_outcome
-from protocol.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +41,8 @@ class Runner:
         self._source = source
         self._interrupts = session.interrupts
         self._clock = clock
+        self._queue = TrialQueue(session, source, clock)
         self._free = list(session.slots)
-        self._waiting: deque[RunningTrial] = deque()  # to be resumed before anything new
         self._running: list[RunningTrial] = []
         self._politely_stopped = self._killed = False
         self._trouble: UserError | None = None
@@ -76,25 +74,12 @@ class Runner:
     @property
     def budget_spent(self) -> bool:
         """Whether the study's number of trials, or its time, is used up, and no trial is left."""
-        trials = self._session.study.get_trials(deepcopy=False)
-        if any(trial.state == TrialState.RUNNING for trial in trials):
-            return False
-        finished = sum(trial.state.is_finished() for trial in trials)
-        return finished >= self._source.total or self._time_is_up()
+        return self._queue.budget_spent
 
     # ------------------------------------------------------------------ taking up and starting
 
     def _take_up_unfinished(self) -> None:
-        """Find every trial that an earlier run left unfinished, and how far each had come."""
-        states = (TrialState.RUNNING,)
-        unfinished = self._session.study.get_trials(deepcopy=False, states=states)
-        # Half-asked trials come first: they must be proposed from the history they first saw.
-        unfinished.sort(key=lambda t: self._session.folder.trial(t.number).plan.exists())
-        taken_up = []
-        for frozen in unfinished:
-            trial, recipe = self._source.attach(frozen)
-            taken_up.append(self._running_trial(trial, recipe))
-        for running in sorted(taken_up, key=lambda r: r.number):
+        for running in self._queue.unfinished():
             self._session.launcher.sweep(running.folder)
             self._take_up(running)
 
@@ -106,31 +91,18 @@ class Runner:
             return
         verdict = running.judged(None)
         if verdict is None or verdict.ending is Ending.INTERRUPTED or _fits_yet(running, verdict):
-            self._waiting.append(running)
+            self._queue.put(running)
         else:
             self._end(running, make_outcome(running, verdict))
 
-    def _running_trial(self, trial: optuna.Trial, recipe: Recipe) -> RunningTrial:
-        return RunningTrial(
-            trial=trial,
-            folder=self._session.folder.trial(trial.number),
-            objective=self._session.settings.objective,
-            recipe=recipe,
-            folds=self._session.settings.folds,
-            told_by_fold=self._session.settings.pruner.kind == "wilcoxon",
-        )
-
     def _start_what_fits(self) -> None:
         while self._free and not self._stopping:
-            if self._waiting:
-                running = self._waiting.popleft()
-            elif self._left() > 0 and not self._time_is_up():
-                try:
-                    running = self._running_trial(*self._source.ask())
-                except UserError as error:
-                    self._stop_for(error)
-                    return
-            else:
+            try:
+                running = self._queue.next()
+            except UserError as error:
+                self._stop_for(error)
+                return
+            if running is None:
                 return
             self._launch(running, self._free.pop(0))
             self._follow_interrupts()
@@ -159,16 +131,6 @@ class Runner:
             searched=sorted(running.trial.params),
             micro_batch=running.micro_batch,
         )
-
-    def _left(self) -> int:
-        """How many new trials the budget allows."""
-        trials = self._session.study.get_trials(deepcopy=False)
-        begun = sum(trial.state != TrialState.WAITING for trial in trials)
-        return self._source.total - begun
-
-    def _time_is_up(self) -> bool:
-        timeout = self._session.settings.timeout
-        return timeout is not None and self._clock.seconds >= timeout
 
     # ------------------------------------------------------------------ following
 
@@ -211,7 +173,7 @@ class Runner:
             self._set_aside(running, verdict)
         elif self._goes_on(running, verdict):
             self._set_aside(running, verdict)
-            self._waiting.append(running)
+            self._queue.put(running)
         else:
             self._end(running, make_outcome(running, verdict))
 

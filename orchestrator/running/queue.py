@@ -1,0 +1,82 @@
+"""Where the runner's next trial comes from: those that are to be resumed, then new ones."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import optuna
+from optuna.trial import TrialState
+
+from orchestrator.proposing.ask import TrialSource
+from orchestrator.running.clock import Clock
+from orchestrator.running.session import Session
+from orchestrator.running.trial import RunningTrial
+from protocol.recipe import Recipe
+
+
+class TrialQueue:
+    """Trials that wait for a slot, and new ones within the study's budget."""
+
+    def __init__(self, session: Session, source: TrialSource, clock: Clock) -> None:
+        self._session = session
+        self._source = source
+        self._clock = clock
+        self._waiting: deque[RunningTrial] = deque()  # to be resumed before anything new
+
+    def unfinished(self) -> list[RunningTrial]:
+        """Every trial that an earlier run left unfinished, by number; none of them waits yet.
+
+        Raises:
+            UserError: one of them cannot be trained.
+        """
+        states = (TrialState.RUNNING,)
+        found = self._session.study.get_trials(deepcopy=False, states=states)
+        # Half-asked trials come first: they must be proposed from the history they first saw.
+        found.sort(key=lambda t: self._session.folder.trial(t.number).plan.exists())
+        taken_up = [self._running_trial(*self._source.attach(frozen)) for frozen in found]
+        return sorted(taken_up, key=lambda running: running.number)
+
+    def put(self, running: RunningTrial) -> None:
+        """Have a trial resumed as soon as it is its turn."""
+        self._waiting.append(running)
+
+    def next(self) -> RunningTrial | None:
+        """The trial to launch next; None where none waits and the budget allows no new one.
+
+        Raises:
+            UserError: the new trial cannot be trained.
+        """
+        if self._waiting:
+            return self._waiting.popleft()
+        if self._left() > 0 and not self._time_is_up():
+            return self._running_trial(*self._source.ask())
+        return None
+
+    @property
+    def budget_spent(self) -> bool:
+        """Whether the study's number of trials, or its time, is used up, and no trial is left."""
+        trials = self._session.study.get_trials(deepcopy=False)
+        if any(trial.state == TrialState.RUNNING for trial in trials):
+            return False
+        finished = sum(trial.state.is_finished() for trial in trials)
+        return finished >= self._source.total or self._time_is_up()
+
+    def _running_trial(self, trial: optuna.Trial, recipe: Recipe) -> RunningTrial:
+        return RunningTrial(
+            trial=trial,
+            folder=self._session.folder.trial(trial.number),
+            objective=self._session.settings.objective,
+            recipe=recipe,
+            folds=self._session.settings.folds,
+            told_by_fold=self._session.settings.pruner.kind == "wilcoxon",
+        )
+
+    def _left(self) -> int:
+        """How many new trials the budget allows."""
+        trials = self._session.study.get_trials(deepcopy=False)
+        begun = sum(trial.state != TrialState.WAITING for trial in trials)
+        return self._source.total - begun
+
+    def _time_is_up(self) -> bool:
+        timeout = self._session.settings.timeout
+        return timeout is not None and self._clock.seconds >= timeout
