@@ -46,7 +46,7 @@ def test_best_and_last_tell_what_they_are_of(trial):
     for path in (trial.best, trial.last):
         content = load_checkpoint(path)
         for key in ("study", "trial", "seed", "family", "recipe", "data"):
-            assert content[key] == getattr(plan, key)
+            assert content[key] == plan.model_dump()[key]
         assert content["objective"] == {"metric": "error", "direction": "minimize"}
     assert "training" not in load_checkpoint(trial.best)
 
