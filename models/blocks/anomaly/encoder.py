@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from torchvision.models import resnet
 
 from models.blocks.diffusion.residual import group_norm
-from models.weights_file import HEAD
+from models.blocks.encoder_weights import HEAD
 
-EncoderKind = Literal["resnet18", "resnet34", "resnet50", "resnet101", "small", "none"]
-EncoderNorm = Literal["batch", "group"]
+SliceEncoderKind = Literal["resnet18", "resnet34", "resnet50", "resnet101", "small", "none"]
+SliceEncoderNorm = Literal["batch", "group"]
 
 SMALL_WIDTHS = (16, 32, 64, 128)
 
 
 def make_encoder(
-    kind: EncoderKind, features: int, *, norm: EncoderNorm = "batch", channels: int = 1
+    kind: SliceEncoderKind, features: int, *, norm: SliceEncoderNorm = "batch", channels: int = 1
 ) -> nn.Module | None:
     """An encoder with random weights, (B, channels, H, W) → (B, features); None for `none`.
 

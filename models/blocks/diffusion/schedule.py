@@ -49,10 +49,6 @@ class NoiseSchedule:
         """x̂_0 = (x_t − √(1 − ᾱ_t)·ε̂) / √ᾱ_t (Ho et al. 2020, eq. 15), not clamped."""
         return (xt - self._at("noise", t, xt) * eps) / self._at("signal", t, xt)
 
-    def epsilon_from_x0(self, xt: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        """ε̂ = (x_t − √ᾱ_t·x̂_0) / √(1 − ᾱ_t)."""
-        return (xt - self._at("signal", t, xt) * x0) / self._at("noise", t, xt)
-
     def velocity(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """v = √ᾱ_t·ε − √(1 − ᾱ_t)·x_0.
 

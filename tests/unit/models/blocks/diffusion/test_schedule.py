@@ -49,7 +49,7 @@ def test_the_image_is_found_from_the_noise_as_diffusers_finds_it(kind, images):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_image_and_noise_are_found_again_from_the_noisy_image(kind, images):
+def test_the_image_is_found_again_from_the_noisy_one(kind, images):
     x0, noise = images
     schedule = NoiseSchedule(kind)
     noisy = schedule.add_noise(x0, noise, STEPS)
@@ -57,9 +57,6 @@ def test_image_and_noise_are_found_again_from_the_noisy_image(kind, images):
     seen = STEPS < 900
     torch.testing.assert_close(
         schedule.x0_from_epsilon(noisy, noise, STEPS)[seen], x0[seen], rtol=1e-3, atol=1e-4
-    )
-    torch.testing.assert_close(
-        schedule.epsilon_from_x0(noisy, x0, STEPS), noise, rtol=1e-3, atol=1e-4
     )
 
 

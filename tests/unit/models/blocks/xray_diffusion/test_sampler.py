@@ -6,6 +6,7 @@ from diffusers import DDPMScheduler
 from models.blocks.diffusion.schedule import NoiseSchedule
 from models.blocks.xray_diffusion.blending import Windows
 from models.blocks.xray_diffusion.sampler import make_sampler, sample_volume
+from tests.unit.models.blocks.diffusion.seen_noise import seen_noise
 
 CPU = torch.device("cpu")
 EXTENT = (12, 12, 14)
@@ -22,7 +23,7 @@ def knowing(target, schedule):
         clean = torch.stack(
             [target[d : d + 8, h : h + 8, w : w + 8] for d, h, w in corners.tolist()]
         ).unsqueeze(1)
-        return schedule.epsilon_from_x0(noisy, clean, timesteps)
+        return seen_noise(schedule, noisy, clean, timesteps)
 
     return denoise
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from models.blocks.anomaly.encoder import make_encoder
-from models.weights_file import load_encoder, match_tensors
+from models.blocks.encoder_weights import load_encoder, match_tensors
 from protocol.errors import SettingsError
 
-LOGGER = "models.weights_file"
+LOGGER = "models.blocks.encoder_weights"
 
 
 @pytest.fixture(scope="module")
