@@ -35,7 +35,7 @@ class Match:
     left_over: list[str] = field(default_factory=list)  # names in the file
 
 
-def load_encoder(encoder: nn.Module, path: Path) -> Match:
+def load_encoder(encoder: nn.Module, path: Path) -> None:
     """Replace the encoder's weights by those in a file, and say in the log which fitted.
 
     Names may carry a prefix, as in checkpoints of data-parallel training, of whole models and of
@@ -49,7 +49,6 @@ def load_encoder(encoder: nn.Module, path: Path) -> Match:
     match = fitting_tensors(encoder, path)
     encoder.load_state_dict(match.fitting, strict=False)
     _report(path, match, len(encoder.state_dict()))
-    return match
 
 
 def fitting_tensors(encoder: nn.Module, path: Path) -> Match:

@@ -29,8 +29,6 @@ class DiffusionUNet(nn.Module):
     def __init__(
         self,
         *,
-        in_channels: int = 1,
-        out_channels: int = 1,
         width: int = 128,
         multipliers: Sequence[int] = (1, 2, 2),
         blocks: int = 3,
@@ -57,7 +55,7 @@ class DiffusionUNet(nn.Module):
         spec = UNetSpec(embedding, dropout, frozenset(attention_levels))
         widths = [width * multiplier for multiplier in multipliers]
         deepest = widths[-1]
-        self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.conv_in = nn.Conv2d(1, width, 3, padding=1)
         self.down, skips = way_down(spec, width, widths, blocks)
         self.middle = nn.ModuleList(
             [
@@ -67,18 +65,18 @@ class DiffusionUNet(nn.Module):
         )
         self.up = way_up(spec, widths, blocks, skips)
         self.norm_out = group_norm(widths[0])
-        self.conv_out = starting_at_zero(nn.Conv2d(widths[0], out_channels, 3, padding=1))
+        self.conv_out = starting_at_zero(nn.Conv2d(widths[0], 1, 3, padding=1))
 
     def forward(self, image: Tensor, timesteps: Tensor, condition: Tensor | None = None) -> Tensor:
         """What the net was trained to predict.
 
         Args:
-            image: (B, in_channels, H, W).
+            image: (B, 1, H, W).
             timesteps: (B,) int64.
             condition: (B, condition), where the net has one.
 
         Returns:
-            (B, out_channels, H, W).
+            (B, 1, H, W).
         """
         height, width = image.shape[-2:]
         embedding = self._embedding(timesteps, condition)
