@@ -16,10 +16,10 @@ import typer
 from torch import Tensor
 
 from data.xray_ct.dataset import XrayCtVolumes
-from models.blocks.images import volume_metrics
+from models.blocks.images.volumes import scores
 from worker.calls.show import load_model
 
-Scores = dict[str, float]
+Scores = dict[str, Tensor]
 
 
 @torch.no_grad()
@@ -31,7 +31,7 @@ def main(
 ) -> None:
     """Compare on one split."""
     family, model = load_model(checkpoint, device=device, data_root=data_root)
-    low, high = family.data.hu_window
+    low, high = window = family.data.hu_window
     judged_on = XrayCtVolumes(family.data, split)
     mean = mean_volume(XrayCtVolumes(family.data, "train"))
     rows: dict[str, list[Scores]] = {"model": [], "mean volume": []}
@@ -40,11 +40,11 @@ def main(
         target = torch.as_tensor(case["ct"])[None]
         made = family.infer(model, torch.as_tensor(case["xrays"]).to(device)).hu
         result = (torch.from_numpy(made)[None, None] - low) / (high - low)
-        rows["model"].append(scores(result, target, (low, high)))
-        rows["mean volume"].append(scores(mean, target, (low, high)))
+        rows["model"].append(scores(result, target, window))
+        rows["mean volume"].append(scores(mean, target, window))
     print(f"{split} split, {len(judged_on)} cases, means")
     for name, found in rows.items():
-        means = {key: sum(each[key] for each in found) / len(found) for key in found[0]}
+        means = {key: sum(float(each[key]) for each in found) / len(found) for key in found[0]}
         print(f"  {name:12}" + "".join(f"  {key} {value:.4g}" for key, value in means.items()))
 
 
@@ -52,15 +52,6 @@ def mean_volume(dataset: XrayCtVolumes) -> Tensor:
     """(1, 1, D, H, W)."""
     total = sum(torch.as_tensor(dataset[index]["ct"]) for index in range(len(dataset)))
     return (total / len(dataset))[None]
-
-
-def scores(result: Tensor, target: Tensor, hu_window: tuple[float, float]) -> Scores:
-    """Every metric of one volume."""
-    return {
-        "psnr": volume_metrics.psnr(result, target).item(),
-        "ssim": volume_metrics.ssim(result, target).item(),
-        "mae_hu": volume_metrics.mae_hu(result, target, hu_window).item(),
-    }
 
 
 if __name__ == "__main__":

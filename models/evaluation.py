@@ -11,10 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from models.pictures import Picture
@@ -51,16 +49,31 @@ class Judgement:
     pictures: Sequence[tuple[str, Picture]] = ()  # each with a file stem
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tuning:
-    """Parameters of the evaluation that can be searched without running the model.
+class Scorer(Protocol):
+    """Scores proposals for an evaluation's parameters, without the family or its model.
 
-    `scorer` is called as `scorer(tasks=[task, ...], candidates=[{parameter: value}, ...])` with
-    the tasks of all folds, and returns {"scores": [{"value": float, ...}, ...]}, larger is better,
-    one for each candidate. It runs in a process that need not have the family or its model.
+    It is a function of a module that can be imported by its name, or of the family's own file:
+    it runs in another process.
     """
 
-    scorer: str  # "module:function"
+    __name__: str
+
+    def __call__(
+        self, tasks: Sequence[Mapping[str, Any]], candidates: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """{"scores": [{"value": float, ...}, ...]}: one for each candidate, larger is better.
+
+        Args:
+            tasks: `Tuning.task` of every fold.
+            candidates: points of the space, {parameter: value}.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """Parameters of the evaluation that can be searched without running the model."""
+
+    scorer: Scorer | str  # or as "module:function", for one that is not to be imported yet
     task: Mapping[str, Any]  # what the scorer has to know of this checkpoint: JSON
     space: Mapping[str, Mapping[str, Any]]  # spelled as in a study's `search:`
     defaults: Mapping[str, Any]  # tried first
@@ -84,14 +97,3 @@ class Evaluation(ABC):
             DataError: as `judge`.
         """
         return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Volume:
-    """A CT volume in patient space.
-
-    Its axes run from head to feet, from front to back, and from the patient's right to the left.
-    """
-
-    hu: NDArray[np.float32]  # (D, H, W)
-    voxel_size: tuple[float, float, float]  # mm, along the same axes

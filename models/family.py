@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from data.splits import Split as Split
+from models.evaluation import Evaluation
 from models.pictures import Panel as Panel
 from models.pictures import Picture as Picture
 from protocol.errors import SettingsError
-
-if TYPE_CHECKING:
-    from models.evaluation import Evaluation, Volume
-
 
 Direction = Literal["minimize", "maximize"]
 Batch = dict[str, Tensor]
@@ -39,6 +39,17 @@ class MapDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A CT volume in patient space.
+
+    Its axes run from head to feet, from front to back, and from the patient's right to the left.
+    """
+
+    hu: NDArray[np.float32]  # (D, H, W)
+    voxel_size: tuple[float, float, float]  # mm, along the same axes
 
 
 S = TypeVar("S", bound=FamilySettings)

@@ -11,15 +11,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from pydantic import BaseModel
 from torch import Tensor, nn
 
-from models.family import Batch, Family, FamilySettings
-
-S = TypeVar("S", bound=FamilySettings)
-D = TypeVar("D", bound=BaseModel)
+from models.family import Batch, D, Family, S
 
 Carry = tuple[Tensor, ...]  # what one segment hands to the next, each (B, …)
 

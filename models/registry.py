@@ -1,4 +1,4 @@
-"""From a name to a family class: one of ours, a Python file of the user's, or of a package.
+"""From a name to a family class: one of ours, one of a package, or one in a file of the user's.
 
 A package offers families as entry points of the group `tomostudy.families`, in its pyproject.toml:
 
@@ -22,9 +22,46 @@ from typing import Any
 from models.family import Family
 from protocol.errors import SettingsError, UserError
 
-log = logging.getLogger(__name__)
+GROUP = "tomostudy.families"  # of entry points
+FILE_MODULE = "tomostudy_family_"  # what the name of a module from a file begins with
+OURS = Path(__file__).parent / "families"
 
-GROUP = "tomostudy.families"
+_log = logging.getLogger(__name__)
+
+
+def load_family(reference: str) -> type[Family[Any, Any]]:
+    """The family class that `reference` names.
+
+    Args:
+        reference: a name in models/families/, a name that an installed package offers as an entry
+            point of the group `tomostudy.families`, or `path/to/file.py:ClassName`. Under a name
+            that both have, models/ wins, and a warning says so.
+
+    Raises:
+        SettingsError: there is no such family, or its module cannot be imported.
+    """
+    if ":" in reference:
+        path, _, class_name = reference.rpartition(":")
+        module = import_file(Path(path))
+        return _checked(getattr(module, class_name, None), f"{path} has", class_name)
+    points = _offered().get(reference, [])
+    if reference in _our_names():
+        for point in points:
+            message = "family %r is the one in models/, not that of %s"
+            _log.warning(message, reference, _described(point))
+        return _our_family(reference)
+    if points:
+        found = _load_offered(reference, points)
+        return _checked(found, f"{_described(points[0])} is", reference)
+    raise SettingsError(
+        f"family: there is no family {reference!r}; known are {', '.join(known_families())}, "
+        "or name your own as path/to/file.py:ClassName"
+    )
+
+
+def known_families() -> list[str]:
+    """The names of the families in models/ and of those that installed packages offer."""
+    return sorted({*_our_names(), *_offered()})
 
 
 def import_file(path: Path) -> ModuleType:
@@ -39,7 +76,7 @@ def import_file(path: Path) -> ModuleType:
         raise SettingsError(f"family: there is no file {path}")
     path = path.resolve()
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
-    name = f"tomostudy_family_{path.stem}_{digest}"
+    name = f"{FILE_MODULE}{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -60,7 +97,25 @@ def import_file(path: Path) -> ModuleType:
     return module
 
 
-def offered() -> dict[str, list[EntryPoint]]:
+# ---------------------------------------------------------------------------- ours
+
+
+def _our_names() -> list[str]:
+    return [file.stem for file in OURS.glob("*.py") if file.stem != "__init__"]
+
+
+def _our_family(name: str) -> type[Family[Any, Any]]:
+    """The one complete family that models/families/NAME.py defines; what it imports is not its."""
+    module = importlib.import_module(f"models.families.{name}")
+    families = [member for member in vars(module).values() if _is_family(member)]
+    own = [family for family in families if family.__module__ == module.__name__]
+    return _checked(own[0] if own else None, f"models/families/{name}.py has", name)
+
+
+# ---------------------------------------------------------------------------- a package's
+
+
+def _offered() -> dict[str, list[EntryPoint]]:
     """What installed packages offer, by name; nothing is imported to find out.
 
     More than one entry point under a name are of different packages.
@@ -76,14 +131,14 @@ def offered() -> dict[str, list[EntryPoint]]:
     return found
 
 
-def load_offered(name: str, points: list[EntryPoint]) -> Any:
+def _load_offered(name: str, points: list[EntryPoint]) -> Any:
     """The object behind the entry point called `name`.
 
     Raises:
         SettingsError: several packages offer that name, or it cannot be imported.
     """
     if len(points) > 1:
-        packages = " and ".join(sorted(describe(point) for point in points))
+        packages = " and ".join(sorted(_described(point) for point in points))
         raise SettingsError(
             f"family: {name!r} is offered by {packages}; uninstall all but one of them, or name "
             "the family as path/to/file.py:ClassName"
@@ -94,12 +149,12 @@ def load_offered(name: str, points: list[EntryPoint]) -> Any:
         raise
     except Exception as error:
         raise SettingsError(
-            f"family: {name!r} is offered by {describe(points[0])}, but cannot be imported: "
+            f"family: {name!r} is offered by {_described(points[0])}, but cannot be imported: "
             f"{_cause(error)}; mend that package or uninstall it"
         ) from error
 
 
-def describe(point: EntryPoint) -> str:
+def _described(point: EntryPoint) -> str:
     """Which package an entry point is of, and what it names there, for a message."""
     return f"{_package(point)} ({point.value})"
 
@@ -110,64 +165,7 @@ def _package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}"
 
 
-def _cause(error: Exception, path: Path | None = None) -> str:
-    """The error in a line, with the line of `path` that it came from."""
-    text = f"{type(error).__name__}: {error}"
-    if path is None or isinstance(error, SyntaxError):  # which says its line itself
-        return text
-    trace, line = error.__traceback__, None
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return text if line is None else f"{text} (line {line})"
-
-
-def load_family(reference: str) -> type[Family[Any, Any]]:
-    """The family class that `reference` names.
-
-    Args:
-        reference: a name in models/, a name that an installed package offers as an entry point
-            of the group `tomostudy.families`, or `path/to/file.py:ClassName`. Under a name that
-            both have, models/ wins, and a warning says so.
-
-    Raises:
-        SettingsError: there is no such family, or its module cannot be imported.
-    """
-    if ":" in reference:
-        path, _, class_name = reference.rpartition(":")
-        module = import_file(Path(path))
-        return _checked(getattr(module, class_name, None), f"{path} has", class_name)
-    points = offered().get(reference, [])
-    if reference in _own_families():
-        for point in points:
-            message = "family %r is the one in models/, not that of %s"
-            log.warning(message, reference, describe(point))
-        return _own_family(reference)
-    if points:
-        found = load_offered(reference, points)
-        return _checked(found, f"{describe(points[0])} is", reference)
-    raise SettingsError(
-        f"family: there is no family {reference!r}; known are {', '.join(known_families())}, "
-        "or name your own as path/to/file.py:ClassName"
-    )
-
-
-def known_families() -> list[str]:
-    """The names of the families in models/ and of those that installed packages offer."""
-    return sorted({*_own_families(), *offered()})
-
-
-def _own_families() -> list[str]:
-    folder = Path(__file__).parent / "families"
-    return [file.stem for file in folder.glob("*.py") if file.stem != "__init__"]
-
-
-def _own_family(name: str) -> type[Family[Any, Any]]:
-    module = importlib.import_module(f"models.families.{name}")
-    classes = [member for member in vars(module).values() if _is_family(member)]
-    own = [member for member in classes if member.__module__ == module.__name__]
-    return _checked(own[0] if own else None, f"models/families/{name}.py has", name)
+# ---------------------------------------------------------------------------- what was found
 
 
 def _checked(found: Any, owner: str, name: str) -> type[Family[Any, Any]]:
@@ -191,3 +189,16 @@ def _missing(family: Any) -> str:
     attributes = [key for key in ("Settings", "Data", "metrics") if not hasattr(family, key)]
     lacking = [*attributes, *sorted(family.__abstractmethods__)]
     return f" and has {', '.join(lacking)}" if lacking else ""
+
+
+def _cause(error: Exception, path: Path | None = None) -> str:
+    """The error in a line, with the line of `path` that it came from."""
+    text = f"{type(error).__name__}: {error}"
+    if path is None or isinstance(error, SyntaxError):  # which says its line itself
+        return text
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return text if line is None else f"{text} (line {line})"

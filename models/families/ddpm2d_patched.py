@@ -10,9 +10,9 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from models.blocks.anomaly.denoising import DenoisingFamily, to_model_range
+from models.blocks.anomaly.denoising import DenoisingFamily
 from models.blocks.anomaly.denoising_settings import DenoisingSettings
-from models.blocks.anomaly.encoder import EncoderKind
+from models.blocks.anomaly.encoder import SliceEncoderKind
 from models.blocks.diffusion.boxes import (
     box_grid,
     boxes_anywhere,
@@ -21,6 +21,7 @@ from models.blocks.diffusion.boxes import (
     stitched,
 )
 from models.blocks.diffusion.frequency_masks import FrequencyMasks, mask_frequencies
+from models.blocks.diffusion.scale import to_model_range
 from models.family import MapDataset, Split
 from protocol.errors import SettingsError
 
@@ -30,7 +31,7 @@ SLICES_AT_ONCE = 64  # through the U-Net when boxes are stitched: what bounds it
 class Ddpm2dPatchedSettings(DenoisingSettings):
     """The recipe keys of `ddpm2d_patched`, with pDDPM's published recipe as default."""
 
-    encoder: EncoderKind = Field(
+    encoder: SliceEncoderKind = Field(
         "none", description="what sums the slice up to guide its reconstruction; `none` published"
     )
     box_size: PositiveInt = Field(48, description="pixels a side of the box that gets noise")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar
 
 import torch
@@ -12,26 +12,26 @@ from torch import Tensor, nn
 
 from data.xray_ct.dataset import XrayCtSettings
 from data.xray_ct.images import resize_xrays
-from models.blocks.diffusion.noise import gaussian_noise, sample_timesteps
+from models.blocks.diffusion.noise import sample_timesteps
 from models.blocks.diffusion.schedule import NoiseSchedule
+from models.blocks.encoder_weights import fitting_tensors, load_encoder
 from models.blocks.images.volume_pictures import compare_volumes
-from models.blocks.images.volumes import as_volume, usual_voxel_size
-from models.blocks.xray_diffusion.blending import BlendKind, Windows
-from models.blocks.xray_diffusion.evaluation import SampledEvaluation, volume_scores
+from models.blocks.images.volumes import as_volume, usual_voxel_size, volume_scores
+from models.blocks.xray_diffusion.evaluation import SampledEvaluation
 from models.blocks.xray_diffusion.losses import PhasedLoss
 from models.blocks.xray_diffusion.network.encoder import XrayEncoder
 from models.blocks.xray_diffusion.network.model import XrayDiffusion
 from models.blocks.xray_diffusion.network.output import Output
 from models.blocks.xray_diffusion.network.segments import cut
+from models.blocks.xray_diffusion.noising import Noising
 from models.blocks.xray_diffusion.patches import SplitPatches, WholeCase, volumes_of
-from models.blocks.xray_diffusion.sampler import sample_volume
 from models.blocks.xray_diffusion.settings import Diffx2ctSettings
 from models.blocks.xray_diffusion.validation import noise_errors
-from models.evaluation import Evaluation, Volume
-from models.family import Batch, Direction, MapDataset, Split
+from models.blocks.xray_diffusion.volume_sampler import VolumeSampler
+from models.evaluation import Evaluation
+from models.family import Batch, Direction, MapDataset, Split, Volume
 from models.pictures import Picture
 from models.pipelined import PipelinedFamily, Prepared, Segment
-from models.weights_file import fitting_tensors, load_encoder
 from protocol.errors import SettingsError
 
 INFERENCE_SEED = 0
@@ -61,9 +61,14 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         return NoiseSchedule(self.settings.schedule, self.settings.steps)
 
     @cached_property
-    def reading(self) -> Output:
-        """How what the model gives is to be read."""
-        return Output(kind=self.settings.output, schedule=self.schedule)
+    def noising(self) -> Noising:
+        """What makes a batch's patches noisy."""
+        return Noising(reading=self._reading)
+
+    @cached_property
+    def sampler(self) -> VolumeSampler:
+        """What makes volumes of X-rays, by a trained model."""
+        return VolumeSampler(settings=self.settings, data=self.data, reading=self._reading)
 
     def check(self) -> None:
         """Look into `encoder_weights_file`, and whether a patch fits into a volume.
@@ -122,7 +127,7 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
     def prepare(self, batch: Batch) -> Prepared:
         """Patches with the noise of time steps of their own added, and what to make of them."""
         seeds = batch["seed"]
-        return self._noised(batch, seeds, sample_timesteps(seeds, self.settings.steps))
+        return self.noising.prepare(batch, seeds, sample_timesteps(seeds, self.settings.steps))
 
     def terms(self, output: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weighted terms of the epoch's loss: `mse`, then `l1`, then `l1`, `ssim`, `fft`."""
@@ -144,7 +149,7 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         Volumes are sampled by `evaluation`, not here: that takes minutes for each.
         """
         return noise_errors(
-            lambda seeds, timesteps: self._missed(model, batch, seeds, timesteps),
+            partial(self.noising.missed, model, batch),
             batch["seed"],
             self.schedule,
             self.settings.validation_timesteps,
@@ -152,7 +157,7 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
 
     def evaluation(self) -> Evaluation:
         """Sampled volumes beside their targets: error in HU, PSNR and SSIM."""
-        return SampledEvaluation(self)
+        return SampledEvaluation(self.sampler)
 
     def pictures(self, model: nn.Module, batch: Batch) -> list[Picture]:
         """The sampled volume of each sample's case beside its target, in three planes."""
@@ -166,53 +171,10 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         Args:
             xrays: (2, H, W) in [0, 1], front view first, of any size, on the model's device.
         """
-        sampled = self.sample(model, resize_xrays(xrays, self.data.xray_size), INFERENCE_SEED)
+        seen = resize_xrays(xrays, self.data.xray_size)
+        sampled = self.sampler.sample(model, seen, INFERENCE_SEED)
         voxel_size = model.get_buffer("entry.voxel_size")
         return as_volume(sampled[None], self.data.hu_window, voxel_size)
-
-    @torch.no_grad()
-    def sample(
-        self, model: nn.Module, xrays: Tensor, seed: int, blend: BlendKind | None = None
-    ) -> Tensor:
-        """A volume from noise.
-
-        Args:
-            model: in evaluation mode.
-            xrays: (2, S, S) in [0, 1], front view first, on the model's device.
-            seed: the same one gives the same volume.
-            blend: how windows are blended, if not as in the recipe.
-
-        Returns:
-            (1, D, H, W) in [0, 1], the share of the window of Hounsfield units.
-        """
-        settings, device = self.settings, xrays.device
-        extent = (self.data.ct_size,) * 3
-        windows = Windows(
-            extent,
-            settings.patch_size,
-            overlap=settings.overlap,
-            blend=blend or settings.blend,
-            at_once=settings.windows_at_once,
-            device=device,
-        )
-        sizes = torch.tensor(extent, device=device)
-
-        def denoise(noisy: Tensor, timesteps: Tensor, corners: Tensor) -> Tensor:
-            count = len(noisy)
-            views, whole = xrays.expand(count, -1, -1, -1), sizes.expand(count, -1)
-            output = model(noisy, timesteps, views, corners, whole)
-            return self.reading.epsilon(output, noisy, timesteps)
-
-        volume = sample_volume(
-            denoise,
-            windows,
-            extent,
-            schedule=self.schedule,
-            kind=settings.sampler,
-            steps=settings.sampling_steps,
-            seed=torch.tensor(seed, device=device),
-        )
-        return to_unit_range(volume)[None]
 
     @cached_property
     def _training(self) -> SplitPatches:
@@ -229,10 +191,14 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         )
 
     @cached_property
+    def _reading(self) -> Output:
+        return Output(kind=self.settings.output, schedule=self.schedule)
+
+    @cached_property
     def _loss(self) -> PhasedLoss:
         settings = self.settings
         return PhasedLoss(
-            reading=self.reading,
+            reading=self._reading,
             mse_until=settings.mse_until,
             l1_until=settings.l1_until,
             weights=(settings.l1_weight, settings.ssim_weight, settings.fft_weight),
@@ -243,42 +209,9 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         return XrayEncoder(settings.encoder, settings.token_features, settings.encoder_norm)
 
     def _picture(self, model: nn.Module, case: WholeCase, batch: Batch) -> Picture:
-        sampled = self.sample(model, case.xrays.to(batch["xrays"]), case.seed)
+        sampled = self.sampler.sample(model, case.xrays.to(batch["xrays"]), case.seed)
         target, window = case.ct.to(sampled), self.data.hu_window
         (picture,) = compare_volumes(
             [case.name], target[None], {"Sampled": sampled[None]}, hu_window=window
         )
         return replace(picture, scores=volume_scores(sampled, target, window))
-
-    def _missed(self, model: nn.Module, batch: Batch, seeds: Tensor, timesteps: Tensor) -> Tensor:
-        """ε̂ − ε of patches with these seeds' noise, (B, 1, p, p, p)."""
-        prepared = self._noised(batch, seeds, timesteps)
-        epsilon = self.reading.epsilon(
-            model(*prepared.inputs), prepared.targets["noisy"], timesteps
-        )
-        return epsilon - prepared.targets["noise"]
-
-    def _noised(self, batch: Batch, seeds: Tensor, timesteps: Tensor) -> Prepared:
-        clean = to_model_range(batch["ct"])
-        noise = gaussian_noise(clean.shape, seeds)
-        noisy = self.schedule.add_noise(clean, noise, timesteps)
-        return Prepared(
-            inputs=(noisy, timesteps, batch["xrays"], batch["corner"], batch["extent"]),
-            targets={
-                "target": self.reading.target(clean, noise, timesteps),
-                "noise": noise,
-                "noisy": noisy,
-                "clean": clean,
-                "timesteps": timesteps,
-            },
-        )
-
-
-def to_model_range(volume: Tensor) -> Tensor:
-    """[0, 1] to [−1, 1]."""
-    return 2 * volume - 1
-
-
-def to_unit_range(volume: Tensor) -> Tensor:
-    """[−1, 1] to [0, 1]."""
-    return (volume + 1) / 2

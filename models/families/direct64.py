@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from data.xray_ct.dataset import XrayCtVolumes
 from data.xray_ct.images import resize_xrays
 from data.xray_ct.settings import XrayCtSettings
-from models.blocks.direct.encoder import EncoderNorm, Lift
-from models.blocks.direct.losses import VolumeLoss, VolumeLossSettings, Weight
+from models.blocks.direct.encoder import Lift, ViewEncoderNorm
+from models.blocks.direct.losses import VolumeLoss, VolumeLossSettings
 from models.blocks.direct.network import SCALES, SMALLEST_EDGE, DirectNetwork
 from models.blocks.images.volume_pictures import compare_volumes
-from models.blocks.images.volumes import as_volume, scores, usual_voxel_size
-from models.evaluation import Volume
-from models.family import Batch, Direction, Family, MapDataset, Split
+from models.blocks.images.volumes import DIRECTIONS, as_volume, scores, usual_voxel_size
+from models.blocks.recipe_keys import Weight
+from models.family import Batch, Direction, Family, MapDataset, Split, Volume
 from models.pictures import Picture
 from protocol.errors import SettingsError
 
@@ -44,7 +44,7 @@ class Direct64Settings(VolumeLossSettings):
         description="how features become depth: of the `mean` of the views, as published, or of "
         "each view along its own `rays`",
     )
-    encoder_norm: EncoderNorm = Field(
+    encoder_norm: ViewEncoderNorm = Field(
         "batch",
         description="of the encoder: `batch` as published, or `group`, with which training does "
         "not depend on the number of ranks",
@@ -65,11 +65,7 @@ class Direct64(Family[Direct64Settings, XrayCtSettings]):
 
     Settings = Direct64Settings
     Data = XrayCtSettings
-    metrics: ClassVar[Mapping[str, Direction]] = {
-        "psnr": "maximize",
-        "ssim": "maximize",
-        "mae_hu": "minimize",
-    }
+    metrics: ClassVar[Mapping[str, Direction]] = DIRECTIONS
 
     def __init__(self, settings: Direct64Settings, data: XrayCtSettings) -> None:
         super().__init__(settings, data)

@@ -66,11 +66,7 @@ class FbpUnet(Family[FbpUnetSettings, ReconstructionSettings]):
     Settings = FbpUnetSettings
     Data = ReconstructionSettings
     metrics: ClassVar[Mapping[str, Direction]] = {
-        "mse": "minimize",
-        "psnr": "maximize",
-        "ssim": "maximize",
-        "psnr_lodopab": "maximize",
-        "ssim_lodopab": "maximize",
+        **metrics.DIRECTIONS,
         "psnr_gain": "maximize",  # dB over the FBP that the network was given
     }
 
@@ -110,15 +106,8 @@ class FbpUnet(Family[FbpUnetSettings, ReconstructionSettings]):
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Every metric of every sample, each (B,)."""
         result, target = model(batch["fbp"]), batch["image"]
-        psnr = metrics.psnr(result, target)
-        return {
-            "mse": metrics.mse(result, target),
-            "psnr": psnr,
-            "ssim": metrics.ssim(result, target),
-            "psnr_lodopab": metrics.psnr_lodopab(result, target),
-            "ssim_lodopab": metrics.ssim_lodopab(result, target),
-            "psnr_gain": psnr - metrics.psnr(batch["fbp"], target),
-        }
+        found = metrics.scores(result, target)
+        return found | {"psnr_gain": found["psnr"] - metrics.psnr(batch["fbp"], target)}
 
     def pictures(self, model: nn.Module, batch: Batch) -> list[Picture]:
         """Target, FBP, result and difference of each sample, in the target's window."""

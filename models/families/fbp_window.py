@@ -48,13 +48,7 @@ class FbpWindow(Family[FbpWindowSettings, LodopabSettings]):
 
     Settings = FbpWindowSettings
     Data = LodopabSettings
-    metrics: ClassVar[Mapping[str, Direction]] = {
-        "mse": "minimize",
-        "psnr": "maximize",
-        "ssim": "maximize",
-        "psnr_lodopab": "maximize",
-        "ssim_lodopab": "maximize",
-    }
+    metrics: ClassVar[Mapping[str, Direction]] = metrics.DIRECTIONS
 
     @cached_property
     def geometry(self) -> ParallelGeometry:
@@ -93,14 +87,7 @@ class FbpWindow(Family[FbpWindowSettings, LodopabSettings]):
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Every metric of every sample, each (B,)."""
-        result, target = model(batch["sinogram"]), batch["image"]
-        return {
-            "mse": metrics.mse(result, target),
-            "psnr": metrics.psnr(result, target),
-            "ssim": metrics.ssim(result, target),
-            "psnr_lodopab": metrics.psnr_lodopab(result, target),
-            "ssim_lodopab": metrics.ssim_lodopab(result, target),
-        }
+        return metrics.scores(model(batch["sinogram"]), batch["image"])
 
     def pictures(self, model: nn.Module, batch: Batch) -> list[Picture]:
         """Target, Ram-Lak FBP, result and difference of each sample, in the target's window."""

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from data.xray_ct.coarse import FACTOR, CoarseAndFine, Coarsening
 from data.xray_ct.images import resize_xrays
 from data.xray_ct.settings import XrayCtSettings
-from models.blocks.direct.losses import VolumeLoss, VolumeLossSettings, Weight
+from models.blocks.direct.losses import VolumeLoss, VolumeLossSettings
 from models.blocks.direct.parent import Parent, load_parent
 from models.blocks.direct.refiner import Refiner, trilinear
 from models.blocks.images.volume_metrics import psnr
 from models.blocks.images.volume_pictures import compare_volumes
-from models.blocks.images.volumes import as_volume, scores, usual_voxel_size
-from models.evaluation import Volume
-from models.family import Batch, Direction, Family, MapDataset, Split
+from models.blocks.images.volumes import DIRECTIONS, as_volume, scores, usual_voxel_size
+from models.blocks.recipe_keys import Weight
+from models.family import Batch, Direction, Family, MapDataset, Split, Volume
 from models.pictures import Picture
 from protocol.errors import SettingsError
 
@@ -73,9 +73,7 @@ class Refine256(Family[Refine256Settings, XrayCtSettings]):
     Settings = Refine256Settings
     Data = XrayCtSettings
     metrics: ClassVar[Mapping[str, Direction]] = {
-        "psnr": "maximize",
-        "ssim": "maximize",
-        "mae_hu": "minimize",
+        **DIRECTIONS,
         "psnr_trilinear": "maximize",  # of the baseline
         "psnr_gain": "maximize",  # dB over the baseline
     }

@@ -47,8 +47,7 @@ def evaluate_trial(
     plan = _plan(folder)
     runs = runs_of(folder, plan)
     console = Console()
-    tunes = tune_postprocessing is not None
-    with EvaluationBench(console, plan.family, device, tunes=tunes) as bench:
+    with EvaluationBench(console, plan.family, device) as bench:
         tuned = None
         if tune_postprocessing is not None:
             tuned = _tuned(bench, runs, tune_postprocessing, plan.seed)

@@ -14,19 +14,19 @@ from rich.console import Console
 from orchestrator.launcher.open import open_launcher
 from protocol.objective import Objective
 
-_SCORER = "models.blocks.anomaly.evaluation.scorer"  # the only one so far
-
 
 class EvaluationBench:
     """A launcher of one command, and its line on the screen."""
 
-    def __init__(self, console: Console, family: str, device: str, *, tunes: bool) -> None:
+    def __init__(self, console: Console, family: str, device: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="tomostudy-")
         place = Path(self._folder.name)
         self._progress = place / "progress"
-        # Each batch of proposals is scored by a process of its own, which is to start at once.
-        calls = ("worker.calls.evaluation", *((_SCORER,) if tunes else ()))
-        self._launcher = open_launcher(place / "log", family, calls=calls, trains=False)
+        # Each batch of proposals is scored by a process of its own, which is to start at once: the
+        # family's module imports its scorer.
+        self._launcher = open_launcher(
+            place / "log", family, calls=("worker.calls.evaluation",), trains=False
+        )
         self._status = console.status("loading")
         self._device = device
 
@@ -83,8 +83,9 @@ class EvaluationBench:
     def score(
         self, scorer: str, tasks: Sequence[Any], points: Sequence[Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
-        """What the family's scorer says of some points."""
-        found = self._launcher.call(scorer, {"tasks": tasks, "candidates": points})
+        """`worker.calls.evaluation.score` of some points."""
+        arguments = {"scorer": scorer, "tasks": tasks, "candidates": points}
+        found = self._launcher.call("worker.calls.evaluation:score", arguments)
         scores: list[dict[str, Any]] = found["scores"]
         return scores
 

@@ -1,4 +1,4 @@
-"""The families that the contract suite runs over: every one in models/, and the README's own.
+"""The families that the contract suite runs over: every one in models/families/, and the README's.
 
 A family is found by itself; of each, `studies/<family>_tiny.yml` says how it is trained here. The
 README's family stands for those from outside the project, by its file and as a package.
@@ -17,6 +17,7 @@ from models.registry import known_families
 from tests.plugged import install
 
 ROOT = Path(__file__).resolve().parents[2]
+FAMILIES = ROOT / "models" / "families"
 HEADING = "## Add your own family"
 
 
@@ -57,7 +58,7 @@ class Case:
 
 
 CASES = [
-    *(Case(name) for name in known_families() if (ROOT / "models" / f"{name}.py").is_file()),
+    *(Case(name) for name in known_families() if (FAMILIES / f"{name}.py").is_file()),
     Case("readme_file", plugged=True),
     Case("readme_package", plugged=True),
 ]

@@ -11,13 +11,13 @@ from torch import Tensor
 from models.pipelined import PipelinedFamily
 from protocol.errors import SettingsError
 from tests.contracts.bench import SEED
-from tests.contracts.cases import CASES, ROOT
+from tests.contracts.cases import CASES, FAMILIES
 from worker.pipeline.device_map import Mapped
 
 CUT = [
     case
     for case in CASES
-    if not case.plugged and "PipelinedFamily" in (ROOT / "models" / f"{case.name}.py").read_text()
+    if not case.plugged and "PipelinedFamily" in (FAMILIES / f"{case.name}.py").read_text()
 ]
 pytestmark = pytest.mark.parametrize("case", CUT, indirect=True, ids=lambda case: case.name)
 

@@ -16,8 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from models.evaluation import Volume
-from models.family import Batch, Direction, Family, FamilySettings
+from models.family import Batch, Direction, Family, FamilySettings, Volume
 from models.pictures import Panel, Picture
 from protocol.errors import SettingsError
 

@@ -1,15 +1,18 @@
-"""Judging and tuning for `evaluate`, in the process that has torch: JSON in, JSON out."""
+"""Judging, tuning and scoring for `evaluate`, where torch is: JSON in, JSON out."""
 
 from __future__ import annotations
 
+import importlib
 import shutil
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from models.evaluation import HeldOut, Judgement, Request
+from models.evaluation import HeldOut, Judgement, Request, Scorer
+from models.registry import FILE_MODULE, import_file
 from protocol.errors import SettingsError
 from protocol.files import write_text
 from protocol.objective import Objective
@@ -69,7 +72,8 @@ def tuning(*, checkpoint: str, store: str, progress: str, device: str) -> dict[s
     """What can be tuned on the validation split without the model, which is run here.
 
     Returns:
-        {"scorer", "task", "space", "defaults"} as in `models.evaluation.Tuning`.
+        {"scorer", "task", "space", "defaults"} as in `models.evaluation.Tuning`, the scorer by
+        the name that `score` finds it by.
 
     Raises:
         SettingsError: the family's evaluation has nothing to tune.
@@ -89,7 +93,23 @@ def tuning(*, checkpoint: str, store: str, progress: str, device: str) -> dict[s
             "tune, its result is scored as it is; leave the option out",
             key="--tune_postprocessing",
         )
-    return asdict(found)
+    return asdict(found) | {"scorer": _name_of(found.scorer)}
+
+
+def score(
+    *, scorer: str, tasks: Sequence[Mapping[str, Any]], candidates: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What a scorer says of some proposals, without the family or its model.
+
+    Args:
+        scorer: as from `tuning`.
+        tasks: of every fold, likewise.
+        candidates: points of the space.
+
+    Returns:
+        {"scores": [{"value": float, ...}, ...]}, one for each candidate.
+    """
+    return _named(scorer)(tasks=tasks, candidates=candidates)
 
 
 def _judgement(opened: OpenedCheckpoint, request: Request, objective: Objective) -> Judgement:
@@ -111,6 +131,23 @@ def _request(
         if other != own:  # of a checkpoint that this one has replaced
             shutil.rmtree(other, ignore_errors=True)
     return Request(split=split, store=own, tell=tell, parameters=parameters or {})
+
+
+def _name_of(scorer: Scorer | str) -> str:
+    """`module:function`, or `path/to/file.py:function` of a family in a file of the user's."""
+    if isinstance(scorer, str):
+        return scorer
+    module = scorer.__module__
+    place = sys.modules[module].__file__ if module.startswith(FILE_MODULE) else module
+    return f"{place}:{scorer.__name__}"
+
+
+def _named(name: str) -> Scorer:
+    place, _, function = name.rpartition(":")
+    of_file = place.endswith(".py")
+    module = import_file(Path(place)) if of_file else importlib.import_module(place)
+    scorer: Scorer = getattr(module, function)
+    return scorer
 
 
 def _draw(judgement: Judgement, folder: Path, prefix: str) -> list[str]:

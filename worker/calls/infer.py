@@ -14,7 +14,7 @@ from torch import Tensor
 from data.scans.nifti_writer import nifti_bytes
 from data.xray_ct.case import TwoViews, read_views
 from data.xray_ct.images import resize_xrays
-from models.evaluation import Volume
+from models.family import Volume
 from protocol.errors import UserError
 from protocol.files import replacing
 from worker.calls.opened import OpenedCheckpoint, open_checkpoint

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from models.blocks.images.volume_pictures import PLANES, middle_planes
-from models.evaluation import Volume
+from models.family import Volume
 from models.pictures import Panel, Picture
 
 WINDOW = (-1000.0, 1000.0)  # HU of black and white

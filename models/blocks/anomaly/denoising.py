@@ -17,12 +17,13 @@ from models.blocks.anomaly.family import AnomalyFamily
 from models.blocks.anomaly.slice_picture import slice_picture
 from models.blocks.diffusion.hashing import derived
 from models.blocks.diffusion.noise import sample_noise, sample_timesteps
+from models.blocks.diffusion.scale import to_model_range, to_unit_range
 from models.blocks.diffusion.schedule import NoiseSchedule
 from models.blocks.diffusion.unet import DiffusionUNet
+from models.blocks.encoder_weights import fitting_tensors, load_encoder
 from models.blocks.images import metrics
 from models.family import Batch, Direction, MapDataset, Split
 from models.pictures import Picture
-from models.weights_file import fitting_tensors, load_encoder
 
 P = TypeVar("P", bound=DenoisingSettings)
 
@@ -162,7 +163,7 @@ class DenoisingFamily(AnomalyFamily[P], Generic[P]):
             same = torch.full_like(seeds, timestep)
             # Another noise at each time step, or the ensemble would share its errors.
             restored = self.restore(model, image, mask, derived(seeds, timestep), same)
-            results.append(to_image_range(restored.float()).clamp(0, 1))
+            results.append(to_unit_range(restored.float()).clamp(0, 1))
         return torch.stack(results).mean(dim=0)
 
     def restore(
@@ -215,16 +216,6 @@ class DenoisingFamily(AnomalyFamily[P], Generic[P]):
             slice_picture(int(index), original, shown, inside, self.timesteps)
             for index, original, shown, inside in samples
         ]
-
-
-def to_model_range(image: Tensor) -> Tensor:
-    """[0, 1] to [−1, 1]."""
-    return 2 * image - 1
-
-
-def to_image_range(image: Tensor) -> Tensor:
-    """[−1, 1] to [0, 1]."""
-    return (image + 1) / 2
 
 
 def masked_l1(result: Tensor, target: Tensor, mask: Tensor) -> Tensor:

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
-    BeforeValidator,
     Field,
-    NonNegativeInt,
     PositiveInt,
     ValidationInfo,
     field_validator,
 )
 
-from models.blocks.anomaly.encoder import EncoderKind, EncoderNorm
+from models.blocks.anomaly.encoder import SliceEncoderKind, SliceEncoderNorm
 from models.blocks.diffusion.noise import NoiseKind
 from models.blocks.diffusion.schedule import ScheduleKind
+from models.blocks.recipe_keys import Levels, ListedInText
 from models.family import FamilySettings
 
-
-def _from_text(value: Any) -> Any:
-    """ "1-2-2" as [1, 2, 2]: choices of a search are single words."""
-    if not isinstance(value, str):
-        return value
-    return [part.strip() for part in value.split("-")] if value.strip() else []
-
-
-Multipliers = Annotated[tuple[PositiveInt, ...], BeforeValidator(_from_text), Field(min_length=1)]
-Levels = Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_from_text)]
+Multipliers = Annotated[tuple[PositiveInt, ...], ListedInText, Field(min_length=1)]
 
 
 class DenoisingSettings(FamilySettings):
@@ -46,10 +36,10 @@ class DenoisingSettings(FamilySettings):
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="within residual blocks")
 
-    encoder: EncoderKind = Field(
+    encoder: SliceEncoderKind = Field(
         "resnet50", description="what sums the slice up to guide its reconstruction"
     )
-    encoder_norm: EncoderNorm = Field(
+    encoder_norm: SliceEncoderNorm = Field(
         "batch",
         description="of a ResNet encoder: `batch` as published, or `group`, with which training "
         "does not depend on the number of ranks",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch.nn.functional as F
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 from torchvision.models import resnet
 
 from models.blocks.diffusion.residual import group_norm
-from models.weights_file import HEAD
+from models.blocks.encoder_weights import HEAD
 
-EncoderKind = Literal["resnet18", "resnet34", "resnet50", "resnet101", "small", "none"]
-EncoderNorm = Literal["batch", "group"]
+SliceEncoderKind = Literal["resnet18", "resnet34", "resnet50", "resnet101", "small", "none"]
+SliceEncoderNorm = Literal["batch", "group"]
 
 SMALL_WIDTHS = (16, 32, 64, 128)
 
 
 def make_encoder(
-    kind: EncoderKind, features: int, *, norm: EncoderNorm = "batch", channels: int = 1
+    kind: SliceEncoderKind, features: int, *, norm: SliceEncoderNorm = "batch"
 ) -> nn.Module | None:
-    """An encoder with random weights, (B, channels, H, W) → (B, features); None for `none`.
+    """An encoder with random weights, (B, 1, H, W) → (B, features); None for `none`.
 
     Source: Behrendt et al., "Guided reconstruction with conditioned diffusion models for
     unsupervised anomaly detection in brain MRIs" (2023), section 3: a ResNet (He et al. 2016)
@@ -36,12 +36,12 @@ def make_encoder(
     if kind == "none":
         return None
     if kind == "small":
-        return SmallEncoder(channels, features)
+        return SmallEncoder(features)
     build: Any = getattr(resnet, kind)
     encoder: nn.Module = build(
         num_classes=features, norm_layer=BatchNorm if norm == "batch" else group_norm
     )
-    _take_channels(encoder, channels)
+    _take_grey(encoder)
     return encoder
 
 
@@ -62,19 +62,17 @@ class BatchNorm(nn.BatchNorm2d):
 class SmallEncoder(nn.Sequential):
     """Four strided 3×3 convolutions, the mean over what is left of the image, one layer."""
 
-    def __init__(self, channels: int, features: int) -> None:
+    def __init__(self, features: int) -> None:
         layers: list[nn.Module] = []
-        for width in SMALL_WIDTHS:
-            convolution = nn.Conv2d(channels, width, 3, stride=2, padding=1)
-            layers += [convolution, group_norm(width), nn.SiLU()]
-            channels = width
+        for before, after in pairwise((1, *SMALL_WIDTHS)):
+            convolution = nn.Conv2d(before, after, 3, stride=2, padding=1)
+            layers += [convolution, group_norm(after), nn.SiLU()]
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.add_module(HEAD, nn.Linear(channels, features))
+        self.add_module(HEAD, nn.Linear(SMALL_WIDTHS[-1], features))
 
 
-def _take_channels(encoder: nn.Module, channels: int) -> None:
-    """Give the encoder a first convolution for `channels`, initialised as its own was."""
-    first = partial(nn.Conv2d, kernel_size=7, stride=2, padding=3, bias=False)
-    convolution = first(channels, 64)
+def _take_grey(encoder: nn.Module) -> None:
+    """Give the encoder a first convolution for one channel, initialised as its own was."""
+    convolution = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     encoder.register_module("conv1", convolution)

@@ -30,7 +30,6 @@ class NoiseSchedule:
     def __init__(self, kind: ScheduleKind, steps: int = 1000) -> None:
         if steps < 1:
             raise ValueError(f"steps: found {steps}, expected at least 1")
-        self.kind = kind
         self.steps = steps
         self.betas = _cosine_betas(steps) if kind == "cosine" else _linear_betas(steps)
         kept = torch.cumprod(1 - self.betas, dim=0)
@@ -48,10 +47,6 @@ class NoiseSchedule:
     def x0_from_epsilon(self, xt: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x̂_0 = (x_t − √(1 − ᾱ_t)·ε̂) / √ᾱ_t (Ho et al. 2020, eq. 15), not clamped."""
         return (xt - self._at("noise", t, xt) * eps) / self._at("signal", t, xt)
-
-    def epsilon_from_x0(self, xt: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        """ε̂ = (x_t − √ᾱ_t·x̂_0) / √(1 − ᾱ_t)."""
-        return (xt - self._at("signal", t, xt) * x0) / self._at("noise", t, xt)
 
     def velocity(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """v = √ᾱ_t·ε − √(1 − ᾱ_t)·x_0.
@@ -79,13 +74,13 @@ class NoiseSchedule:
         own = torch.logit(self._kept).to(wanted.device)
         return (own[None, :] - wanted[:, None]).abs().argmin(dim=1)
 
-    def p2_weights(self, t: Tensor, gamma: float, k: float = 1.0) -> Tensor:
-        """The loss weight 1 / (k + SNR_t)^γ with SNR_t = ᾱ_t / (1 − ᾱ_t), as (B, 1, 1, 1).
+    def p2_weights(self, t: Tensor, gamma: float) -> Tensor:
+        """The loss weight 1 / (1 + SNR_t)^γ with SNR_t = ᾱ_t / (1 − ᾱ_t), as (B, 1, 1, 1).
 
         Choi et al. 2022, "Perception prioritized training of diffusion models", eq. 8, without
         the constant factor; γ = 0 weighs all steps alike.
         """
-        return (k + self._table("snr", t.device)[t].reshape(-1, 1, 1, 1)) ** -gamma
+        return (1 + self._table("snr", t.device)[t].reshape(-1, 1, 1, 1)) ** -gamma
 
     def _at(self, name: str, t: Tensor, images: Tensor) -> Tensor:
         """A table's entries at `t`, (B, 1, …, 1) to go with `images`."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.blocks.diffusion.attention import SelfAttention
 from models.blocks.diffusion.embedding import timestep_embedding
 from models.blocks.diffusion.residual import group_norm, starting_at_zero
-from models.blocks.diffusion.stage import Plan, Stage, way_down, way_up
+from models.blocks.diffusion.unet_steps import UNetSpec, UNetStep, way_down, way_up
 
 
 class DiffusionUNet(nn.Module):
@@ -29,8 +29,6 @@ class DiffusionUNet(nn.Module):
     def __init__(
         self,
         *,
-        in_channels: int = 1,
-        out_channels: int = 1,
         width: int = 128,
         multipliers: Sequence[int] = (1, 2, 2),
         blocks: int = 3,
@@ -54,43 +52,43 @@ class DiffusionUNet(nn.Module):
         self.time_embed = _perceptron(width, 4 * width)
         self.condition_embed = None if condition is None else _perceptron(condition, 4 * width)
         embedding = 4 * width * (1 if condition is None else 2)
-        plan = Plan(embedding, dropout, frozenset(attention_levels))
+        spec = UNetSpec(embedding, dropout, frozenset(attention_levels))
         widths = [width * multiplier for multiplier in multipliers]
         deepest = widths[-1]
-        self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
-        self.down, skips = way_down(plan, width, widths, blocks)
+        self.conv_in = nn.Conv2d(1, width, 3, padding=1)
+        self.down, skips = way_down(spec, width, widths, blocks)
         self.middle = nn.ModuleList(
             [
-                Stage(plan.block(deepest, deepest), SelfAttention(deepest), None),
-                Stage(plan.block(deepest, deepest), None, None),
+                UNetStep(spec.block(deepest, deepest), SelfAttention(deepest), None),
+                UNetStep(spec.block(deepest, deepest), None, None),
             ]
         )
-        self.up = way_up(plan, widths, blocks, skips)
+        self.up = way_up(spec, widths, blocks, skips)
         self.norm_out = group_norm(widths[0])
-        self.conv_out = starting_at_zero(nn.Conv2d(widths[0], out_channels, 3, padding=1))
+        self.conv_out = starting_at_zero(nn.Conv2d(widths[0], 1, 3, padding=1))
 
     def forward(self, image: Tensor, timesteps: Tensor, condition: Tensor | None = None) -> Tensor:
         """What the net was trained to predict.
 
         Args:
-            image: (B, in_channels, H, W).
+            image: (B, 1, H, W).
             timesteps: (B,) int64.
             condition: (B, condition), where the net has one.
 
         Returns:
-            (B, out_channels, H, W).
+            (B, 1, H, W).
         """
         height, width = image.shape[-2:]
         embedding = self._embedding(timesteps, condition)
         hidden = self.conv_in(self._padded(image))
         skips = [hidden]
-        for stage in self.down:
-            hidden = stage(hidden, embedding)
+        for step in self.down:
+            hidden = step(hidden, embedding)
             skips.append(hidden)
-        for stage in self.middle:
-            hidden = stage(hidden, embedding)
-        for stage in self.up:
-            hidden = stage(torch.cat([hidden, skips.pop()], dim=1), embedding)
+        for step in self.middle:
+            hidden = step(hidden, embedding)
+        for step in self.up:
+            hidden = step(torch.cat([hidden, skips.pop()], dim=1), embedding)
         return self.conv_out(F.silu(self.norm_out(hidden)))[..., :height, :width]
 
     def _embedding(self, timesteps: Tensor, condition: Tensor | None) -> Tensor:

@@ -8,21 +8,20 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-EncoderNorm = Literal["batch", "group"]
+ViewEncoderNorm = Literal["batch", "group"]
 Lift = Literal["mean", "rays"]
 
 LIFTED_CHANNELS = 8
-STRIDE = 16  # of an X-ray's pixels to a feature
 MOST_GROUPS = 32
 
 
-class XrayEncoder(nn.Sequential):
+class ViewEncoder(nn.Sequential):
     """A 7×7 convolution and three stages of two 3×3, each halving the image: 16 pixels a feature.
 
     (B, 1, H, W) → (B, 8·width, H / 16, W / 16), sides rounded up.
     """
 
-    def __init__(self, width: int, norm: EncoderNorm) -> None:
+    def __init__(self, width: int, norm: ViewEncoderNorm) -> None:
         """Random weights.
 
         Args:
@@ -56,7 +55,7 @@ class LiftedViews(nn.Module):
     the two volumes are averaged. Both have the same weights.
     """
 
-    def __init__(self, channels: int, depth: int, lift: Lift, norm: EncoderNorm) -> None:
+    def __init__(self, channels: int, depth: int, lift: Lift, norm: ViewEncoderNorm) -> None:
         super().__init__()
         self.lift = lift
         self.depth = depth
@@ -89,7 +88,7 @@ def _resized(volume: Tensor, extent: list[int]) -> Tensor:
     return nn.functional.interpolate(volume, size=extent, mode="trilinear", align_corners=False)
 
 
-def _normed(channels: int, norm: EncoderNorm) -> tuple[nn.Module, nn.Module]:
+def _normed(channels: int, norm: ViewEncoderNorm) -> tuple[nn.Module, nn.Module]:
     if norm == "batch":
         return nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
     return nn.GroupNorm(math.gcd(MOST_GROUPS, channels), channels), nn.ReLU(inplace=True)

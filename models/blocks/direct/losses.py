@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +14,9 @@ from torch import Tensor
 
 from models.blocks.direct.perceptual import PerceptualLoss, check_weights_file
 from models.blocks.images.volume_metrics import similarity
+from models.blocks.recipe_keys import Weight
 from models.family import FamilySettings
 from protocol.errors import SettingsError
-
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 _log = logging.getLogger(__name__)
 

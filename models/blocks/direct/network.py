@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from models.blocks.direct.encoder import (
     LIFTED_CHANNELS,
-    EncoderNorm,
     Lift,
     LiftedViews,
-    XrayEncoder,
+    ViewEncoder,
+    ViewEncoderNorm,
     feature_volume,
 )
 
@@ -38,7 +38,7 @@ class DirectNetwork(nn.Module):
         width: int,
         volume_width: int,
         lift: Lift,
-        norm: EncoderNorm,
+        norm: ViewEncoderNorm,
         residual_scale: float,
     ) -> None:
         """Random weights.
@@ -53,7 +53,7 @@ class DirectNetwork(nn.Module):
         """
         super().__init__()
         self.size = size
-        self.encoder = XrayEncoder(width, norm)
+        self.encoder = ViewEncoder(width, norm)
         self.lift = LiftedViews(self.encoder.channels, size, lift, norm)
         channels = [volume_width * 2**number for number in range(len(SCALES))]
         before = [0, *channels[:-1]]

@@ -6,7 +6,6 @@ whoever opens the child gives the new path, so that this is the only place that 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from data.xray_ct.settings import XrayCtSettings
 from models.registry import load_family
 from protocol.errors import SettingsError
+from protocol.files import sha256_of
 
 FAMILY = "direct64"
 KEY = "recipe.parent_file"
@@ -87,8 +87,7 @@ def load_parent(path: Path, sha256: str | None) -> Parent:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise SettingsError(
             f"{KEY}: {path} cannot be read ({error.strerror or error}); expected the checkpoint of "

@@ -1,0 +1,1 @@
+"""What families that make images and CT volumes share: U-Net, losses, metrics and pictures."""

@@ -12,15 +12,36 @@ is not finite scores NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import piq
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.family import Direction
+
 SMALLEST_ERROR = 1e-12  # of the squared data range: an exact reconstruction scores 120 dB
 CHALLENGE_WINDOW = 7  # pixels
+
+DIRECTIONS: Mapping[str, Direction] = {
+    "mse": "minimize",
+    "psnr": "maximize",
+    "ssim": "maximize",
+    "psnr_lodopab": "maximize",
+    "ssim_lodopab": "maximize",
+}
+
+
+def scores(result: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Every metric of `DIRECTIONS`, each (B,)."""
+    return {
+        "mse": mse(result, target),
+        "psnr": psnr(result, target),
+        "ssim": ssim(result, target),
+        "psnr_lodopab": psnr_lodopab(result, target),
+        "ssim_lodopab": ssim_lodopab(result, target),
+    }
 
 
 def mse(result: Tensor, target: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, down: Iterable[nn.Module], up: Iterable[UpLevel], channels: int, head: Head
+        self, down: Iterable[nn.Module], up: Iterable[DecoderLevel], channels: int, head: Head
     ) -> None:
         """Assemble the levels, from the finest down and from the coarsest up.
 
@@ -72,7 +72,7 @@ class UNet(nn.Module):
         return result.sigmoid() if self.head == "sigmoid" else result
 
 
-class UpLevel(nn.Module):
+class DecoderLevel(nn.Module):
     """Doubles the coarser level's features and joins what the same level kept on the way down."""
 
     def __init__(self, upsample: nn.Module, skip: nn.Module, join: nn.Module) -> None:
@@ -110,7 +110,7 @@ def small_unet(*, head: Head = "sigmoid") -> UNet:
         for finer, coarser in pairwise(SMALL_CHANNELS)
     ]
     up = [
-        UpLevel(
+        DecoderLevel(
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
             nn.Sequential(*_leaky(finer, SMALL_SKIP, kernel=1)),
             nn.Sequential(
@@ -142,14 +142,14 @@ def pooled_unet(
         pointwise_top: a 1×1 convolution in place of the finest decoder's two 3×3 ones.
     """
     down = [_double(1, channels[0], norm)]
-    up: list[UpLevel] = []
+    up: list[DecoderLevel] = []
     for finer, coarser in pairwise(channels):
         down.append(nn.Sequential(nn.MaxPool2d(2), _double(finer, coarser, norm)))
         kept = finer if skip == "full" else skip
         joined = finer + kept
         pointwise = pointwise_top and not up
         up.append(
-            UpLevel(
+            DecoderLevel(
                 nn.ConvTranspose2d(coarser, finer, kernel_size=2, stride=2),
                 nn.Identity() if skip == "full" else _pointwise(finer, kept, norm),
                 _pointwise(joined, finer, norm) if pointwise else _double(joined, finer, norm),

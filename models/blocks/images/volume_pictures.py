@@ -27,7 +27,6 @@ def compare_volumes(
     results: Mapping[str, Tensor],
     *,
     hu_window: tuple[float, float],
-    shown: tuple[float, float] | None = None,
 ) -> list[Picture]:
     """A picture of each sample: a row a plane, of target, results and the last one's difference.
 
@@ -35,14 +34,13 @@ def compare_volumes(
         names: of the samples, which become those of the pictures.
         targets: (B, 1, D, H, W) in [0, 1].
         results: each (B, 1, D, H, W), by title, such as {"Trilinear": …, "Result": …}.
-        hu_window: the CT numbers that 0 and 1 stand for.
-        shown: the CT numbers of black and white; if not given `hu_window`.
+        hu_window: the CT numbers that 0 and 1 stand for, and black and white.
     """
     pictures = []
     for number, name in enumerate(names):
         target = targets[number : number + 1]
         own = {title: volume[number : number + 1] for title, volume in results.items()}
-        pictures.append(_picture(name, target, own, hu_window, shown or hu_window))
+        pictures.append(_picture(name, target, own, hu_window))
     return pictures
 
 
@@ -57,7 +55,6 @@ def _picture(
     target: Tensor,
     results: Mapping[str, Tensor],
     hu_window: tuple[float, float],
-    shown: tuple[float, float],
 ) -> Picture:
     """One sample's panels, from volumes (1, 1, D, H, W)."""
     columns = {"Target": target} | dict(results)
@@ -72,12 +69,12 @@ def _picture(
         difference = planes[last][row] - planes["Target"][row]
         panels.append(Panel(title=f"{last} − target, HU", image=difference, difference=True))
     scores = [_scored(title, volume, target, hu_window) for title, volume in results.items()]
-    low, high = shown
+    low, high = hu_window
     return Picture(
         name=name,
         title="\n".join([f"{name}, {low:g} to {high:g} HU", *scores]),
         panels=panels,
-        window=shown,
+        window=hu_window,
         per_row=len(columns) + 1,
     )
 

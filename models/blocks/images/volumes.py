@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -9,11 +10,16 @@ import torch
 from torch import Tensor
 
 from models.blocks.images.volume_metrics import mae_hu, psnr, ssim
-from models.evaluation import Volume
+from models.family import Direction, Volume
 
+DIRECTIONS: Mapping[str, Direction] = {
+    "psnr": "maximize",
+    "ssim": "maximize",
+    "mae_hu": "minimize",
+}
 MOST_LOOKED_AT = 64  # cases, for the usual voxel size
 
-Window = tuple[float, float]  # the CT numbers that 0 and 1 stand for
+HuWindow = tuple[float, float]  # the CT numbers that 0 and 1 stand for
 
 
 class SizedVolumes(Protocol):
@@ -24,13 +30,23 @@ class SizedVolumes(Protocol):
     def voxel_size(self, index: int) -> tuple[float, float, float]: ...
 
 
-def scores(result: Tensor, target: Tensor, hu_window: Window) -> dict[str, Tensor]:
-    """PSNR, SSIM and mean absolute error in HU of each sample, (B,), see `volume_metrics`."""
+def scores(result: Tensor, target: Tensor, hu_window: HuWindow) -> dict[str, Tensor]:
+    """Every metric of `DIRECTIONS` for each sample, each (B,); see `volume_metrics`."""
     return {
         "psnr": psnr(result, target),
         "ssim": ssim(result, target),
         "mae_hu": mae_hu(result, target, hu_window),
     }
+
+
+def volume_scores(result: Tensor, target: Tensor, hu_window: HuWindow) -> dict[str, float]:
+    """Mean absolute error in HU, PSNR in dB and SSIM of one volume, at the window's data range.
+
+    Args:
+        result, target: (1, D, H, W) in [0, 1].
+    """
+    found = scores(result[None], target[None], hu_window)
+    return {name: float(found[name]) for name in ("mae_hu", "psnr", "ssim")}
 
 
 def usual_voxel_size(volumes: SizedVolumes) -> Tensor:
@@ -40,7 +56,7 @@ def usual_voxel_size(volumes: SizedVolumes) -> Tensor:
     return torch.tensor(np.median(sizes, axis=0), dtype=torch.float32)
 
 
-def as_volume(result: Tensor, hu_window: Window, voxel_size: Tensor) -> Volume:
+def as_volume(result: Tensor, hu_window: HuWindow, voxel_size: Tensor) -> Volume:
     """A result (1, 1, D, H, W) in [0, 1] as CT numbers in patient space.
 
     Args:

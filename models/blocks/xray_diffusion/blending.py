@@ -70,9 +70,6 @@ class Windows:
             total[self._inside(corner)] += self._weights
         self._total = total
 
-    def __len__(self) -> int:
-        return len(self._corners)
-
     def blended(self, volume: Tensor, predict: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """What `predict` says of every window, as one volume.
 

@@ -1,7 +1,6 @@
 """Judges models by the volumes that they make of held-out X-rays.
 
-Beside each volume stands what needs no X-rays: the mean of the training volumes. Phantoms and
-chests look much alike, and a model that has learned no more than that does as well as the mean.
+Beside each volume stands what needs no X-rays: the mean of the training volumes.
 """
 
 from __future__ import annotations
@@ -9,20 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor, nn
 
-from data.xray_ct.dataset import XrayCtSettings, XrayCtVolumes
-from models.blocks.images.volume_metrics import mae_hu, psnr, ssim
+from data.xray_ct.dataset import XrayCtVolumes
+from models.blocks.images.volume_metrics import psnr
 from models.blocks.images.volume_pictures import compare_volumes
+from models.blocks.images.volumes import volume_scores
+from models.blocks.xray_diffusion.mean_volume import MOST_AVERAGED, mean_volume
 from models.blocks.xray_diffusion.patches import WholeCase, whole_case
-from models.blocks.xray_diffusion.sampled import BlendParameters, SampledVolumes, VolumeSampler
-from models.blocks.xray_diffusion.tuning import tuning_of
+from models.blocks.xray_diffusion.sampled import SampledVolumes
+from models.blocks.xray_diffusion.tuning import BlendParameters, tuning_of
+from models.blocks.xray_diffusion.volume_sampler import VolumeSampler
 from models.evaluation import Case, Evaluation, Judgement, Request, Tuning
 from models.pictures import Picture
-
-MOST_AVERAGED = 100  # volumes: more change the mean little, and reading them takes minutes
-
 
 BASELINE = "mean_"  # before the names of the mean volume's scores
 
@@ -30,8 +28,8 @@ BASELINE = "mean_"  # before the names of the mean volume's scores
 class SampledEvaluation(Evaluation):
     """Samples a volume of every case of a split."""
 
-    def __init__(self, family: VolumeSampler) -> None:
-        self._family = family
+    def __init__(self, sampler: VolumeSampler) -> None:
+        self._sampler = sampler
 
     def judge(self, model: nn.Module, request: Request) -> Judgement:
         """Mean absolute error in HU, PSNR and SSIM of every case, and of the mean volume.
@@ -39,7 +37,7 @@ class SampledEvaluation(Evaluation):
         Raises:
             DataError: a file is missing or damaged, or the model gives NaN.
         """
-        return _Judge(self._family, model, request).judgement()
+        return _Judge(self._sampler, model, request).judgement()
 
     def tuning(self, model: nn.Module, request: Request) -> Tuning:
         """How windows are blended: every case is sampled with each kind of blending.
@@ -47,27 +45,27 @@ class SampledEvaluation(Evaluation):
         Raises:
             DataError: as `judge`.
         """
-        judge = _Judge(self._family, model, request)
-        return tuning_of(judge.mean_psnr, default=self._family.settings.blend)
+        judge = _Judge(self._sampler, model, request)
+        return tuning_of(judge.mean_psnr, default=self._sampler.settings.blend)
 
 
 class _Judge:
     """One checkpoint on one split."""
 
-    def __init__(self, family: VolumeSampler, model: nn.Module, request: Request) -> None:
-        self._family = family
+    def __init__(self, sampler: VolumeSampler, model: nn.Module, request: Request) -> None:
+        self._sampler = sampler
         self._request = request
-        self._window = family.data.hu_window
-        self._volumes = XrayCtVolumes(family.data, request.split)
-        self._sampled = SampledVolumes(family, model, request.store)
+        self._window = sampler.data.hu_window
+        self._volumes = XrayCtVolumes(sampler.data, request.split)
+        self._sampled = SampledVolumes(sampler, model, request.store)
         self._blend = BlendParameters.model_validate(
-            {"blend": family.settings.blend, **request.parameters}
+            {"blend": sampler.settings.blend, **request.parameters}
         ).blend
 
     def judgement(self) -> Judgement:
-        mean = mean_volume(self._family.data)
+        mean = mean_volume(self._sampler.data)
         cases = [self._case(case, mean) for case in self._told(f"sampling, {self._blend} blending")]
-        settings = self._family.settings
+        settings = self._sampler.settings
         return Judgement(
             cases=cases,
             settings={
@@ -119,34 +117,3 @@ class _Judge:
             case = whole_case(self._volumes, index)
             self._request.tell(f"{doing}: {index} of {len(self._volumes)}, {case.name}")
             yield case
-
-
-def mean_volume(settings: XrayCtSettings) -> Tensor:
-    """The mean of the first training volumes, (1, D, H, W) in [0, 1].
-
-    Raises:
-        DataError: a file is missing or damaged.
-    """
-    volumes = XrayCtVolumes(settings.model_copy(update={"flip": False}), "train")
-    count = min(len(volumes), MOST_AVERAGED)
-    total = torch.zeros((1, *(settings.ct_size,) * 3))
-    for index in range(count):
-        total += torch.as_tensor(volumes[index]["ct"])
-    return total / count
-
-
-def volume_scores(
-    result: Tensor, target: Tensor, hu_window: tuple[float, float]
-) -> dict[str, float]:
-    """Mean absolute error in HU, PSNR in dB and SSIM of one volume, at the window's data range.
-
-    Args:
-        result, target: (1, D, H, W) in [0, 1].
-        hu_window: the CT numbers that 0 and 1 stand for.
-    """
-    one, other = result[None], target[None]
-    return {
-        "mae_hu": float(mae_hu(one, other, hu_window)),
-        "psnr": float(psnr(one, other)),
-        "ssim": float(ssim(one, other)),
-    }

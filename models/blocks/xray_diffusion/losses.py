@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.blocks.diffusion.scale import to_unit_range
 from models.blocks.images.volume_metrics import similarity
 from models.blocks.xray_diffusion.network.output import Output
 
@@ -55,7 +56,7 @@ class PhasedLoss:
         """1 − SSIM(x̂_0, x_0), shrunk where x̂_0 cannot but be far off: its gradient is bounded."""
         timesteps = targets["timesteps"]
         x0 = self.reading.clean(output, targets["noisy"], timesteps)
-        alike = similarity(_to_unit(x0).clamp(0, 1), _to_unit(targets["clean"]))
+        alike = similarity(to_unit_range(x0).clamp(0, 1), to_unit_range(targets["clean"]))
         return (self.reading.steadiness(timesteps) * (1 - alike)).mean()
 
 
@@ -69,8 +70,3 @@ def spectral_error(predicted: Tensor, noise: Tensor) -> Tensor:
     # Orthonormal, so that white noise has magnitudes near 1 whatever the size of the patch.
     found = torch.fft.rfftn(predicted, dim=axes, norm="ortho").abs()
     return F.l1_loss(found, torch.fft.rfftn(noise, dim=axes, norm="ortho").abs())
-
-
-def _to_unit(volume: Tensor) -> Tensor:
-    """[−1, 1] to [0, 1]."""
-    return (volume + 1) / 2

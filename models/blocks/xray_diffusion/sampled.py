@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from data.xray_ct.dataset import XrayCtSettings
-from models.blocks.anomaly.evaluation.reconstructions import load_array, save_array
+from models.blocks.arrays import load_array, save_array
 from models.blocks.xray_diffusion.blending import BlendKind
 from models.blocks.xray_diffusion.patches import WholeCase
-from models.blocks.xray_diffusion.settings import Diffx2ctSettings
+from models.blocks.xray_diffusion.volume_sampler import VolumeSampler
 from protocol.errors import DataError
-
-
-class BlendParameters(BaseModel):
-    """What an evaluation may do otherwise than the recipe says."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    blend: BlendKind
-
-
-class VolumeSampler(Protocol):
-    """The part of a family that is judged by the volumes it makes."""
-
-    data: XrayCtSettings
-    settings: Diffx2ctSettings
-
-    def sample(
-        self, model: nn.Module, xrays: Tensor, seed: int, blend: BlendKind | None = None
-    ) -> Tensor: ...
 
 
 class SampledVolumes:
     """The volumes that one checkpoint makes of X-rays, by case and kind of blending."""
 
-    def __init__(self, family: VolumeSampler, model: nn.Module, store: Path) -> None:
+    def __init__(self, sampler: VolumeSampler, model: nn.Module, store: Path) -> None:
         """Look them up in `store`, a folder of this checkpoint, or have `model` make them."""
-        self._family = family
+        self._sampler = sampler
         self._model = model
         self._store = store
 
@@ -56,9 +34,8 @@ class SampledVolumes:
         kept = load_array(path, tuple(case.ct.shape))
         if kept is not None:
             return torch.from_numpy(np.array(kept))
-        made = self._family.sample(
-            self._model, case.xrays.to(self._device()), case.seed, blend
-        ).cpu()
+        xrays = case.xrays.to(self._device())
+        made = self._sampler.sample(self._model, xrays, case.seed, blend).cpu()
         if not torch.isfinite(made).all():
             raise DataError(
                 f"{case.name}: the sampled volume has NaN or infinite values; the checkpoint's "

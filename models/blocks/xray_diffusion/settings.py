@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
-from models.blocks.anomaly.denoising_settings import Levels
 from models.blocks.diffusion.schedule import ScheduleKind
+from models.blocks.recipe_keys import Levels, Weight
 from models.blocks.xray_diffusion.blending import BlendKind
 from models.blocks.xray_diffusion.network.encoder import EncoderKind, EncoderNorm
 from models.blocks.xray_diffusion.network.output import OutputKind
 from models.blocks.xray_diffusion.sampler import SamplerKind
 from models.family import FamilySettings
-
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Diffx2ctSettings(FamilySettings):

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
+from pydantic import BaseModel, ConfigDict
+
 from models.blocks.xray_diffusion.blending import BlendKind
 from models.evaluation import Tuning
 
 KINDS: tuple[BlendKind, ...] = get_args(BlendKind)
+
+
+class BlendParameters(BaseModel):
+    """What an evaluation may do otherwise than the recipe says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    blend: BlendKind
 
 
 def tuning_of(mean_psnr: Callable[[str], float], default: BlendKind) -> Tuning:
@@ -19,7 +29,7 @@ def tuning_of(mean_psnr: Callable[[str], float], default: BlendKind) -> Tuning:
         default: the kind that is tried first.
     """
     return Tuning(
-        scorer="models.blocks.xray_diffusion.tuning:score",
+        scorer=score,
         task={"psnr": {kind: mean_psnr(kind) for kind in KINDS}},
         space={"blend": {"choices": list(KINDS)}},
         defaults={"blend": default},

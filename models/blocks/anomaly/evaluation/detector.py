@@ -11,7 +11,7 @@ from data.brain.dataset import BrainVolume
 from models.blocks.anomaly.evaluation.parameters import PUBLISHED_MEDIAN_SIZE, Parameters
 from models.blocks.anomaly.evaluation.postprocess import (
     Mask,
-    Volume,
+    Voxels,
     drop_small_components,
     eroded,
     filtered_residual,
@@ -24,14 +24,14 @@ from models.blocks.anomaly.evaluation.threshold import Sorted, Values, find_thre
 class Detector:
     """One way to a segmentation; only its residual tells it from another."""
 
-    residual: Callable[[BrainVolume], Volume]  # (Z, H, W), not negative
+    residual: Callable[[BrainVolume], Voxels]  # (Z, H, W), not negative
     parameters: Parameters
 
-    def anomaly(self, volume: BrainVolume) -> Volume:
+    def anomaly(self, volume: BrainVolume) -> Voxels:
         """The filtered residual, (Z, H, W)."""
         return filtered_residual(self.residual(volume), volume.mask, self.parameters.filtering)
 
-    def found(self, anomaly: Volume, threshold: float) -> Mask:
+    def found(self, anomaly: Voxels, threshold: float) -> Mask:
         """The segmentation, (Z, H, W)."""
         return drop_small_components(
             anomaly > np.float32(threshold), self.parameters.largest_dropped
@@ -50,8 +50,8 @@ class Detector:
         return self.anomaly(volume)[eroded(volume.mask, self.parameters.erosion)]
 
 
-def floor_residual(volume: BrainVolume) -> Volume:
+def floor_residual(volume: BrainVolume) -> Voxels:
     """What needs no learning: the difference from the volume's own median filter, in the brain."""
     smooth = masked_median(volume.image, volume.mask, PUBLISHED_MEDIAN_SIZE)
-    difference: Volume = np.abs(volume.image - smooth)
+    difference: Voxels = np.abs(volume.image - smooth)
     return difference

@@ -18,7 +18,7 @@ from data.brain.dataset import BrainVolume, BrainVolumes
 from models.blocks.anomaly.evaluation.detector import Detector, floor_residual
 from models.blocks.anomaly.evaluation.lesion_picture import lesion_picture
 from models.blocks.anomaly.evaluation.parameters import Parameters, published
-from models.blocks.anomaly.evaluation.postprocess import Volume
+from models.blocks.anomaly.evaluation.postprocess import Voxels
 from models.blocks.anomaly.evaluation.reconstructions import Reconstructions
 from models.blocks.anomaly.evaluation.reconstructor import Reconstructor
 from models.blocks.anomaly.evaluation.scores import average_precision, dice, mean_absolute_error
@@ -127,9 +127,9 @@ class _Judge:
     def _detector(self, residual: Any) -> Detector:
         return Detector(residual, self._parameters)
 
-    def _residual(self, volume: BrainVolume) -> Volume:
+    def _residual(self, volume: BrainVolume) -> Voxels:
         healthy = self.reconstructions.of(volume, self._parameters.timesteps)
-        difference: Volume = np.abs(volume.image - healthy)
+        difference: Voxels = np.abs(volume.image - healthy)
         return difference
 
     def _threshold(self, detector: Detector, whose: str) -> float:

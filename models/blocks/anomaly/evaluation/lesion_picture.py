@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from data.brain.dataset import BrainVolume
-from models.blocks.anomaly.evaluation.postprocess import Mask, Volume
+from models.blocks.anomaly.evaluation.postprocess import Mask, Voxels
 from models.pictures import Panel, Picture
 
 TRUTH, FOUND = "lime", "red"
@@ -13,8 +13,8 @@ TRUTH, FOUND = "lime", "red"
 
 def lesion_picture(
     volume: BrainVolume,
-    reconstruction: Volume,
-    anomaly: Volume,
+    reconstruction: Voxels,
+    anomaly: Voxels,
     found: Mask,
     *,
     threshold: float,

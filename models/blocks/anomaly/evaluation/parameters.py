@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.blocks.anomaly.evaluation.postprocess import Filtering, published_erosion
 from models.blocks.anomaly.evaluation.threshold import Rule
+from models.blocks.recipe_keys import ListedInText
 
 PUBLISHED_MEDIAN_SIZE = 5
 PUBLISHED_LARGEST_DROPPED = 7
 
 
-def _from_text(value: Any) -> Any:
-    """ "250-500" as [250, 500]: choices of a search are single words."""
-    return value.split("-") if isinstance(value, str) else value
-
-
-Timesteps = Annotated[tuple[int, ...], BeforeValidator(_from_text), Field(min_length=1)]
+Timesteps = Annotated[tuple[int, ...], ListedInText, Field(min_length=1)]
 
 
 class Parameters(BaseModel):

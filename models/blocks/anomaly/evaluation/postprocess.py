@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from models.blocks.anomaly.evaluation.median_kernel import median_lines
 
-Volume = NDArray[np.float32]  # (Z, H, W)
+Voxels = NDArray[np.float32]  # (Z, H, W)
 Mask = NDArray[np.bool_]  # (Z, H, W)
 
 _PUBLISHED_WIDTH_PER_EROSION = 25  # pixels of a slice's width
@@ -37,7 +37,7 @@ def published_erosion(width: int) -> int:
     return width // _PUBLISHED_WIDTH_PER_EROSION
 
 
-def filtered_residual(residual: Volume, mask: Mask, filtering: Filtering) -> Volume:
+def filtered_residual(residual: Voxels, mask: Mask, filtering: Filtering) -> Voxels:
     """The residual inside the eroded brain, median-filtered.
 
     Args:
@@ -58,7 +58,7 @@ def eroded(mask: Mask, iterations: int) -> Mask:
     return np.asarray(ndimage.binary_erosion(mask, _IN_PLANE, iterations=iterations))
 
 
-def masked_median(volume: Volume, mask: Mask, size: int) -> Volume:
+def masked_median(volume: Voxels, mask: Mask, size: int) -> Voxels:
     """The cubic median filter of `volume · mask`, which must not be negative; edges reflect.
 
     It equals scipy.ndimage.median_filter in a fraction of the time.
@@ -87,8 +87,8 @@ def drop_small_components(mask: Mask, largest_dropped: int) -> Mask:
 
 
 def _median_in_box(
-    volume: Volume, mask: Mask, box: tuple[slice, slice, slice], size: int
-) -> Volume:
+    volume: Voxels, mask: Mask, box: tuple[slice, slice, slice], size: int
+) -> Voxels:
     half = size // 2
     outer = tuple(slice(part.start, part.stop + 2 * half) for part in box)
     # NumPy's "symmetric" is what SciPy, whose default the published protocol uses, calls "reflect".

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data.brain.dataset import BrainVolume
-from models.blocks.anomaly.evaluation.postprocess import Volume
+from models.blocks.anomaly.evaluation.postprocess import Voxels
 from models.blocks.anomaly.evaluation.reconstructor import Reconstructor
+from models.blocks.arrays import load_array, save_array
 from protocol.errors import DataError
 
 SLICES_AT_ONCE = 16
@@ -31,7 +31,7 @@ class Reconstructions:
         self._model = model
         self._store = store
 
-    def of(self, volume: BrainVolume, timesteps: Sequence[int]) -> Volume:
+    def of(self, volume: BrainVolume, timesteps: Sequence[int]) -> Voxels:
         """The mean of the reconstructions from each time step: (Z, H, W) in [0, 1].
 
         Raises:
@@ -39,7 +39,7 @@ class Reconstructions:
         """
         return averaged(self._at(volume, step) for step in timesteps)
 
-    def _at(self, volume: BrainVolume, step: int) -> Volume:
+    def _at(self, volume: BrainVolume, step: int) -> Voxels:
         path = reconstruction_file(self._store, step, volume_key(volume))
         kept = load_array(path, volume.image.shape)
         if kept is not None:
@@ -54,7 +54,7 @@ class Reconstructions:
         return made
 
     @torch.no_grad()
-    def _make(self, volume: BrainVolume, step: int) -> Volume:
+    def _make(self, volume: BrainVolume, step: int) -> Voxels:
         """Slices without brain are left as they are."""
         made = volume.image.copy()
         seeds = slice_seeds(volume.name, len(made))
@@ -72,7 +72,7 @@ class Reconstructions:
         return made
 
 
-def averaged(reconstructions: Iterable[Volume]) -> Volume:
+def averaged(reconstructions: Iterable[Voxels]) -> Voxels:
     """Their mean, (Z, H, W) float32."""
     mean: NDArray[np.float64] = np.mean(list(reconstructions), axis=0, dtype=np.float64)
     return mean.astype(np.float32)
@@ -81,6 +81,11 @@ def averaged(reconstructions: Iterable[Volume]) -> Volume:
 def reconstruction_file(store: Path, step: int, key: str) -> Path:
     """Where the reconstruction of the volume with this key from a time step is."""
     return store / f"t{step:04d}" / f"{key}.npy"
+
+
+def case_file(store: Path, name: str, key: str) -> Path:
+    """Where the `image`, `mask` or `truth` of the volume with this key is, each (Z, H, W)."""
+    return store / name / f"{key}.npy"
 
 
 def slice_seeds(name: str, count: int) -> Tensor:
@@ -97,29 +102,6 @@ def volume_key(volume: BrainVolume) -> str:
     digest = hashlib.blake2b(np.ascontiguousarray(volume.image).tobytes(), digest_size=6)
     digest.update(np.packbits(volume.mask).tobytes())
     return f"{volume.name}-{digest.hexdigest()}"
-
-
-def save_array(path: Path, array: NDArray[Any]) -> None:
-    """Write a .npy file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("wb") as stream:
-            np.save(stream, array, allow_pickle=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def load_array(path: Path, shape: tuple[int, ...]) -> NDArray[Any] | None:
-    """A .npy file as a read-only map of it; None where there is none of this shape."""
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return array if array.shape == shape else None
 
 
 def _batches(indices: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

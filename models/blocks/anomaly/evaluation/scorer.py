@@ -16,34 +16,22 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from models.blocks.anomaly.evaluation.components import component_table, dice_without_small
 from models.blocks.anomaly.evaluation.parameters import Parameters, spelled
-from models.blocks.anomaly.evaluation.postprocess import (
-    ALL_NEIGHBOURS,
-    Mask,
-    Volume,
-    eroded,
-    filtered_residual,
-)
+from models.blocks.anomaly.evaluation.postprocess import Mask, Voxels, eroded, filtered_residual
 from models.blocks.anomaly.evaluation.reconstructions import (
     averaged,
-    load_array,
+    case_file,
     reconstruction_file,
-    save_array,
 )
 from models.blocks.anomaly.evaluation.threshold import Sorted, Values, find_threshold
-from models.blocks.anomaly.evaluation.tuning import case_file
-
-Table = NDArray[np.int64]  # (components, 2): voxels, and how many of them are lesion
-
-T = TypeVar("T")
-
+from models.blocks.arrays import load_array, save_array
 
 KEPT_BYTES = 4 << 30  # of filtered residuals of one checkpoint
+COLUMNS = 3  # of the table of all volumes: the volume's index, and a component's voxels and hits
 
-
-COLUMNS = 3  # of a table: the volume's index, and a component's voxels and hits
+T = TypeVar("T")
 
 
 def score(
@@ -58,22 +46,22 @@ def score(
     Returns:
         {"scores": [{"value": mean Dice, "thresholds": [one a fold]}, ...]}.
     """
-    benches = [Bench(task) for task in tasks]
-    scores = [_score(benches, candidate) for candidate in candidates]
-    for bench in benches:
-        bench.trim()
+    folds = [Residuals(task) for task in tasks]
+    scores = [_score(folds, candidate) for candidate in candidates]
+    for fold in folds:
+        fold.trim()
     return {"scores": scores}
 
 
-def _score(benches: Sequence[Bench], candidate: Mapping[str, Any]) -> dict[str, Any]:
-    found = [bench.dice(bench.parameters(candidate)) for bench in benches]
+def _score(folds: Sequence[Residuals], candidate: Mapping[str, Any]) -> dict[str, Any]:
+    found = [fold.dice(fold.parameters(candidate)) for fold in folds]
     return {
         "value": float(np.mean([value for value, _ in found])),
         "thresholds": [threshold for _, threshold in found],
     }
 
 
-class Bench:
+class Residuals:
     """The residuals of one checkpoint's validation volumes, and what was derived from them."""
 
     def __init__(self, task: Mapping[str, Any]) -> None:
@@ -124,7 +112,7 @@ class Bench:
             tables.append(np.insert(table, 0, index, axis=1))
         return threshold, np.concatenate(tables)
 
-    def _anomaly(self, parameters: Parameters, key: str) -> Volume:
+    def _anomaly(self, parameters: Parameters, key: str) -> Voxels:
         path = self._filtered / _filtering_name(parameters) / f"{key}.npy"
         mask = self._case("mask", key)
         kept = load_array(path, mask.shape)
@@ -136,13 +124,13 @@ class Bench:
         save_array(path, made)
         return made
 
-    def _residual(self, timesteps: Sequence[int], key: str) -> Volume:
+    def _residual(self, timesteps: Sequence[int], key: str) -> Voxels:
         """|x − x̂|, (Z, H, W)."""
         reconstructions = (
             np.load(reconstruction_file(self._store, step, key), mmap_mode="r")
             for step in timesteps
         )
-        difference: Volume = np.abs(self._case("image", key) - averaged(reconstructions))
+        difference: Voxels = np.abs(self._case("image", key) - averaged(reconstructions))
         return difference
 
     def _inside(self, parameters: Parameters, key: str) -> Values:
@@ -190,18 +178,3 @@ def _each(function: Callable[[str], T], keys: Iterable[str]) -> list[T]:
     """In threads, for sorting windows leaves the interpreter to others."""
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
         return list(pool.map(function, keys))
-
-
-def component_table(predicted: Mask, truth: Mask) -> Table:
-    """Every 26-connected component of `predicted`."""
-    labels, count = ndimage.label(predicted, ALL_NEIGHBOURS)
-    sizes = np.bincount(labels[predicted], minlength=count + 1)[1:]
-    hits = np.bincount(labels[predicted & truth], minlength=count + 1)[1:]
-    return np.stack([sizes, hits], axis=1)
-
-
-def dice_without_small(table: Table, lesion_voxels: int, largest_dropped: int) -> float:
-    """Dice once the components of `largest_dropped` voxels or fewer are gone."""
-    voxels, hits = table[table[:, 0] > largest_dropped].sum(axis=0)
-    together = int(voxels) + lesion_voxels
-    return 2 * int(hits) / together if together else 1.0

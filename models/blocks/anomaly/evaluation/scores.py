@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.blocks.anomaly.evaluation.postprocess import Mask, Volume
+from models.blocks.anomaly.evaluation.postprocess import Mask, Voxels
 
 
 def dice(predicted: Mask, truth: Mask) -> float:
@@ -17,7 +17,7 @@ def dice(predicted: Mask, truth: Mask) -> float:
     return 2 * int((predicted & truth).sum()) / together if together else 1.0
 
 
-def average_precision(anomaly: Volume, truth: Mask) -> float | None:
+def average_precision(anomaly: Voxels, truth: Mask) -> float | None:
     """The area under the precision-recall curve over all of a volume's voxels, as Σ ΔR·P.
 
     None where there is no lesion, for recall has no meaning then.
@@ -29,7 +29,7 @@ def average_precision(anomaly: Volume, truth: Mask) -> float | None:
     return float(average_precision_score(truth.ravel(), anomaly.ravel()))
 
 
-def mean_absolute_error(image: Volume, reconstruction: Volume, where: Mask | None = None) -> float:
+def mean_absolute_error(image: Voxels, reconstruction: Voxels, where: Mask | None = None) -> float:
     """The mean of |image − reconstruction| over all voxels, or over those of a mask."""
     error: NDArray[np.float64] = np.abs(image.astype(np.float64) - reconstruction)
     return float(error.mean() if where is None else error[where].mean())

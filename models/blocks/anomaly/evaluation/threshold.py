@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.blocks.anomaly.evaluation.postprocess import Mask, Volume
+from models.blocks.anomaly.evaluation.postprocess import Mask, Voxels
 
 Rule = Literal["global_dice", "mean_dice", "healthy_percentile"]
 Values = NDArray[np.float32]  # (n,) ascending
@@ -35,7 +35,7 @@ class Sorted:
     lesion_voxels: int  # also those of value zero
 
     @classmethod
-    def of(cls, anomaly: Volume, truth: Mask) -> Sorted:
+    def of(cls, anomaly: Voxels, truth: Mask) -> Sorted:
         """The values of one volume.
 
         Args:

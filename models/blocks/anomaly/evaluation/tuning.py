@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
@@ -11,14 +10,13 @@ from data.brain.dataset import BrainVolume
 from models.blocks.anomaly.evaluation.parameters import Parameters, tuning_defaults, tuning_space
 from models.blocks.anomaly.evaluation.reconstructions import (
     Reconstructions,
-    load_array,
-    save_array,
+    case_file,
     volume_key,
 )
 from models.blocks.anomaly.evaluation.reconstructor import Reconstructor
+from models.blocks.anomaly.evaluation.scorer import score
+from models.blocks.arrays import load_array, save_array
 from models.evaluation import Request, Tuning
-
-SCORER = "models.blocks.anomaly.evaluation.scorer:score"
 
 
 def tuning_of(
@@ -32,23 +30,25 @@ def tuning_of(
 ) -> Tuning:
     """Reconstruct every volume from every candidate time step, unless that was done before."""
     candidates = tuple(dict.fromkeys([defaults.timesteps, *family.candidate_timesteps]))
-    layout = _Layout(request, reconstructions, candidates)
-    lesion_keys = [layout.lay_out(volume) for volume in lesions]
-    healthy_keys = [layout.lay_out(volume) for volume in healthy]
+    laid = _LaidOut(request, reconstructions, candidates)
+    lesion_keys = [laid.lay_out(volume) for volume in lesions]
+    healthy_keys = [laid.lay_out(volume) for volume in healthy]
     return Tuning(
-        scorer=SCORER,
+        scorer=score,
         task={
             "store": str(request.store),
             "lesions": lesion_keys,
             "healthy": healthy_keys,
             "defaults": defaults.model_dump(mode="json"),
         },
-        space=tuning_space(candidates, layout.width),
+        space=tuning_space(candidates, laid.width),
         defaults=tuning_defaults(defaults),
     )
 
 
-class _Layout:
+class _LaidOut:
+    """What of the volumes is in the store."""
+
     def __init__(
         self,
         request: Request,
@@ -77,8 +77,3 @@ class _Layout:
             if kept is None or not np.array_equal(kept, array):
                 save_array(path, array)
         return key
-
-
-def case_file(store: Path, name: str, key: str) -> Path:
-    """Where a volume's `image`, `mask` or `truth` is, each (Z, H, W)."""
-    return store / name / f"{key}.npy"

@@ -14,7 +14,7 @@ from models.blocks.xray_diffusion.network.residual import ResidualBlock3d
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class LevelSpec:
     """What all levels of a net have in common."""
 
     embedding: int  # length of the vector that every residual block gets
@@ -23,17 +23,17 @@ class Plan:
     head_channels: int
     checkpointed: bool  # recompute activations in the backward pass instead of keeping them
 
-    def step(self, in_channels: int, out_channels: int, attends: bool) -> Step:
+    def step(self, in_channels: int, out_channels: int, attends: bool) -> LevelStep:
         """A residual block, and cross-attention after it if the level `attends`."""
         attention = None
         if attends:
             attention = CrossAttention(
                 out_channels, self.tokens, heads=self.heads, head_channels=self.head_channels
             )
-        return Step(ResidualBlock3d(in_channels, out_channels, self.embedding), attention)
+        return LevelStep(ResidualBlock3d(in_channels, out_channels, self.embedding), attention)
 
 
-class Step(nn.Module):
+class LevelStep(nn.Module):
     """A residual block, then cross-attention if there is one."""
 
     def __init__(self, block: ResidualBlock3d, attention: CrossAttention | None) -> None:
@@ -61,13 +61,13 @@ class DownLevel(nn.Module):
     """Steps at one resolution, whose result is also left for the way up, then half of it."""
 
     def __init__(
-        self, plan: Plan, in_channels: int, channels: int, *, blocks: int, attends: bool
+        self, spec: LevelSpec, in_channels: int, channels: int, *, blocks: int, attends: bool
     ) -> None:
         super().__init__()
         self.attends = attends
-        self._checkpointed = plan.checkpointed
+        self._checkpointed = spec.checkpointed
         self.steps = nn.ModuleList(
-            plan.step(in_channels if number == 0 else channels, channels, attends)
+            spec.step(in_channels if number == 0 else channels, channels, attends)
             for number in range(blocks)
         )
         self.shrink = nn.Conv3d(channels, channels, 3, stride=2, padding=1)
@@ -84,11 +84,11 @@ class DownLevel(nn.Module):
 class Middle(nn.Module):
     """Steps at the lowest resolution; the first attends."""
 
-    def __init__(self, plan: Plan, channels: int) -> None:
+    def __init__(self, spec: LevelSpec, channels: int) -> None:
         super().__init__()
-        self._checkpointed = plan.checkpointed
+        self._checkpointed = spec.checkpointed
         self.steps = nn.ModuleList(
-            plan.step(channels, channels, attends) for attends in (True, False)
+            spec.step(channels, channels, attends) for attends in (True, False)
         )
 
     def forward(self, features: Tensor, embedding: Tensor, tokens: Tensor) -> Tensor:
@@ -102,14 +102,14 @@ class UpLevel(nn.Module):
     """Twice the resolution, the skip connection beside it, then steps."""
 
     def __init__(
-        self, plan: Plan, in_channels: int, channels: int, *, blocks: int, attends: bool
+        self, spec: LevelSpec, in_channels: int, channels: int, *, blocks: int, attends: bool
     ) -> None:
         super().__init__()
         self.attends = attends
-        self._checkpointed = plan.checkpointed
+        self._checkpointed = spec.checkpointed
         self.enlarge = nn.ConvTranspose3d(in_channels, in_channels, 4, stride=2, padding=1)
         self.steps = nn.ModuleList(
-            plan.step(2 * in_channels if number == 0 else channels, channels, attends)
+            spec.step(2 * in_channels if number == 0 else channels, channels, attends)
             for number in range(blocks)
         )
 

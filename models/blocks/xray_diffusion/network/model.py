@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.blocks.xray_diffusion.network.encoder import XrayEncoder
 from models.blocks.xray_diffusion.network.ends import Entry, Exit
-from models.blocks.xray_diffusion.network.levels import DownLevel, Middle, Plan, UpLevel
+from models.blocks.xray_diffusion.network.levels import DownLevel, LevelSpec, Middle, UpLevel
 
 
 class XrayDiffusion(nn.Module):
@@ -50,7 +50,7 @@ class XrayDiffusion(nn.Module):
         super().__init__()
         self.encoder = encoder
         width = channels[0]
-        plan = Plan(
+        spec = LevelSpec(
             embedding=4 * width,
             tokens=encoder.features,
             heads=heads,
@@ -61,9 +61,9 @@ class XrayDiffusion(nn.Module):
         self.down, self.up = nn.ModuleList(), nn.ModuleList()  # by level: `up` is run backwards
         for level, (above, own) in enumerate(pairwise((width, *channels))):
             attends = level in attention_levels
-            self.down.append(DownLevel(plan, above, own, blocks=blocks, attends=attends))
-            self.up.append(UpLevel(plan, own, above, blocks=blocks, attends=attends))
-        self.middle = Middle(plan, channels[-1])
+            self.down.append(DownLevel(spec, above, own, blocks=blocks, attends=attends))
+            self.up.append(UpLevel(spec, own, above, blocks=blocks, attends=attends))
+        self.middle = Middle(spec, channels[-1])
         self.exit = Exit(width, checkpointed=checkpointed)
 
     def forward(

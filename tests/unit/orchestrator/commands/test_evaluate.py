@@ -14,7 +14,7 @@ class FakeBench:
 
     asked: list
 
-    def __init__(self, console, family, device, *, tunes):
+    def __init__(self, console, family, device):
         FakeBench.asked = []
 
     def __enter__(self):

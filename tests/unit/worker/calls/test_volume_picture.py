@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from models.evaluation import Volume
+from models.family import Volume
 from worker.calls.volume_picture import inferred_picture
 from worker.training.pictures import draw
 

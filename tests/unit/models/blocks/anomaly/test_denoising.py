@@ -8,6 +8,7 @@ from models.blocks.diffusion.noise import sample_noise, sample_timesteps
 from models.blocks.diffusion.schedule import NoiseSchedule
 from models.families.ddpm2d import Ddpm2d, Ddpm2dSettings
 from protocol.errors import SettingsError
+from tests.unit.models.blocks.diffusion.seen_noise import seen_noise
 
 TINY = {
     "width": 8,
@@ -130,7 +131,7 @@ def test_a_perfect_net_reconstructs_the_slice(family, batch, prediction, noise):
         def forward(self, noisy, timesteps, image):
             if prediction == "x0":
                 return clean
-            return made.schedule.epsilon_from_x0(noisy, clean, timesteps)
+            return seen_noise(made.schedule, noisy, clean, timesteps)
 
     result = made.reconstruct(
         Perfect(), batch["image"], batch["mask"], batch["seed"], (250, 500, 750)
@@ -155,7 +156,7 @@ def test_an_ensemble_is_the_mean_of_its_members_each_with_noise_of_its_own(famil
 
     def noise(noisy, t):
         step = torch.full((3,), t)
-        return made.schedule.epsilon_from_x0(noisy, 2 * batch["image"] - 1, step)
+        return seen_noise(made.schedule, noisy, 2 * batch["image"] - 1, step)
 
     assert (noise(early, 300) - noise(late, 600)).abs().mean() > 0.5
 

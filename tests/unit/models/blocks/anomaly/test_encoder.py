@@ -19,10 +19,9 @@ def test_the_published_encoder_is_a_resnet50_of_grey_images_with_512_features():
 
 @pytest.mark.parametrize("kind", ["resnet18", "small"])
 @pytest.mark.parametrize("norm", ["batch", "group"])
-@pytest.mark.parametrize("channels", [1, 2])
-def test_it_makes_a_vector_of_a_slice(kind, norm, channels):
-    encoder = make_encoder(kind, 7, norm=norm, channels=channels)
-    vectors = encoder(torch.rand(3, channels, 32, 40))
+def test_it_makes_a_vector_of_a_slice(kind, norm):
+    encoder = make_encoder(kind, 7, norm=norm)
+    vectors = encoder(torch.rand(3, 1, 32, 40))
     assert vectors.shape == (3, 7)
     assert (vectors[0] - vectors[1]).abs().max() > 0
 

@@ -49,7 +49,7 @@ def test_the_image_is_found_from_the_noise_as_diffusers_finds_it(kind, images):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_image_and_noise_are_found_again_from_the_noisy_image(kind, images):
+def test_the_image_is_found_again_from_the_noisy_one(kind, images):
     x0, noise = images
     schedule = NoiseSchedule(kind)
     noisy = schedule.add_noise(x0, noise, STEPS)
@@ -57,9 +57,6 @@ def test_image_and_noise_are_found_again_from_the_noisy_image(kind, images):
     seen = STEPS < 900
     torch.testing.assert_close(
         schedule.x0_from_epsilon(noisy, noise, STEPS)[seen], x0[seen], rtol=1e-3, atol=1e-4
-    )
-    torch.testing.assert_close(
-        schedule.epsilon_from_x0(noisy, x0, STEPS), noise, rtol=1e-3, atol=1e-4
     )
 
 
@@ -83,13 +80,13 @@ def test_noise_grows_from_almost_none_to_almost_all_for_any_number_of_steps(kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("gamma", "k"), [(0.0, 1.0), (0.5, 1.0), (1.0, 0.3)])
-def test_p2_weights_follow_the_signal_to_noise_ratio(kind, gamma, k):
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+def test_p2_weights_follow_the_signal_to_noise_ratio(kind, gamma):
     schedule = NoiseSchedule(kind)
-    found = schedule.p2_weights(STEPS, gamma, k)
+    found = schedule.p2_weights(STEPS, gamma)
     assert found.shape == (len(STEPS), 1, 1, 1)
     kept = theirs(kind).alphas_cumprod.double()[STEPS]
-    expected = 1 / (k + kept / (1 - kept)) ** gamma
+    expected = 1 / (1 + kept / (1 - kept)) ** gamma
     # diffusers' ᾱ is a float32, which tells in 1 − ᾱ of the first steps.
     assert found.flatten().tolist() == pytest.approx(expected.tolist(), rel=3e-3)
 

@@ -162,13 +162,6 @@ def test_odd_images_are_padded_with_their_last_row_and_column(small):
     torch.testing.assert_close(net(image, time), net(padded, time)[..., :7, :10])
 
 
-@pytest.mark.parametrize("channels", [(1, 1), (2, 1), (3, 4)])
-def test_images_may_have_any_number_of_channels(small, channels):
-    net = small(in_channels=channels[0], out_channels=channels[1])
-    result = net(torch.rand(2, channels[0], 8, 8), torch.tensor([1, 2]))
-    assert result.shape == (2, channels[1], 8, 8)
-
-
 def test_time_step_and_condition_change_the_answer_of_their_own_sample_alone(small):
     net = small(condition=4).eval()
     image, time, condition = torch.rand(2, 1, 8, 8), torch.tensor([10, 20]), torch.rand(2, 4)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.blocks.direct.encoder import LiftedViews, XrayEncoder, encoded
+from models.blocks.direct.encoder import LiftedViews, ViewEncoder, encoded
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_a_feature_stands_for_sixteen_pixels(norm):
-    encoder = XrayEncoder(4, norm)
+    encoder = ViewEncoder(4, norm)
     assert encoder(torch.rand(2, 1, 64, 48)).shape == (2, 32, 4, 3)
     assert encoder.channels == 32
 
 
 def test_both_views_pass_the_same_encoder():
-    encoder = XrayEncoder(4, "group")
+    encoder = ViewEncoder(4, "group")
     xrays = torch.rand(3, 2, 32, 32)
     found = encoded(encoder, xrays)
     torch.testing.assert_close(found[:, 1], encoder(xrays[:, 1:]), rtol=1e-4, atol=1e-5)

@@ -46,10 +46,8 @@ def test_every_plane_is_a_row_and_the_difference_its_last_panel(target):
 
 
 def test_panels_are_in_hounsfield_units_and_one_window(target):
-    (picture,) = compare_volumes(
-        ["a"], target[:1], {"Result": target[:1]}, hu_window=WINDOW, shown=(-200.0, 200.0)
-    )
-    assert picture.window == (-200.0, 200.0)
+    (picture,) = compare_volumes(["a"], target[:1], {"Result": target[:1]}, hu_window=WINDOW)
+    assert picture.window == WINDOW
     expected = 2000 * target[0, 0, 4].numpy() - 1000
     np.testing.assert_allclose(picture.panels[0].image, expected, atol=1e-3)
     assert all(panel.window is None for panel in picture.panels)

@@ -3,7 +3,7 @@ import torch
 
 from data.xray_ct.dataset import XrayCtVolumes
 from models.blocks.images.volume_metrics import psnr
-from models.blocks.xray_diffusion.evaluation import mean_volume, volume_scores
+from models.blocks.xray_diffusion.mean_volume import mean_volume
 from models.blocks.xray_diffusion.tuning import score
 from models.evaluation import Request
 from protocol.errors import DataError
@@ -94,11 +94,6 @@ def test_the_blending_can_be_chosen_after_training(folder, model, tmp_path):
     assert values[0] != values[1]
 
 
-def test_folds_count_alike_in_the_choice():
-    tasks = [{"psnr": {"cosine": 20.0}}, {"psnr": {"cosine": 23.0}}]
-    assert score(tasks, [{"blend": "cosine"}])["scores"][0]["value"] == 21.5
-
-
 def test_a_model_that_has_diverged_is_named_by_its_case(family, tmp_path):
     class Diverged(torch.nn.Module):
         def forward(self, noisy, *others):
@@ -107,17 +102,3 @@ def test_a_model_that_has_diverged_is_named_by_its_case(family, tmp_path):
     with pytest.raises(DataError, match=r"^phantom.*has NaN or infinite values"):
         family.evaluation().judge(Diverged(), Request(split="test", store=tmp_path))
     assert list(tmp_path.rglob("*.npy")) == []
-
-
-def test_the_mean_volume_is_that_of_the_training_volumes_alone(family):
-    volumes = XrayCtVolumes(family.data, "train")
-    expected = torch.stack([torch.as_tensor(volumes[index]["ct"]) for index in range(3)]).mean(0)
-    torch.testing.assert_close(mean_volume(family.data), expected)
-
-
-def test_scores_are_at_the_windows_own_data_range():
-    target = torch.full((1, 12, 12, 12), 0.5)
-    found = volume_scores(target + 0.1, target, (-1024, 1500))
-    assert found["mae_hu"] == pytest.approx(252.4, rel=1e-4)
-    assert found["psnr"] == pytest.approx(20, abs=1e-3)
-    assert volume_scores(target, target, (-1024, 1500))["ssim"] == pytest.approx(1, abs=1e-4)

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_a_write_that_fails_leaves_nothing_behind(family, volume, tmp_path, monk
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(reconstructions.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         opened(family, tmp_path).of(volume, [10])
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

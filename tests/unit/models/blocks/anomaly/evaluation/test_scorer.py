@@ -5,14 +5,7 @@ import numpy as np
 import pytest
 
 from models.blocks.anomaly.evaluation import scorer
-from models.blocks.anomaly.evaluation.postprocess import drop_small_components
-from models.blocks.anomaly.evaluation.scorer import (
-    Bench,
-    component_table,
-    dice_without_small,
-    score,
-)
-from models.blocks.anomaly.evaluation.scores import dice
+from models.blocks.anomaly.evaluation.scorer import Residuals, score
 from models.evaluation import Request
 
 PROPOSALS = [
@@ -91,25 +84,8 @@ def test_filtered_residuals_beyond_the_limit_go_and_can_be_made_again(laid_out):
     score([task], PROPOSALS)
     files = list(store.glob("filtered/*/*.npy"))
     limit = 4 * files[0].stat().st_size
-    Bench(task).trim(limit)
+    Residuals(task).trim(limit)
     left = list(store.glob("filtered/*/*.npy"))
     assert len(files) > len(left) == 4
     proposal = {"timesteps": "200-600", "erosion": 0, "rule": "mean_dice"}
     assert 0 <= score([task], [proposal])["scores"][0]["value"] <= 1
-
-
-@pytest.mark.parametrize("limit", [0, 1, 2, 5, 20, 1000])
-def test_the_table_gives_the_dice_of_dropping_components(limit):
-    generator = np.random.default_rng(1)
-    predicted = generator.random((8, 12, 12)) < 0.06
-    truth = generator.random((8, 12, 12)) < 0.1
-    table = component_table(predicted, truth)
-    expected = dice(drop_small_components(predicted, limit), truth)
-    assert dice_without_small(table, int(truth.sum()), limit) == pytest.approx(expected)
-
-
-def test_without_components_and_without_a_lesion_dice_is_one():
-    nothing = np.zeros((2, 3, 3), bool)
-    table = component_table(nothing, nothing)
-    assert dice_without_small(table, 0, 7) == 1.0
-    assert dice_without_small(table, 4, 7) == 0.0

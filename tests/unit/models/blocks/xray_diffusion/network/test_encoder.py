@@ -3,8 +3,8 @@ import torch
 from torchvision import models as zoo
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from models.blocks.encoder_weights import load_encoder, match_tensors
 from models.blocks.xray_diffusion.network.encoder import XrayEncoder
-from models.weights_file import load_encoder, match_tensors
 
 KINDS = ["resnet18", "convnext_tiny", "efficientnet_v2_s"]
 

@@ -12,8 +12,8 @@ from models.blocks.diffusion.residual import Resample, ResidualBlock
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What all stages of a net have in common, and which levels attend."""
+class UNetSpec:
+    """What all steps of a net have in common, and which levels attend."""
 
     embedding: int  # length of the vector that every residual block gets
     dropout: float
@@ -27,7 +27,7 @@ class Plan:
         )
 
 
-class Stage(nn.Module):
+class UNetStep(nn.Module):
     """A residual block, then attention if asked for, then a block that doubles the image."""
 
     def __init__(
@@ -46,9 +46,9 @@ class Stage(nn.Module):
 
 
 def way_down(
-    plan: Plan, width: int, widths: Sequence[int], blocks: int
+    spec: UNetSpec, width: int, widths: Sequence[int], blocks: int
 ) -> tuple[nn.ModuleList, list[int]]:
-    """The stages from full resolution to the lowest, each of which leaves a skip connection.
+    """The steps from full resolution to the lowest, each of which leaves a skip connection.
 
     Args:
         width: channels that come in.
@@ -56,33 +56,35 @@ def way_down(
         blocks: residual blocks of each level, before the one that halves the image.
 
     Returns:
-        The stages, and the channels of every skip connection, the incoming features first.
+        The steps, and the channels of every skip connection, the incoming features first.
     """
-    stages = nn.ModuleList()
+    steps = nn.ModuleList()
     skips = [width]
     for level, channels in enumerate(widths):
         for _ in range(blocks):
-            attention = SelfAttention(channels) if level in plan.attention_levels else None
-            stages.append(Stage(plan.block(skips[-1], channels), attention, None))
+            attention = SelfAttention(channels) if level in spec.attention_levels else None
+            steps.append(UNetStep(spec.block(skips[-1], channels), attention, None))
             skips.append(channels)
         if level < len(widths) - 1:
-            stages.append(Stage(plan.block(channels, channels, "down"), None, None))
+            steps.append(UNetStep(spec.block(channels, channels, "down"), None, None))
             skips.append(channels)
-    return stages, skips
+    return steps, skips
 
 
-def way_up(plan: Plan, widths: Sequence[int], blocks: int, skips: Sequence[int]) -> nn.ModuleList:
-    """The stages back to full resolution, each of which takes the last skip that is left."""
-    stages = nn.ModuleList()
+def way_up(
+    spec: UNetSpec, widths: Sequence[int], blocks: int, skips: Sequence[int]
+) -> nn.ModuleList:
+    """The steps back to full resolution, each of which takes the last skip that is left."""
+    steps = nn.ModuleList()
     left = list(skips)
     channels = widths[-1]
     for level in reversed(range(len(widths))):
         for number in range(blocks + 1):
-            block = plan.block(channels + left.pop(), widths[level])
+            block = spec.block(channels + left.pop(), widths[level])
             channels = widths[level]
-            attention = SelfAttention(channels) if level in plan.attention_levels else None
+            attention = SelfAttention(channels) if level in spec.attention_levels else None
             last = number == blocks and level > 0
-            stages.append(
-                Stage(block, attention, plan.block(channels, channels, "up") if last else None)
+            steps.append(
+                UNetStep(block, attention, spec.block(channels, channels, "up") if last else None)
             )
-    return stages
+    return steps

@@ -2,12 +2,13 @@ import logging
 
 import pytest
 import torch
+from torchvision.models import resnet18
 
 from models.blocks.anomaly.encoder import make_encoder
-from models.weights_file import load_encoder, match_tensors
+from models.blocks.encoder_weights import fitting_tensors, load_encoder, match_tensors
 from protocol.errors import SettingsError
 
-LOGGER = "models.weights_file"
+LOGGER = "models.blocks.encoder_weights"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,8 @@ def _same(encoder, source, name):
 def test_weights_are_found_under_whatever_prefix(tmp_path, source, encoder, wrap, prefix):
     path = tmp_path / "weights.pth"
     torch.save(wrap(dict(source.state_dict())), path)
-    match = load_encoder(encoder, path)
+    match = fitting_tensors(encoder, path)
+    load_encoder(encoder, path)
     assert match.prefix == prefix
     assert match.missing == match.other_shape == []
     assert all(_same(encoder, source, name) for name in source.state_dict())
@@ -96,7 +98,7 @@ def test_what_fitted_and_what_did_not_is_in_the_log(tmp_path, source, encoder, c
 def test_a_first_layer_for_colour_answers_grey_as_it_answered_three_equal_channels(
     tmp_path, encoder
 ):
-    colour = make_encoder("resnet18", 6, channels=3).eval()
+    colour = resnet18(num_classes=6).eval()
     path = tmp_path / "colour.pth"
     torch.save(colour.state_dict(), path)
     load_encoder(encoder.eval(), path)
