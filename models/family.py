@@ -77,7 +77,7 @@ class Family(ABC, Generic[S, D]):
         It is called before a study starts, so that a wrong path does not begin one.
 
         Raises:
-            SettingsError: its sentence begins with the key, as in `recipe.weights_file: …`.
+            SettingsError: carries the key, as `SettingsError("…", key="recipe.weights_file")`.
         """
 
     @abstractmethod
@@ -139,6 +139,7 @@ class Family(ABC, Generic[S, D]):
             SettingsError: this family makes no volumes from X-rays.
         """
         raise SettingsError(
-            f"infer: {type(self).__name__} makes no volume from X-rays; "
-            "expected a trial of a family that does"
+            f"{type(self).__name__} makes no volume from X-rays; "
+            "expected a trial of a family that does",
+            key="infer",
         )

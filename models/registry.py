@@ -54,8 +54,9 @@ def load_family(reference: str) -> type[Family[Any, Any]]:
         found = _load_offered(reference, points)
         return _checked(found, f"{_described(points[0])} is", reference)
     raise SettingsError(
-        f"family: there is no family {reference!r}; known are {', '.join(known_families())}, "
-        "or name your own as path/to/file.py:ClassName"
+        f"there is no family {reference!r}; known are {', '.join(known_families())}, "
+        "or name your own as path/to/file.py:ClassName",
+        key="family",
     )
 
 
@@ -73,7 +74,7 @@ def import_file(path: Path) -> ModuleType:
         SettingsError: there is no such file, or importing it fails.
     """
     if not path.is_file():
-        raise SettingsError(f"family: there is no file {path}")
+        raise SettingsError(f"there is no file {path}", key="family")
     path = path.resolve()
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
     name = f"{FILE_MODULE}{path.stem}_{digest}"
@@ -81,7 +82,7 @@ def import_file(path: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise SettingsError(f"family: {path} is not a Python file, whose name ends in .py")
+        raise SettingsError(f"{path} is not a Python file, whose name ends in .py", key="family")
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # last, so that nothing there can shadow ours
     module = importlib.util.module_from_spec(spec)
@@ -93,7 +94,9 @@ def import_file(path: Path) -> ModuleType:
         raise
     except Exception as error:
         del sys.modules[name]
-        raise SettingsError(f"family: {path} cannot be imported: {_cause(error, path)}") from error
+        raise SettingsError(
+            f"{path} cannot be imported: {_cause(error, path)}", key="family"
+        ) from error
     return module
 
 
@@ -140,8 +143,9 @@ def _load_offered(name: str, points: list[EntryPoint]) -> Any:
     if len(points) > 1:
         packages = " and ".join(sorted(_described(point) for point in points))
         raise SettingsError(
-            f"family: {name!r} is offered by {packages}; uninstall all but one of them, or name "
-            "the family as path/to/file.py:ClassName"
+            f"{name!r} is offered by {packages}; uninstall all but one of them, or name "
+            "the family as path/to/file.py:ClassName",
+            key="family",
         )
     try:
         return points[0].load()
@@ -149,8 +153,9 @@ def _load_offered(name: str, points: list[EntryPoint]) -> Any:
         raise
     except Exception as error:
         raise SettingsError(
-            f"family: {name!r} is offered by {_described(points[0])}, but cannot be imported: "
-            f"{_cause(error)}; mend that package or uninstall it"
+            f"{name!r} is offered by {_described(points[0])}, but cannot be imported: "
+            f"{_cause(error)}; mend that package or uninstall it",
+            key="family",
         ) from error
 
 
@@ -171,8 +176,9 @@ def _package(point: EntryPoint) -> str:
 def _checked(found: Any, owner: str, name: str) -> type[Family[Any, Any]]:
     if not _is_family(found):
         raise SettingsError(
-            f"family: {owner} no complete Family class named {name!r}; expected a class that "
-            f"derives from models.family.Family{_missing(found)}"
+            f"{owner} no complete Family class named {name!r}; expected a class that "
+            f"derives from models.family.Family{_missing(found)}",
+            key="family",
         )
     family: type[Family[Any, Any]] = found
     return family

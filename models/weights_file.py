@@ -28,19 +28,20 @@ def read_tensors(path: Path, *, key: str, without: str) -> Tensors:
     """
     if not path.is_file():
         raise SettingsError(
-            f"{key}: there is no file {path}; mend the path, or set it to null {without}"
+            f"there is no file {path}; mend the path, or set it to null {without}", key=key
         )
     try:
         content = _read(path)
     except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         reason = str(error).strip().split("\n")[0]
         raise SettingsError(
-            f"{key}: {path} cannot be read ({reason}); expected a "
-            ".safetensors file, or a torch file of tensors alone"
+            f"{path} cannot be read ({reason}); expected a "
+            ".safetensors file, or a torch file of tensors alone",
+            key=key,
         ) from error
     tensors = _fullest(content)
     if not tensors:
-        raise SettingsError(f"{key}: {path} holds no named tensors")
+        raise SettingsError(f"{path} holds no named tensors", key=key)
     return tensors
 
 

@@ -65,9 +65,10 @@ def fitting_tensors(encoder: nn.Module, path: Path) -> Match:
     count = sum(name in match.fitting for name in body)
     if count < LEAST_SHARE * len(body):
         raise SettingsError(
-            f"{KEY}: {path} has {count} of the encoder's {len(body)} tensors, expected three "
+            f"{path} has {count} of the encoder's {len(body)} tensors, expected three "
             f"quarters of them at least; it holds {_shown(list(found))}: give the weights of the "
-            "network that `encoder` names, or set `encoder` to theirs"
+            "network that `encoder` names, or set `encoder` to theirs",
+            key=KEY,
         )
     return match
 

@@ -79,8 +79,9 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         settings = self.settings
         if settings.patch_size > self.data.ct_size:
             raise SettingsError(
-                f"recipe.patch_size: found {settings.patch_size}, expected at most data.ct_size, "
-                f"which is {self.data.ct_size}; lower it, or raise data.ct_size"
+                f"found {settings.patch_size}, expected at most data.ct_size, "
+                f"which is {self.data.ct_size}; lower it, or raise data.ct_size",
+                key="recipe.patch_size",
             )
         if settings.encoder_weights_file is not None:
             with torch.device("meta"):

@@ -80,12 +80,13 @@ class Direct64(Family[Direct64Settings, XrayCtSettings]):
         size, xray_size = self.data.ct_size, self.data.xray_size
         if size % SCALES[0] or size < SMALLEST_EDGE:
             raise SettingsError(
-                f"data.ct_size: found {size}, expected a multiple of {SCALES[0]} from "
-                f"{SMALLEST_EDGE} on, as the network makes volumes of a quarter and half of it too"
+                f"found {size}, expected a multiple of {SCALES[0]} from "
+                f"{SMALLEST_EDGE} on, as the network makes volumes of a quarter and half of it too",
+                key="data.ct_size",
             )
         if xray_size < SMALLEST_XRAY:
             raise SettingsError(
-                f"data.xray_size: found {xray_size}, expected {SMALLEST_XRAY} or more"
+                f"found {xray_size}, expected {SMALLEST_XRAY} or more", key="data.xray_size"
             )
         self._loss.check()
 

@@ -90,7 +90,7 @@ class Refine256(Family[Refine256Settings, XrayCtSettings]):
         """
         if self.data.ct_size % FACTOR:
             raise SettingsError(
-                f"data.ct_size: found {self.data.ct_size}, expected a multiple of {FACTOR}"
+                f"found {self.data.ct_size}, expected a multiple of {FACTOR}", key="data.ct_size"
             )
         if self.settings.source == "parent":
             _check_fits(self._parent, self.data)
@@ -149,8 +149,9 @@ class Refine256(Family[Refine256Settings, XrayCtSettings]):
         """
         if self.settings.source != "parent":
             raise SettingsError(
-                "infer: this trial refines downsampled volumes, so it makes none of X-rays; "
-                "expected a trial of a study with a `parent:`"
+                "this trial refines downsampled volumes, so it makes none of X-rays; "
+                "expected a trial of a study with a `parent:`",
+                key="infer",
             )
         parent = self._parent
         coarse = parent.volumes(resize_xrays(xrays, parent.data.xray_size)[None])
@@ -173,8 +174,9 @@ class Refine256(Family[Refine256Settings, XrayCtSettings]):
     def _parent(self) -> Parent:
         if self.settings.parent_file is None:
             raise SettingsError(
-                "recipe.parent_file: found none, expected the checkpoint of a direct64 trial; add "
-                "`parent: {study: NAME, trial: best}` to the study, or set `source: downsampled`"
+                "found none, expected the checkpoint of a direct64 trial; add "
+                "`parent: {study: NAME, trial: best}` to the study, or set `source: downsampled`",
+                key="recipe.parent_file",
             )
         return load_parent(self.settings.parent_file, self.settings.parent_sha256)
 
@@ -190,6 +192,7 @@ def _check_fits(parent: Parent, data: XrayCtSettings) -> None:
         found = getattr(data, key)
         if found != value:
             raise SettingsError(
-                f"data.{key}: found {found}, expected {value}, as the parent {parent.path} was "
-                f"trained with {key} {getattr(parent.data, key)}; set it, or take another parent"
+                f"found {found}, expected {value}, as the parent {parent.path} was "
+                f"trained with {key} {getattr(parent.data, key)}; set it, or take another parent",
+                key=f"data.{key}",
             )

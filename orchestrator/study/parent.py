@@ -105,7 +105,7 @@ def chosen_parent(
     The record's digest is still empty: it is that of the file which the study keeps.
 
     Raises:
-        SettingsError: there is no such study, trial or file; the sentence begins with the key.
+        SettingsError: there is no such study, trial or file; carries the key.
     """
     if parent.study is None:
         return ParentRecord(checkpoint=_given_file(parent), sha256=""), []

@@ -76,8 +76,9 @@ class VolumeLoss:
             check_weights_file(settings.perceptual_weights_file)
         elif not any(value for key, value in settings if _is_other_weight(key)):
             raise SettingsError(
-                "recipe.perceptual_weights_file: found none, but the perceptual term is the only "
-                "one of the loss; name VGG16's weights, or give another term a weight"
+                "found none, but the perceptual term is the only "
+                "one of the loss; name VGG16's weights, or give another term a weight",
+                key="recipe.perceptual_weights_file",
             )
 
     def terms(self, result: Tensor, target: Tensor, seeds: Tensor) -> dict[str, Tensor]:

@@ -65,8 +65,9 @@ def load_parent(path: Path, sha256: str | None) -> Parent:
     found = _digest(path)
     if sha256 is not None and found != sha256.lower():
         raise SettingsError(
-            f"recipe.parent_sha256: {path} has the SHA-256 {found[:12]}…, expected "
-            f"{sha256[:12]}…; put the file back that the study began with, or begin a new study"
+            f"{path} has the SHA-256 {found[:12]}…, expected "
+            f"{sha256[:12]}…; put the file back that the study began with, or begin a new study",
+            key="recipe.parent_sha256",
         )
     content = _content(path)
     family_class = load_family(FAMILY)
@@ -80,7 +81,7 @@ def load_parent(path: Path, sha256: str | None) -> Parent:
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SettingsError(
-            f"{KEY}: {path} is of another version of {FAMILY} ({reason}); train it anew"
+            f"{path} is of another version of {FAMILY} ({reason}); train it anew", key=KEY
         ) from error
     return Parent(path=path, sha256=found, model=model.requires_grad_(False).eval(), data=data)
 
@@ -90,8 +91,9 @@ def _digest(path: Path) -> str:
         return sha256_of(path)
     except OSError as error:
         raise SettingsError(
-            f"{KEY}: {path} cannot be read ({error.strerror or error}); expected the checkpoint of "
-            f"a {FAMILY} trial, as `parent: {{study: NAME, trial: best}}` finds it"
+            f"{path} cannot be read ({error.strerror or error}); expected the checkpoint of "
+            f"a {FAMILY} trial, as `parent: {{study: NAME, trial: best}}` finds it",
+            key=KEY,
         ) from error
 
 
@@ -101,14 +103,15 @@ def _content(path: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SettingsError(
-            f"{KEY}: {path} is damaged or no checkpoint ({reason}); copy it again"
+            f"{path} is damaged or no checkpoint ({reason}); copy it again", key=KEY
         ) from error
     content = saved.get("content") if isinstance(saved, dict) else None
     if not isinstance(content, dict) or any(key not in content for key in NEEDED):
-        raise SettingsError(f"{KEY}: {path} is no checkpoint of a trial; name a best.pth")
+        raise SettingsError(f"{path} is no checkpoint of a trial; name a best.pth", key=KEY)
     if content["family"] != FAMILY:
         raise SettingsError(
-            f"{KEY}: {path} is of the family {content['family']!r}, expected {FAMILY!r}; name a "
-            f"trial of a {FAMILY} study"
+            f"{path} is of the family {content['family']!r}, expected {FAMILY!r}; name a "
+            f"trial of a {FAMILY} study",
+            key=KEY,
         )
     return content

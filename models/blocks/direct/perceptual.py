@@ -146,8 +146,9 @@ def _fitting(path: Path, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if candidate is None or candidate.shape != tensor.shape:
             has = "none" if candidate is None else str(tuple(candidate.shape))
             raise SettingsError(
-                f"{KEY}: {path} is not of VGG16: for features.{name} found {has}, expected "
-                f"{tuple(tensor.shape)}; give the weights that torchvision has for vgg16"
+                f"{path} is not of VGG16: for features.{name} found {has}, expected "
+                f"{tuple(tensor.shape)}; give the weights that torchvision has for vgg16",
+                key=KEY,
             )
         fitting[name] = candidate.float()
     return fitting

@@ -28,8 +28,9 @@ def cut(model: XrayDiffusion, stages: int) -> list[Segment]:
     count = len(model.down)
     if not 1 <= stages <= count:
         raise SettingsError(
-            f"parallel.stages: found {stages}, expected 1 to {count}, the levels of the model; "
-            "take fewer devices for a trial, or raise recipe.levels"
+            f"found {stages}, expected 1 to {count}, the levels of the model; "
+            "take fewer devices for a trial, or raise recipe.levels",
+            key="parallel.stages",
         )
     bounds = [round(stage * count / stages) for stage in range(stages + 1)]
     shares = [range(first, end) for first, end in pairwise(bounds)]
