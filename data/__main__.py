@@ -119,7 +119,7 @@ def lodopab(
     file is a patient; the split is by patient, or by slabs of slices if there are too few. As in
     LoDoPaB-CT an image stands for 0.26 m, whatever the scan's own size.
     """
-    from data.lodopab.prepare import PrepareSettings, prepare_lodopab
+    from data.lodopab.prepare.prepare import PrepareSettings, prepare_lodopab
     from data.prepare.console import Display
 
     settings = checked(
@@ -160,8 +160,8 @@ def phantoms(
 
     The same options make the same images everywhere.
     """
-    from data.lodopab.phantoms import PhantomSettings, generate_phantoms
-    from data.lodopab.writer import check_destination
+    from data.lodopab.prepare.phantoms import PhantomSettings, generate_phantoms
+    from data.lodopab.prepare.writer import check_destination
     from data.prepare.console import Display
 
     settings = checked(

@@ -62,7 +62,7 @@ class BrainCache:
         except OSError as error:
             raise DataError(
                 f"{folder} cannot be written ({error.strerror or error}); free some space, or "
-                "name another folder with data.caches.cache_folder"
+                "name another folder with data.cache_folder"
             ) from error
 
     def volume(self, case: Case) -> CachedVolume:
@@ -106,7 +106,7 @@ class BrainCache:
         if volume is None:
             raise DataError(
                 f"{self._found(name) or name} is damaged as soon as it is written; check the disk, "
-                "or name another folder with data.caches.cache_folder"
+                "or name another folder with data.cache_folder"
             )
         return volume
 
@@ -118,7 +118,7 @@ class BrainCache:
                     return folder
         raise DataError(
             f"{' and '.join(map(str, self._folders))} cannot be written to, expected room for "
-            "preprocessed volumes; name another folder with data.caches.cache_folder"
+            "preprocessed volumes; name another folder with data.cache_folder"
         )
 
     def _build_all(self, folder: Path, cases: Sequence[Case]) -> None:

@@ -86,10 +86,10 @@ class CacheFolder:
                 reasons.append(f"{folder} cannot be made ({error.strerror or error})")
         if len(self._candidates) == 1:
             raise DataError(
-                f"data.caches.cache_folder: {reasons[0]}; name another folder, or leave it out"
+                f"data.cache_folder: {reasons[0]}; name another folder, or leave it out"
             )
         _log.warning(
-            "%s, so nothing is cached; data.caches.cache_folder names a place", ", ".join(reasons)
+            "%s, so nothing is cached; data.cache_folder names a place", ", ".join(reasons)
         )
         return None
 

@@ -18,7 +18,7 @@ from data.geometry import (
 from data.lodopab.hdf5_pool import Hdf5Pool
 from data.lodopab.layout import DATASET, IMAGES_PER_FILE, check_split
 from data.lodopab.patients import check_patients
-from data.lodopab.phantoms import PhantomSettings, ensure_phantoms
+from data.lodopab.prepare.phantoms import PhantomSettings, ensure_phantoms
 from data.splits import Split
 from protocol.errors import DataError
 

@@ -15,7 +15,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from data.prepare.assignment import shares_of
+from data.lodopab.prepare.assignment import shares_of
 from data.xray_ct.settings import XrayCtSettings
 from protocol.errors import DataError
 

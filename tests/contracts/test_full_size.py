@@ -20,7 +20,7 @@ import yaml
 from data.brain.dataset import BrainSettings
 from data.brain.prepare.phantoms import BrainPhantomSettings, generate_brain_phantoms
 from data.geometry import ParallelGeometry
-from data.lodopab.writer import LodopabWriter
+from data.lodopab.prepare.writer import LodopabWriter
 from data.xray_ct.prepare.phantoms import generate_xray_ct_phantoms
 from data.xray_ct.settings import XrayCtPhantomSettings, XrayCtSettings
 from models.registry import load_family

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 
 from data.physics.drr import ConeBeam
 from data.physics.radiograph import HIGHEST, KEV, LOWEST, XrayTube
-from data.prepare.assignment import shares_of
+from data.lodopab.prepare.assignment import shares_of
 from data.scans.volume import Scan
 from data.xray_ct.layouts.find import FRONT_FROM_BEHIND, LayoutName
 from data.xray_ct.splits import SPLITS, Split

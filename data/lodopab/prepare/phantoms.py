@@ -100,8 +100,8 @@ def _write_split(
     folder: Path, split: Split, settings: PhantomSettings, done: int, progress: Progress
 ) -> int:
     from data.geometry import ParallelGeometry
-    from data.lodopab.anatomy import draw_slice
-    from data.lodopab.writer import LodopabWriter
+    from data.lodopab.prepare.anatomy import draw_slice
+    from data.lodopab.prepare.writer import LodopabWriter
     from data.physics.parallel import LANES, detectors_for, simulate, simulation_size
 
     geometry = ParallelGeometry.lodopab(

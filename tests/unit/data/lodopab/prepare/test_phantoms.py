@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from data.lodopab.dataset import LodopabDataset, LodopabSettings
-from data.lodopab.phantoms import PhantomSettings, ensure_phantoms, generate_phantoms
+from data.lodopab.prepare.phantoms import PhantomSettings, ensure_phantoms, generate_phantoms
 from protocol.errors import DataError
 
 TINY = PhantomSettings(image_size=16, angles=8, train=10, validation=3, test=2)

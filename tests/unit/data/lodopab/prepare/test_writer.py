@@ -4,7 +4,7 @@ import pytest
 
 from data.geometry import ParallelGeometry
 from data.lodopab.dataset import LodopabDataset, LodopabSettings
-from data.lodopab.writer import LodopabWriter
+from data.lodopab.prepare.writer import LodopabWriter
 
 GEOMETRY = ParallelGeometry.lodopab(angles=4, detectors=7, image_size=5)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from data.prepare.assignment import Piece, assign
+from data.lodopab.prepare.assignment import Piece, assign
 from data.scans.volume import Scan
 from data.splits import SPLITS
 from protocol.errors import DataError

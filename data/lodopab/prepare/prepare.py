@@ -19,11 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from data.caches.atomic_folder import build_folder
 from data.geometry import ParallelGeometry
 from data.lodopab.layout import PROVENANCE
-from data.lodopab.writer import LodopabWriter, check_destination, check_room
+from data.lodopab.prepare.writer import LodopabWriter, check_destination, check_room
 from data.physics.attenuation import IntensityScale
 from data.physics.parallel import LANES, PHOTONS, detectors_for, simulate, simulation_size
 from data.physics.resample import resample_square, square_side
-from data.prepare.assignment import Assignment, Fractions, Piece, assign
+from data.lodopab.prepare.assignment import Assignment, Fractions, Piece, assign
 from data.scans.find import find_scans
 from data.scans.volume import Scan, Volume
 from data.splits import SPLITS, Split

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data.lodopab.dataset import LodopabDataset, LodopabSettings
-from data.lodopab.prepare import PrepareSettings, prepare_lodopab
+from data.lodopab.prepare.prepare import PrepareSettings, prepare_lodopab
 from protocol.errors import DataError
 
 
