@@ -23,12 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from data.splits import Split
 from protocol.errors import DataError
 
 Mode = Literal["t1", "t2"]
-Split = Literal["train", "validation", "test"]
 
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 HEALTHY_SET = "IXI"
 HEALTHY_FOLDER = "Train/ixi"
 COLUMNS = ("img_name", "age", "label", "img_path", "mask_path", "seg_path")

@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from data.scans.volume import Millimetres
 from data.xray_ct.layouts.diffx2ct import DiffX2ctFormat
-from data.xray_ct.layouts.format import CaseFiles, Format, Millimetres
+from data.xray_ct.layouts.format import CaseFiles, Format
 from data.xray_ct.layouts.nifti_png import NiftiPngFormat
 from data.xray_ct.layouts.x2ct_gan import X2ctGanFormat
+from data.xray_ct.settings import LayoutName
 from protocol.errors import DataError
 
 NOTE = "xray_ct.json"
-
-LayoutName = Literal["diffx2ct", "nifti_png", "x2ct_gan"]
-
 
 FORMATS: dict[LayoutName, Format] = {
     "diffx2ct": DiffX2ctFormat(),
