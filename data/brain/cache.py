@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from data.brain.layout import Case
+from data.brain.lists import Case
 from data.brain.settings import BrainSettings
 from data.brain.store import RECORD, CachedVolume, load_volume, note_of, remove_volume, store_volume
 from data.caches.places import cache_places, fingerprint, obstacle

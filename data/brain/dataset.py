@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from data.brain.cache import BrainCache
-from data.brain.layout import Case, count_folds, healthy_cases, lesion_cases, lesion_sets
+from data.brain.layout import count_folds, lesion_sets
+from data.brain.lists import Case, healthy_cases, lesion_cases
 from data.brain.overlap import check_overlap
 from data.brain.prepare.phantoms import BRAIN_PHANTOMS
 from data.brain.settings import BrainSettings

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.brain.layout import (
-    Case,
-    healthy_cases,
-    healthy_csv,
-    lesion_cases,
-    lesion_csv,
-    lesion_sets,
-)
+from data.brain.layout import healthy_csv, lesion_csv, lesion_sets
+from data.brain.lists import Case, healthy_cases, lesion_cases
 from data.brain.settings import BrainSettings
 from data.splits import SPLITS, PeopleList, Split, check_disjoint
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.brain.layout import Case
+from data.brain.lists import Case
 from data.brain.settings import BrainSettings
 from data.brain.volume import read_upright
 from data.scans.volume import Millimetres, UprightVolume

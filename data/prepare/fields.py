@@ -1,4 +1,4 @@
-"""Settings that several preparations share, each said once; no more than pydantic is imported."""
+"""Settings that several preparations share, each said once; of other packages pydantic alone."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Shares = Annotated[tuple[Share, Share, Share], Metavar("TRAIN VALIDATION TEST")]
 
 
-class Settings(BaseModel):
-    """Settings of a preparation: no others, and none that changes."""
+class PrepareSettings(BaseModel):
+    """What a preparation is asked for: no other keys, and none that changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PhantomSettings(Settings):
+class PhantomSettings(PrepareSettings):
     """What data set of phantoms to make; the same settings make the same one everywhere."""
 
     @property
@@ -52,7 +52,7 @@ class PhantomSettings(Settings):
         raise NotImplementedError
 
 
-class Target(Settings):
+class Target(PrepareSettings):
     """Where a data set of phantoms is to be."""
 
     out: Out

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
-from types import UnionType
+from types import GenericAlias, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
@@ -86,7 +86,7 @@ def _bare(kind: Any) -> Any:
     if origin is Annotated:
         return _bare(inside[0])
     if origin is tuple:
-        return tuple.__class_getitem__(tuple(_bare(one) for one in inside))
+        return GenericAlias(tuple, tuple(_bare(one) for one in inside))
     if origin in (Union, UnionType):
         return Union[tuple(_bare(one) for one in inside)]  # noqa: UP007
     return kind

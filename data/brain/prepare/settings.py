@@ -13,8 +13,8 @@ from data.prepare.fields import (
     Out,
     Overwrite,
     PhantomSettings,
+    PrepareSettings,
     Seed,
-    Settings,
     Shares,
 )
 
@@ -26,7 +26,7 @@ Radius = Annotated[float, Field(gt=0, le=60)]  # millimetres
 Length = Annotated[int, Field(ge=8)]  # voxels
 
 
-class BrainPrepareSettings(Settings):
+class BrainPrepareSettings(PrepareSettings):
     """What to make of which volumes."""
 
     source: Path = Field(description="a brain volume (.nii, .nii.gz), or a folder of such files")

@@ -12,10 +12,10 @@ from data.prepare.fields import (
     Out,
     Overwrite,
     PhantomSettings,
+    PrepareSettings,
     Scans,
     Seed,
     SeriesArePatients,
-    Settings,
     Shares,
     check_ascends,
 )
@@ -31,7 +31,7 @@ Detectors = Annotated[
 PHOTONS_MEAN = "photons a detector cell counts without an object: the dose"
 
 
-class LodopabPrepareSettings(Settings):
+class LodopabPrepareSettings(PrepareSettings):
     """What to make of which scans."""
 
     source: Scans

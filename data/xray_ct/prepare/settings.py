@@ -11,17 +11,17 @@ from data.prepare.fields import (
     Metavar,
     Out,
     Overwrite,
+    PrepareSettings,
     Scans,
     Seed,
     SeriesArePatients,
-    Settings,
     Shares,
     check_ascends,
 )
 from data.xray_ct.settings import PairEdge, PairLayout, PairXraySize
 
 
-class XrayCtPrepareSettings(Settings):
+class XrayCtPrepareSettings(PrepareSettings):
     """What to make of which scans."""
 
     source: Scans

@@ -3,7 +3,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from data.brain.layout import count_folds, healthy_cases, lesion_cases
+from data.brain.layout import count_folds
+from data.brain.lists import healthy_cases, lesion_cases
 from data.brain.prepare.phantoms import BRAIN_PHANTOMS
 from data.brain.prepare.settings import BrainPhantomSettings
 from protocol.errors import DataError
