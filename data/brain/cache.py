@@ -4,10 +4,10 @@ A volume's file name holds a digest of everything the volume depends on: its sou
 as size and time of change tell, and the settings. So nothing is ever out of date; what is no
 longer asked for leaves when room is needed.
 
-It is no `ArrayCache`: folds and contrasts share volumes, so each stands by itself rather than in
-its split's store, which hundreds of stores with their open files could not do; a slice is read
-through the map, without the rest of its volume; and all volumes are made before training, so that
-a damaged scan ends a trial at its start.
+It is no `ArrayCache`, whose stores are of a whole split: folds share volumes, so each is kept by
+itself, and hundreds of stores would hold too many files open. A slice is read through the map,
+without the rest of its volume. All volumes are made before training begins, so that a damaged scan
+ends a trial at its start.
 """
 
 from __future__ import annotations

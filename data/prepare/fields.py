@@ -22,15 +22,11 @@ Seed = Annotated[int, Field(ge=0, description="seed of everything random")]
 
 Scans = Annotated[
     Path,
-    Field(
-        description="a CT scan (.nii, .nii.gz), or a folder of such files or of DICOM slices",
-    ),
+    Field(description="a CT scan (.nii, .nii.gz), or a folder of such files or of DICOM slices"),
 ]
 SeriesArePatients = Annotated[
     bool,
-    Field(
-        description="DICOM: each series is another person, though they share a PatientID",
-    ),
+    Field(description="DICOM: each series is another person, though they share a PatientID"),
 ]
 
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]

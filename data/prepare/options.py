@@ -37,14 +37,12 @@ def add_command(
         models: the settings that it takes; no two have a field of the same name.
         defaults: of options, where they are others than the fields'.
     """
-    fields = {name: field for model in models for name, field in model.model_fields.items()}
-    parameters = [_parameter(name, field, defaults or {}) for name, field in fields.items()]
+    fields = [each for model in models for each in model.model_fields.items()]
+    parameters = [_parameter(*each, defaults or {}) for each in fields]
     parameters.sort(key=lambda one: one.default is not Parameter.empty)  # as Python wants them
 
     def command(**given: object) -> None:
-        run(
-            *(checked(model, **{key: given[key] for key in model.model_fields}) for model in models)
-        )
+        run(*(checked(one, **{key: given[key] for key in one.model_fields}) for one in models))
 
     command.__doc__ = run.__doc__
     command.__annotations__ = {one.name: one.annotation for one in parameters}
