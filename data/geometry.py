@@ -34,13 +34,17 @@ class ParallelGeometry:
 
     @classmethod
     def lodopab(
-        cls, *, angles: int = 1000, detectors: int = 513, image_size: int = 362
+        cls, *, angles: int = 1000, detectors: int | None = None, image_size: int = 362
     ) -> ParallelGeometry:
-        """LoDoPaB-CT's geometry, at its published or another sampling: angles (k + ½)·π/n."""
+        """LoDoPaB-CT's geometry, at its published or another sampling: angles (k + ½)·π/n.
+
+        Without `detectors` the cells sample an image's diagonal as finely as its pixels: 513 for
+        362, as published, and 183 for 128.
+        """
         step = math.pi / angles
         return cls(
             angles=angles,
-            detectors=detectors,
+            detectors=detectors or 2 * math.ceil(image_size / math.sqrt(2)) + 1,
             image_size=image_size,
             first_angle=step / 2,
             angle_step=step,

@@ -109,8 +109,18 @@ def copy_verified(source: Path, target: Path) -> str:
     return written.hexdigest()
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, from the disk where the system allows it."""
+def sha256_of(path: Path, *, fresh: bool = True) -> str:
+    """The SHA-256 of a file's bytes.
+
+    Args:
+        path: the file.
+        fresh: read it from the disk, where the system allows that, not from the memory that other
+            processes may share; set it where the disk is in doubt.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     with path.open("rb") as stream:
-        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if fresh:
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return hashlib.file_digest(stream, "sha256").hexdigest()

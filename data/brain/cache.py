@@ -3,16 +3,19 @@
 A volume's file name holds a digest of everything the volume depends on: its source files, as far
 as size and time of change tell, and the settings. So nothing is ever out of date; what is no
 longer asked for leaves when room is needed.
+
+It is no `ArrayCache`, whose stores are of a whole split: folds share volumes, so each is kept by
+itself, and hundreds of stores would hold too many files open. A slice is read through the map,
+without the rest of its volume. All volumes are made before training begins, so that a damaged scan
+ends a trial at its start.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,13 +24,12 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from data.brain.layout import Case
+from data.brain.lists import Case
 from data.brain.settings import BrainSettings
 from data.brain.store import RECORD, CachedVolume, load_volume, note_of, remove_volume, store_volume
-from data.caches.cache_folder import user_cache
+from data.caches.places import cache_places, fingerprint, obstacle
 from protocol.errors import DataError
 
-FOLDER = ".cache"  # in data.root
 LOG_SECONDS = 30.0  # between words on how far the preprocessing is
 VERSION = 1  # to be raised when preprocessing changes, so that older volumes are not taken
 
@@ -39,8 +41,7 @@ class BrainCache:
 
     def __init__(self, settings: BrainSettings) -> None:
         self._settings = settings
-        given = settings.cache_folder
-        self._folders = (given,) if given else (settings.root / FOLDER, user_cache())
+        self._folders = cache_places(settings.root, settings.cache_folder)
         self._open: dict[str, CachedVolume] = {}
 
     def prepare(self, cases: Sequence[Case]) -> None:
@@ -112,10 +113,8 @@ class BrainCache:
 
     def _writable(self) -> Path:
         for folder in self._folders:
-            with contextlib.suppress(OSError):
-                folder.mkdir(parents=True, exist_ok=True)
-                if os.access(folder, os.W_OK | os.X_OK):
-                    return folder
+            if obstacle(folder) is None:
+                return folder
         raise DataError(
             f"{' and '.join(map(str, self._folders))} cannot be written to, expected room for "
             "preprocessed volumes; name another folder with data.cache_folder"
@@ -160,8 +159,9 @@ class BrainCache:
         each = math.prod(self._settings.size) * RECORD.itemsize
         if len(cases) * each > limit:
             raise DataError(
-                f"data.cache_gb: found {self._settings.cache_gb:g}, but the {len(cases)} volumes "
-                f"of this split need {len(cases) * each / 1e9:.3g}; raise it"
+                f"found {self._settings.cache_gb:g}, but the {len(cases)} volumes "
+                f"of this split need {len(cases) * each / 1e9:.3g}; raise it",
+                key="data.cache_gb",
             )
         needed = {self._name(case) for case in cases}
         sizes = {path: path.stat() for path in folder.glob("*.npy")}
@@ -175,14 +175,13 @@ class BrainCache:
 
 
 def _identity(path: Path | None) -> list[Any] | None:
-    """What tells a file from another, and from itself after a change."""
+    """The file's fingerprint."""
     if path is None:
         return None
     try:
-        status = path.stat()
+        return fingerprint(path)
     except OSError as error:
         raise DataError(
             f"there is no file {path} ({error.strerror}), though a csv file names it; restore it, "
             "or delete the row"
         ) from error
-    return [str(path.absolute()), status.st_size, status.st_mtime_ns]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,17 +11,19 @@ import torch
 from numpy.typing import NDArray
 
 from data.brain.cache import BrainCache
-from data.brain.layout import Case, Split, count_folds, healthy_cases, lesion_cases, lesion_sets
+from data.brain.layout import count_folds, lesion_sets
+from data.brain.lists import Case, healthy_cases, lesion_cases
 from data.brain.overlap import check_overlap
-from data.brain.prepare.phantoms import ensure_brain_phantoms
+from data.brain.prepare.phantoms import BRAIN_PHANTOMS
 from data.brain.settings import BrainSettings
 from data.brain.store import CachedVolume
+from data.seeds import drawn_seed, fixed_seed
+from data.splits import Split
 from protocol.errors import DataError
 
 __all__ = ["BrainSettings", "BrainSlices", "BrainVolume", "BrainVolumes", "available_folds"]
 
 Kind = Literal["healthy", "lesion"]
-SEEDS = 2**62
 
 
 def available_folds(settings: BrainSettings) -> int:
@@ -94,11 +95,11 @@ class BrainSlices:
             case = self._cases[index]
             slices = self._with_brain(case)
             number = int(slices[torch.randint(len(slices), ())])
-            seed = int(torch.randint(SEEDS, ()))
+            seed = drawn_seed()
         else:
             place, number = self._slices[index]
             case = self._cases[place]
-            seed = _fixed_seed(case, number)
+            seed = fixed_seed(f"{case.dataset}/{case.subject}/{number}")
         records = self._cache.volume(case).records[number]
         return {
             "image": np.ascontiguousarray(records["image"])[np.newaxis],
@@ -186,7 +187,7 @@ def _whole(case: Case, volume: CachedVolume) -> BrainVolume:
 
 def _ensure(settings: BrainSettings) -> None:
     if settings.generate is not None:
-        ensure_brain_phantoms(settings.root, settings.generate)
+        BRAIN_PHANTOMS.ensure(settings.root, settings.generate)
 
 
 def _spread(numbers: NDArray[np.intp], limit: int | None) -> NDArray[np.intp]:
@@ -195,9 +196,3 @@ def _spread(numbers: NDArray[np.intp], limit: int | None) -> NDArray[np.intp]:
         return numbers
     places = (np.arange(limit) + 0.5) * len(numbers) / limit
     return numbers[places.astype(int)]
-
-
-def _fixed_seed(case: Case, number: int) -> int:
-    """The same for the same slice of the same subject, whatever else is in the split."""
-    text = f"{case.dataset}/{case.subject}/{number}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % SEEDS

@@ -1,37 +1,13 @@
-"""Are the same subjects in two splits?"""
+"""Are the same subjects in two splits of a brain data set?"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Sequence
 
-from data.brain.layout import (
-    SPLITS,
-    Case,
-    Split,
-    healthy_cases,
-    healthy_csv,
-    lesion_cases,
-    lesion_csv,
-    lesion_sets,
-)
+from data.brain.layout import healthy_csv, lesion_csv, lesion_sets
+from data.brain.lists import Case, healthy_cases, lesion_cases
 from data.brain.settings import BrainSettings
-from protocol.errors import DataError
-
-NAMES_SHOWN = 10
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubjectList:
-    """Whom one csv file lists, and what for."""
-
-    name: str
-    role: Split
-    subjects: frozenset[str]
+from data.splits import SPLITS, PeopleList, Split, check_disjoint
 
 
 def check_overlap(settings: BrainSettings) -> None:
@@ -44,24 +20,17 @@ def check_overlap(settings: BrainSettings) -> None:
     Raises:
         DataError: splits share subjects, or a csv file is missing or malformed.
     """
-    text = overlap_text(subject_lists(settings))
-    if text is None:
-        return
-    if not settings.allow_overlap:
-        raise DataError(
-            f"{settings.root}: {text}, so the result would be judged on subjects it was trained "
-            "or tuned on; remove those rows from one of the csv files, or set "
-            "data.allow_overlap: true to go on all the same"
-        )
-    _log.warning("%s: %s; going on as data.allow_overlap is set", settings.root, text)
+    check_disjoint(
+        settings.root,
+        _subject_lists(settings),
+        who="subject",
+        remedy="remove those rows from one of the csv files",
+        allowed=settings.allow_overlap,
+    )
 
 
-def subject_lists(settings: BrainSettings) -> list[SubjectList]:
-    """Who is in every list of the fold.
-
-    Raises:
-        DataError: a csv file is missing or malformed.
-    """
+def _subject_lists(settings: BrainSettings) -> list[PeopleList]:
+    """Who is in every list of the fold."""
     root, fold, mode = settings.root, settings.fold, settings.mode
     lists = [
         _list(healthy_csv(split, fold), split, healthy_cases(root, split, fold, mode))
@@ -75,22 +44,5 @@ def subject_lists(settings: BrainSettings) -> list[SubjectList]:
     return lists
 
 
-def overlap_text(lists: Sequence[SubjectList]) -> str | None:
-    """Which lists of different splits share how many and which subjects; None if none do."""
-    parts = []
-    for one, other in combinations(lists, 2):
-        shared = one.subjects & other.subjects
-        if shared and one.role != other.role:
-            count = f"{len(shared)} subject{'s are' if len(shared) > 1 else ' is'}"
-            parts.append(f"{count} both in {one.name} and in {other.name} ({_some(shared)})")
-    return "; ".join(parts) or None
-
-
-def _list(name: str, role: Split, cases: Sequence[Case]) -> SubjectList:
-    return SubjectList(name=name, role=role, subjects=frozenset(case.subject for case in cases))
-
-
-def _some(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    more = len(ordered) - NAMES_SHOWN
-    return ", ".join(ordered[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _list(name: str, split: Split, cases: Sequence[Case]) -> PeopleList:
+    return PeopleList(name=name, split=split, people=frozenset(case.subject for case in cases))

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.brain.layout import Case
+from data.brain.lists import Case
 from data.brain.settings import BrainSettings
-from data.brain.volume import Millimetres, Upright, read_upright
+from data.brain.volume import read_upright
+from data.scans.volume import Millimetres, UprightVolume
 from protocol.errors import DataError
 
 
@@ -111,7 +112,7 @@ def _rescaled(
     return np.asarray(scaled, dtype=np.float32)
 
 
-def _labels(path: Path, image_path: Path, image: Upright) -> NDArray[np.bool_]:
+def _labels(path: Path, image_path: Path, image: UprightVolume) -> NDArray[np.bool_]:
     values = read_upright(path).values
     if values.shape != image.values.shape:
         raise DataError(

@@ -8,7 +8,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from data.brain.layout import Mode
-from data.brain.prepare.phantoms import BrainPhantomSettings
+from data.brain.prepare.settings import BrainPhantomSettings
+from data.caches.places import CachePlace
 
 Lengths = tuple[PositiveInt, PositiveInt, PositiveInt]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -47,11 +48,7 @@ class BrainSettings(BaseModel):
     allow_overlap: bool = Field(
         False, description="go on, with a warning, when splits share subjects"
     )
-    cache_folder: Path | None = Field(
-        None,
-        description="where preprocessed volumes are kept; if not given `.cache` in `root`, or the "
-        "user's cache folder where `root` may not be written to",
-    )
+    cache_folder: CachePlace = None
     cache_gb: PositiveFloat = Field(
         20.0,
         description="the most that preprocessed volumes may take there, in GB; those not used for "

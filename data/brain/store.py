@@ -7,18 +7,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from data.scans.volume import Millimetres
+from protocol.files import replacing, sha256_of, write_text
 
 RECORD = np.dtype([("image", "<f4"), ("mask", "?"), ("segmentation", "?")])
 
@@ -28,7 +27,7 @@ class CachedVolume:
     """A volume in the cache, mapped and not read; all (Z, H, W)."""
 
     records: NDArray[np.void]  # of dtype RECORD
-    voxel_size: tuple[float, float, float]  # millimetres between slices, rows and columns
+    voxel_size: Millimetres
 
     @cached_property
     def brain_share(self) -> NDArray[np.float64]:
@@ -42,21 +41,17 @@ def store_volume(path: Path, volume: CachedVolume) -> None:
     Raises:
         OSError: the disk is full, say.
     """
-
-    def write_records(stream: BinaryIO) -> None:
+    with replacing(path) as stream:
         np.lib.format.write_array(stream, volume.records, allow_pickle=False)
-
-    _write_whole(path, write_records)
-    note = {"sha256": _check_sum(path), "voxel_size": list(volume.voxel_size)}
-    text = json.dumps(note).encode()
-    _write_whole(note_of(path), lambda stream: stream.write(text))
+    note = {"sha256": sha256_of(path, fresh=False), "voxel_size": list(volume.voxel_size)}
+    write_text(note_of(path), json.dumps(note))
 
 
 def load_volume(path: Path) -> CachedVolume | None:
     """The volume at `path`; None if it is not there whole."""
     try:
         note = json.loads(note_of(path).read_text(encoding="utf-8"))
-        if _check_sum(path) != note["sha256"]:
+        if sha256_of(path, fresh=False) != note["sha256"]:
             return None
         records = np.load(path, mmap_mode="r", allow_pickle=False)
         above, front, side = map(float, note["voxel_size"])
@@ -77,22 +72,3 @@ def remove_volume(path: Path) -> None:
     with contextlib.suppress(OSError):
         note_of(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
-
-
-def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o644)  # mkstemp's files are closed to others; caches are to be shared
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _check_sum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

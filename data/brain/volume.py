@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
@@ -10,33 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.scans.nifti import read_nifti
-from data.scans.volume import axial
-
-Millimetres = tuple[float, float, float]
+from data.scans.volume import Millimetres, UprightVolume, axial
 
 
-@dataclass(frozen=True, kw_only=True)
-class Upright:
-    """A volume whose axes are canonical, whatever the file's were.
-
-    Slice 0 is the lowest, row 0 of a slice anterior, column 0 the patient's right.
-    """
-
-    values: NDArray[np.float32]  # (Z, H, W)
-    voxel_size: Millimetres  # between slices, between rows, between columns
-
-
-def read_upright(path: Path) -> Upright:
+def read_upright(path: Path) -> UprightVolume:
     """A NIfTI file's volume, turned upright by its affine.
 
     Raises:
         DataError: the file is missing, damaged, not NIfTI, or not one volume of numbers.
     """
-    values, affine = read_nifti(path)
-    volume = axial(values, affine)
-    sides = nibabel.affines.voxel_sizes(affine)
-    across = int(np.argmax(nibabel.orientations.io_orientation(affine)[:, 0] == 2))
-    return Upright(values=volume.slices, voxel_size=(float(sides[across]), *volume.spacing))
+    return axial(*read_nifti(path))
 
 
 def write_upright(path: Path, values: NDArray[np.generic], voxel_size: Millimetres) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from filelock import FileLock
 
 from data.caches.item_store import VALUES, DamagedStore, ItemStore, create_store, is_in_use
+from data.caches.places import obstacle
 from protocol.errors import DataError
 
 FLOAT_BYTES = 4
@@ -77,16 +78,13 @@ class CacheFolder:
     def _writable(self) -> Path | None:
         reasons = []
         for folder in self._candidates:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                if os.access(folder, os.W_OK | os.X_OK):
-                    return folder
-                reasons.append(f"{folder} may not be written to")
-            except OSError as error:
-                reasons.append(f"{folder} cannot be made ({error.strerror or error})")
+            reason = obstacle(folder)
+            if reason is None:
+                return folder
+            reasons.append(reason)
         if len(self._candidates) == 1:
             raise DataError(
-                f"data.cache_folder: {reasons[0]}; name another folder, or leave it out"
+                f"{reasons[0]}; name another folder, or leave it out", key="data.cache_folder"
             )
         _log.warning(
             "%s, so nothing is cached; data.cache_folder names a place", ", ".join(reasons)
@@ -141,13 +139,6 @@ def _made(place: Path, identity: Mapping[str, Any], shape: Sequence[int]) -> Ite
     create_store(partial, identity, shape)
     partial.rename(place)
     return ItemStore(place, identity, shape)
-
-
-def user_cache() -> Path:
-    """Where this user's programs keep what they can make anew."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(given) if given.startswith("/") else Path("~/.cache").expanduser()
-    return base / "tomostudy"
 
 
 def _key(identity: Mapping[str, Any], shape: Sequence[int]) -> str:

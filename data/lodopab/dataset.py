@@ -18,7 +18,8 @@ from data.geometry import (
 from data.lodopab.hdf5_pool import Hdf5Pool
 from data.lodopab.layout import DATASET, IMAGES_PER_FILE, check_split
 from data.lodopab.patients import check_patients
-from data.lodopab.phantoms import PhantomSettings, ensure_phantoms
+from data.lodopab.prepare.phantoms import LODOPAB_PHANTOMS
+from data.lodopab.prepare.settings import LodopabPhantomSettings
 from data.splits import Split
 from protocol.errors import DataError
 
@@ -39,7 +40,7 @@ class LodopabSettings(BaseModel):
     detector_half_width: Metres = LODOPAB_DETECTOR_HALF_WIDTH
     first_angle: Radians | None = Field(None, description="LoDoPaB-CT's, ½·π/angles, if not given")
     angle_step: Radians | None = Field(None, description="LoDoPaB-CT's, π/angles, if not given")
-    generate: PhantomSettings | None = Field(
+    generate: LodopabPhantomSettings | None = Field(
         None, description="make a data set of phantoms here if `root` does not exist yet"
     )
 
@@ -81,12 +82,11 @@ class LodopabDataset:
             DataError: a file is missing, truncated or foreign, or splits share patients.
         """
         if settings.generate is not None:
-            ensure_phantoms(settings.root, settings.generate)
+            LODOPAB_PHANTOMS.ensure(settings.root, settings.generate)
         self.split = split
         self._files = check_split(settings.root, split)
-        patients = check_patients(settings.root, split, self._files.count)
+        check_patients(settings.root, split, self._files.count)
         self._length = min(self._files.count, settings.limit(split) or self._files.count)
-        self._patients = patients and patients[: self._length]
         angles, detectors = self._files.sinogram_shape
         self._geometry = settings.geometry(angles, detectors, self._files.image_shape[0])
         self._pool = Hdf5Pool()
@@ -95,11 +95,6 @@ class LodopabDataset:
     def geometry(self) -> ParallelGeometry:
         """The scan that every sinogram of this split comes from."""
         return self._geometry
-
-    @property
-    def patient_ids(self) -> tuple[str, ...] | None:
-        """The patient of each image; None where the data set does not say."""
-        return self._patients
 
     @property
     def observation_files(self) -> tuple[Path, ...]:

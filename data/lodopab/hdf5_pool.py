@@ -48,10 +48,5 @@ class Hdf5Pool:
                 file.close()
         self._files.clear()
 
-    @property
-    def open_files(self) -> int:
-        """How many files this process holds open."""
-        return len(self._files) if self._owner == os.getpid() else 0
-
     def __getstate__(self) -> dict[str, Any]:
         return {"_limit": self._limit, "_owner": -1, "_files": OrderedDict()}

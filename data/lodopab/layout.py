@@ -23,7 +23,7 @@ import numpy as np
 from data.splits import Split
 from protocol.errors import DataError
 
-Kind = Literal["observation", "ground_truth"]
+FileKind = Literal["observation", "ground_truth"]
 
 IMAGES_PER_FILE = 128
 DATASET = "data"
@@ -32,7 +32,7 @@ PROVENANCE = "made_from.json"
 Shape = tuple[int, ...]
 
 
-def file_name(kind: Kind, split: Split, number: int) -> str:
+def file_name(kind: FileKind, split: Split, number: int) -> str:
     """The published name of a split's file, such as `observation_train_000.hdf5`."""
     return f"{kind}_{split}_{number:03d}.hdf5"
 
@@ -64,8 +64,9 @@ def check_split(root: Path, split: Split) -> SplitFiles:
     """
     if not root.is_dir():
         raise DataError(
-            f"data.root: there is no folder {root}; unpack LoDoPaB-CT there, or make a data set "
-            f"with `./run_study.sh prepare lodopab --source SCAN --out {root}`"
+            f"there is no folder {root}; unpack LoDoPaB-CT there, or make a data set "
+            f"with `./run_study.sh prepare lodopab --source SCAN --out {root}`",
+            key="data.root",
         )
     observations = _numbered_files(root, "observation", split)
     images = _numbered_files(root, "ground_truth", split)
@@ -92,7 +93,7 @@ def check_split(root: Path, split: Split) -> SplitFiles:
     )
 
 
-def _numbered_files(root: Path, kind: Kind, split: Split) -> tuple[Path, ...]:
+def _numbered_files(root: Path, kind: FileKind, split: Split) -> tuple[Path, ...]:
     pattern = re.compile(rf"{kind}_{split}_(\d{{3,}})\.hdf5")
     numbers = sorted(int(m[1]) for p in root.iterdir() if (m := pattern.fullmatch(p.name)))
     if not numbers:
@@ -121,7 +122,7 @@ def _what_is_there(root: Path) -> str:
 
 def _check_partners(root: Path, split: Split, observations: int, images: int) -> None:
     if observations != images:
-        fewer: Kind = "observation" if observations < images else "ground_truth"
+        fewer: FileKind = "observation" if observations < images else "ground_truth"
         missing = root / file_name(fewer, split, min(observations, images))
         raise DataError(
             f"{missing} is missing: there are {observations} observation and {images} ground_truth "

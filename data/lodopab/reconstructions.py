@@ -7,7 +7,6 @@ computed once and kept (see `array_cache`). What reconstructs is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,12 +14,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from data.caches.array_cache import ArrayCache
-from data.caches.cache_folder import CacheFolder, user_cache
+from data.caches.cache_folder import CacheFolder
+from data.caches.places import CachePlace, cache_places, fingerprint
 from data.geometry import ParallelGeometry
 from data.lodopab.dataset import LodopabDataset, LodopabSettings
 from data.splits import Split
-
-FOLDER = ".cache"  # in data.root
 
 Array = NDArray[np.float32]
 Reconstruct = Callable[[Array, ParallelGeometry], Array]  # (B, 1, A, D) → (B, 1, N, N)
@@ -29,11 +27,7 @@ Reconstruct = Callable[[Array, ParallelGeometry], Array]  # (B, 1, A, D) → (B,
 class ReconstructionSettings(LodopabSettings):
     """The keys of the `data:` section: LoDoPaB-CT's layout, and where reconstructions are kept."""
 
-    cache_folder: Path | None = Field(
-        None,
-        description="where reconstructions are kept; if not given `.cache` in `root`, or the "
-        "user's cache folder where `root` may not be written to",
-    )
+    cache_folder: CachePlace = None
     cache_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         50.0,
         description="the most that all reconstructions kept there may take, in GB; those not used "
@@ -43,9 +37,7 @@ class ReconstructionSettings(LodopabSettings):
     @property
     def cache(self) -> CacheFolder:
         """The folder that these settings lead to."""
-        if self.cache_folder is not None:
-            return CacheFolder([self.cache_folder], self.cache_gb)
-        return CacheFolder([self.root / FOLDER, user_cache()], self.cache_gb)
+        return CacheFolder(cache_places(self.root, self.cache_folder), self.cache_gb)
 
 
 class ReconstructedDataset:
@@ -79,7 +71,7 @@ class ReconstructedDataset:
             settings.cache,
             f"reconstructions of the {split} split",
             {
-                "files": [_fingerprint(path) for path in self._scans.observation_files],
+                "files": [fingerprint(path, path.name) for path in self._scans.observation_files],
                 "geometry": vars(self.geometry),
                 "method": dict(method),
             },
@@ -113,9 +105,3 @@ class ReconstructedDataset:
     def _build(self, indices: Sequence[int]) -> Array:
         sinograms = np.stack([self._scans.sinogram(index) for index in indices])
         return self._reconstruct(sinograms, self.geometry)
-
-
-def _fingerprint(path: Path) -> list[str | int]:
-    """A file's name, size and time of change: reading all of it would take as long as using it."""
-    found = path.stat()
-    return [path.name, found.st_size, found.st_mtime_ns]

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data.scans.volume import Millimetres
+
 Array = NDArray[np.float32]
-Millimetres = tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)

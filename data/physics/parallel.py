@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.geometry import ParallelGeometry
+from data.physics.photons import PHOTONS
 
 MU_MAX = 81.35858  # 1/m, the attenuation of 3071 HU, by which LoDoPaB-CT normalises
-PHOTONS = 4096.0
 FEWEST_PHOTONS = 0.1  # stands for none, whose logarithm is infinite
 
 OVERSAMPLING = 3  # 1086 fine pixels for 362; LoDoPaB-CT itself uses 1000
@@ -32,11 +32,6 @@ Images = NDArray[np.float32]
 def simulation_size(image_size: int) -> int:
     """Rows and columns of the grid to simulate on, for images of `image_size` to reconstruct."""
     return OVERSAMPLING * image_size
-
-
-def detectors_for(image_size: int) -> int:
-    """Detector cells that sample an image's diagonal as finely as its pixels: 513 for 362."""
-    return 2 * math.ceil(image_size / math.sqrt(2)) + 1
 
 
 def simulate(

@@ -14,16 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.physics.drr import Array, ConeBeam, Millimetres, project
+from data.physics.drr import Array, ConeBeam, project
+from data.physics.photons import HIGHEST, KEV, LOWEST, WATER
+from data.scans.volume import Millimetres
 
-# Mass attenuation of water in cm²/g, which is μ in 1/cm, by keV: Hubbell & Seltzer, NIST Standard
-# Reference Database 126 (2004), "Water, liquid".
-WATER = {
-    20: 0.8096, 30: 0.3756, 40: 0.2683, 50: 0.2269, 60: 0.2059, 80: 0.1837, 100: 0.1707,
-    150: 0.1505,
-}  # fmt: skip
-LOWEST, HIGHEST = min(WATER), max(WATER)
-KEV = 60.0  # about the mean energy of a chest X-ray tube's photons at 120 kV
 WHITE = 1.25  # the volume's longest sides of water that absorb as much as white means
 FEWEST_PHOTONS = 0.5  # stands for none, whose logarithm is infinite
 

@@ -1,8 +1,9 @@
-"""What a preparation shows: a bar on a terminal, a line now and then anywhere else."""
+"""What a preparation shows: how far it is, a bar or a line now and then, and what to type next."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -65,3 +66,17 @@ class Display:
             self._bar.start()
             self._bar.add_task(self._things, total=total)
         self._bar.update(self._bar.task_ids[0], completed=done)
+
+
+def next_command(out: Path, preset: str = "fbp_window", *also: str) -> str:
+    """What to type next, for people.
+
+    Args:
+        out: the data set.
+        preset: a study's that reads it.
+        also: further settings, as in `data.mode=t1`.
+    """
+    settings = [f"data.root={out}", *(setting.replace(" ", "") for setting in also)]
+    words = " ".join(f"--set {setting}" for setting in settings)
+    command = f"./run_study.sh --study_name NAME --preset {preset} {words}"
+    return f"Wrote {out}. To search on it:\n  {command}"

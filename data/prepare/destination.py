@@ -1,11 +1,14 @@
-"""May a data set be written here, and does it fit?"""
+"""May a data set be written here, does it fit, and writing it whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from data.caches.atomic_folder import is_filled
+from data.caches.atomic_folder import build_folder, is_filled
 from protocol.errors import DataError
 
 
@@ -38,3 +41,39 @@ def check_replaceable(
             f"{out} holds {foreign[0]}, which is no part of such a data set, and would be deleted "
             "with the rest; move it away, or give another --out"
         )
+
+
+def check_room(out: Path, needed: float, *, lower: str, about: str = "") -> None:
+    """Refuse to start what would fill the disk.
+
+    Args:
+        needed: bytes of the data set.
+        lower: options that make it smaller.
+        about: "about " where `needed` is an estimate.
+
+    Raises:
+        DataError: there is not so much room.
+    """
+    place = next(folder for folder in out.absolute().parents if folder.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise DataError(
+            f"{out} needs {about}{needed / 1e9:.1f} GB, but {place} has {free / 1e9:.1f} GB free; "
+            f"free some, lower {lower}, or give another --out"
+        )
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Say in a JSON file beside the data where it comes from."""
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def write_data_set(out: Path, write: Callable[[Path], None], *, overwrite: bool) -> None:
+    """Let `write` fill a folder that takes `out`'s place when it is whole.
+
+    Raises:
+        DataError: the folder cannot be written, or was made by another process meanwhile.
+    """
+    if not build_folder(out, write, overwrite=overwrite):
+        raise DataError(f"{out} was made by another process in the meantime; look there")

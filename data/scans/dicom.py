@@ -13,7 +13,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
-from data.scans.volume import Scan, Volume, axial
+from data.scans.volume import Scan, UprightVolume, axial
 from protocol.errors import DataError
 
 _NEEDED = (
@@ -120,7 +120,7 @@ def _header(path: Path) -> _Slice | str:
         ) from error
 
 
-def _read(slices: Sequence[_Slice]) -> Volume:
+def _read(slices: Sequence[_Slice]) -> UprightVolume:
     first = slices[0]
     for other in slices:
         directions = (

@@ -12,7 +12,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
-from data.scans.volume import Scan, Volume, axial
+from data.scans.volume import Scan, UprightVolume, axial
 from protocol.errors import DataError
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -23,12 +23,34 @@ def is_nifti(path: Path) -> bool:
     return path.name.endswith(SUFFIXES)
 
 
+def nifti_files(source: Path, otherwise: str = "a folder of such files") -> list[Path]:
+    """The NIfTI files that a path names: itself, or those in the folder, but for hidden ones.
+
+    Args:
+        source: a file or a folder.
+        otherwise: what a user may name beside a file.
+
+    Raises:
+        DataError: there is no such path, or it is a file of another kind.
+    """
+    if source.is_dir():
+        paths = [path for path in source.rglob("*") if path.is_file() and is_nifti(path)]
+        return sorted(path for path in paths if not path.name.startswith("."))
+    if not source.exists():
+        raise DataError(f"there is no file or folder {source}; check --source")
+    if not is_nifti(source):
+        raise DataError(
+            f"{source} is not a NIfTI file by its name (.nii or .nii.gz); name one, or {otherwise}"
+        )
+    return [source]
+
+
 def nifti_scan(path: Path) -> Scan:
     """One file, one scan, one patient."""
     return Scan(name=path.name, patient=str(path), read=partial(_read, path))
 
 
-def _read(path: Path) -> Volume:
+def _read(path: Path) -> UprightVolume:
     return axial(*read_nifti(path))
 
 

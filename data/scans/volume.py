@@ -1,4 +1,4 @@
-"""A CT volume as the preparation sees it, whatever file it came from."""
+"""A scan's volume, whatever file it came from."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+Millimetres = tuple[float, float, float]  # between slices, between rows, between columns
+
 
 @dataclass(frozen=True, kw_only=True)
-class Volume:
-    """A scan's axial slices, upright: row 0 is anterior, column 0 the patient's right."""
+class UprightVolume:
+    """A volume of axial slices, whatever the file's axes were.
 
-    slices: NDArray[np.float32]  # (slices, rows, columns) from feet to head, the scan's own units
-    spacing: tuple[float, float]  # millimetres between rows, and between columns
-    thickness: float  # millimetres between slices
+    Slice 0 is the lowest, row 0 of a slice anterior, column 0 the patient's right.
+    """
+
+    values: NDArray[np.float32]  # (slices, rows, columns), in the file's own units
+    voxel_size: Millimetres
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +29,10 @@ class Scan:
 
     name: str  # for messages, and for the record of where a data set comes from
     patient: str  # scans with the same one must stay in the same split
-    read: Callable[[], Volume]  # raises DataError
+    read: Callable[[], UprightVolume]  # raises DataError
 
 
-def axial(values: NDArray[np.float32], affine: NDArray[np.float64]) -> Volume:
+def axial(values: NDArray[np.float32], affine: NDArray[np.float64]) -> UprightVolume:
     """Turn a volume of any orientation so that its slices are axial and upright.
 
     Args:
@@ -41,8 +45,7 @@ def axial(values: NDArray[np.float32], affine: NDArray[np.float64]) -> Volume:
     sizes = np.empty(3)
     sizes[orientation[:, 0].astype(int)] = nibabel.affines.voxel_sizes(affine)
     upright = standing[::-1, ::-1, :].transpose(2, 1, 0)
-    return Volume(
-        slices=np.ascontiguousarray(upright, dtype=np.float32),
-        spacing=(float(sizes[1]), float(sizes[0])),
-        thickness=float(sizes[2]),
+    return UprightVolume(
+        values=np.ascontiguousarray(upright, dtype=np.float32),
+        voxel_size=(float(sizes[2]), float(sizes[1]), float(sizes[0])),
     )

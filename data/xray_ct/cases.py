@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from data.caches.array_cache import NEIGHBOURS, ArrayCache, Build
-from data.caches.cache_folder import CacheFolder, user_cache
+from data.caches.cache_folder import CacheFolder
+from data.caches.places import cache_places, fingerprint
+from data.scans.volume import Millimetres
+from data.splits import Split
 from data.xray_ct.images import resize_xrays
 from data.xray_ct.layouts.find import Note, find_cases, read_note
-from data.xray_ct.layouts.format import Extent, Format, Millimetres
+from data.xray_ct.layouts.format import Extent, Format
 from data.xray_ct.resize import resize_volume
 from data.xray_ct.settings import XrayCtSettings
-from data.xray_ct.splits import Split, split_cases
+from data.xray_ct.splits import split_cases
 
-FOLDER = ".cache"  # in data.root
 LARGE = 1 << 20  # numbers of an array that is computed alone, lest a few fill the memory
 VERSION = 1  # to be raised when the resampling changes, so that older arrays are not taken
 
@@ -113,10 +114,7 @@ class XrayCtCases:
     def cache_folder(self) -> CacheFolder:
         """Where what is computed from these cases is kept."""
         chosen = self._settings
-        folders = [chosen.root / FOLDER, user_cache()]
-        if chosen.cache_folder is not None:
-            folders = [chosen.cache_folder]
-        return CacheFolder(folders, chosen.cache_gb)
+        return CacheFolder(cache_places(chosen.root, chosen.cache_folder), chosen.cache_gb)
 
     def identity(self, what: str) -> dict[str, Any]:
         """All that the cases' volumes or X-rays depend on but their size, as JSON."""
@@ -125,7 +123,7 @@ class XrayCtCases:
             "version": VERSION,
             "what": what,
             "layout": self._format.name,
-            "files": [_fingerprint(path) for case in self._cases for path in case.files],
+            "files": [fingerprint(path) for case in self._cases for path in case.files],
             "settings": self._settings.model_dump(mode="json", include=depends_on),
         }
 
@@ -162,9 +160,3 @@ class XrayCtCases:
 
     def _upright(self, view: Array) -> Array:
         return np.ascontiguousarray(np.rot90(view, -(self._settings.xray_turn // 90)))
-
-
-def _fingerprint(path: Path) -> list[str | int]:
-    """A file's place, size and time of change: reading all of it would take as long as using it."""
-    status = path.stat()
-    return [str(path.absolute()), status.st_size, status.st_mtime_ns]

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from data.caches.array_cache import ArrayCache
+from data.splits import Split
 from data.xray_ct.dataset import XrayCtVolumes, mirrored
 from data.xray_ct.settings import XrayCtSettings
-from data.xray_ct.splits import Split
 
 FACTOR = 4  # edge of a volume over that of its coarse one
 

@@ -6,7 +6,6 @@ front view is (D, W), the lateral one (D, H): the rows of both are the volume's 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from typing import Any
 
@@ -14,18 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from data.scans.volume import Millimetres
+from data.seeds import drawn_seed, fixed_seed
+from data.splits import Split
 from data.xray_ct.agreement import upside_down
 from data.xray_ct.cases import XrayCtCases
-from data.xray_ct.layouts.format import Millimetres
-from data.xray_ct.prepare.phantoms import ensure_xray_ct_phantoms
+from data.xray_ct.prepare.phantoms import XRAY_CT_PHANTOMS
 from data.xray_ct.settings import XrayCtSettings
-from data.xray_ct.splits import Split
 from data.xray_ct.windows import Corner
 from protocol.errors import SettingsError
 
 __all__ = ["XrayCtPatches", "XrayCtSettings", "XrayCtVolumes"]
 
-SEEDS = 2**62
 Array = NDArray[np.float32]
 
 _log = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ class XrayCtVolumes:
                 patients.
         """
         if settings.generate is not None:
-            ensure_xray_ct_phantoms(settings.root, settings.generate)
+            XRAY_CT_PHANTOMS.ensure(settings.root, settings.generate)
         self.split = split
         self._flip = settings.flip and split == "train"
         self._cases = XrayCtCases(settings, split)
@@ -101,9 +100,7 @@ class XrayCtVolumes:
             )
 
     def _seed(self, index: int) -> int:
-        if self.split == "train":
-            return int(torch.randint(SEEDS, ()))
-        return _fixed_number(self.name(index))
+        return drawn_seed() if self.split == "train" else fixed_seed(self.name(index))
 
 
 class XrayCtPatches:
@@ -185,9 +182,7 @@ class XrayCtPatches:
             **sample,
             "ct": np.ascontiguousarray(sample["ct"][:, d, h, w]),
             "index": index,
-            "seed": sample["seed"]
-            if number == 0
-            else _fixed_number(f"{self.name(index)}/{number}"),
+            "seed": sample["seed"] if number == 0 else fixed_seed(f"{self.name(index)}/{number}"),
             "corner": np.array(corner, dtype=np.int64),
             "extent": self._extent.copy(),
         }
@@ -196,7 +191,7 @@ class XrayCtPatches:
         if self._volumes.split == "train":
             d, h, w = (int(start) for start in torch.randint(self._room + 1, (3,)))
             return d, h, w
-        fixed = _fixed_number(f"corner {self.name(index)}/{number}")
+        fixed = fixed_seed(f"corner {self.name(index)}/{number}")
         side = self._room + 1
         return fixed % side, fixed // side % side, fixed // side**2 % side
 
@@ -211,8 +206,3 @@ def mirrored(xrays: Array, volume: Array) -> tuple[Array, Array]:
     other = xrays.copy()
     other[0] = xrays[0, :, ::-1]
     return other, np.ascontiguousarray(volume[..., ::-1])
-
-
-def _fixed_number(text: str) -> int:
-    """The same for the same text, wherever and whenever."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % SEEDS

@@ -16,13 +16,22 @@ from pydantic import (
     model_validator,
 )
 
+from data.caches.places import CachePlace
+from data.prepare.fields import PhantomSettings, Seed, Shares
+
 LayoutName = Literal["diffx2ct", "nifti_png", "x2ct_gan"]
-
-
 Side = Annotated[int, Field(ge=4)]
 
-
-Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Of pairs that are made.
+PairLayout = Annotated[
+    LayoutName,
+    Field(
+        description="`diffx2ct`: torch tensors; `nifti_png`: NIfTI volumes and PNG views, a folder "
+        "a case; `x2ct_gan`: an HDF5 file a case"
+    ),
+]
+PairEdge = Annotated[int, Field(ge=8, description="voxels of a volume's edge")]
+PairXraySize = Annotated[int, Field(ge=8, description="rows and columns of an X-ray")]
 
 
 class XrayCtSettings(BaseModel):
@@ -35,7 +44,7 @@ class XrayCtSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     root: Path = Field(description="the folder that holds the cases")
-    layout: Literal["auto", "diffx2ct", "nifti_png", "x2ct_gan"] = Field(
+    layout: LayoutName | Literal["auto"] = Field(
         "auto", description="how cases lie in `root`; auto looks which it is"
     )
     ct_size: Side = Field(description="voxels of each edge that volumes are resampled to")
@@ -44,7 +53,7 @@ class XrayCtSettings(BaseModel):
         (-1024.0, 1500.0), description="the Hounsfield units that become 0 and 1"
     )
     flip: bool = Field(False, description="mirror left and right at random in training")
-    fractions: tuple[Share, Share, Share] = Field(
+    fractions: Shares = Field(
         (0.8, 0.1, 0.1),
         description="shares of patients to train, validate and test on, where there is no "
         "splits.csv",
@@ -71,11 +80,7 @@ class XrayCtSettings(BaseModel):
         description="mm between slices, rows and columns of stored volumes; 1 where neither this "
         "nor the data set says it",
     )
-    cache_folder: Path | None = Field(
-        None,
-        description="where resampled volumes are kept; if not given `.cache` in `root`, or the "
-        "user's cache folder where `root` may not be written to",
-    )
+    cache_folder: CachePlace = None
     cache_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         100.0,
         description="the most that resampled volumes may take there, in GB; those not used for "
@@ -120,20 +125,16 @@ class XrayCtSettings(BaseModel):
         return pattern
 
 
-class XrayCtPhantomSettings(BaseModel):
+class XrayCtPhantomSettings(PhantomSettings):
     """What data set of chests to make; the same settings make the same pairs everywhere."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    layout: Literal["diffx2ct", "nifti_png", "x2ct_gan"] = Field(
-        "diffx2ct", description="how the pairs lie on disk"
-    )
-    size: Annotated[int, Field(ge=8)] = Field(32, description="voxels of a volume's edge")
-    xray_size: Annotated[int, Field(ge=8)] = Field(32, description="rows and columns of an X-ray")
+    layout: PairLayout = "diffx2ct"
+    size: PairEdge = 32
+    xray_size: PairXraySize = 32
     train: PositiveInt = Field(24, description="pairs to train on, each of another patient")
     validation: PositiveInt = Field(6, description="pairs to validate on")
     test: PositiveInt = Field(6, description="pairs to test on")
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     @property
     def total(self) -> int:

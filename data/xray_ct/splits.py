@@ -11,21 +11,17 @@ import hashlib
 import logging
 import re
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
-from typing import Literal
 
-from data.prepare.assignment import shares_of
+from data.prepare.shares import shares_of
+from data.splits import SPLITS, PeopleList, Split, check_disjoint, some_of
 from data.xray_ct.settings import XrayCtSettings
 from protocol.errors import DataError
 
-Split = Literal["train", "validation", "test"]
 Row = tuple[str, str, Split]  # case, patient, split
 
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 SPLITS_CSV = "splits.csv"
 COLUMNS = ("case", "patient", "split")
-NAMES_SHOWN = 10
 _LIDC = re.compile(r"LIDC-IDRI-\d+")
 
 _log = logging.getLogger(__name__)
@@ -46,7 +42,18 @@ def split_cases(settings: XrayCtSettings, names: Sequence[str]) -> dict[Split, l
         _check_rows(path, rows, names)
     else:
         rows = _hashed(settings, names)
-    _check_overlap(settings, rows)
+    check_disjoint(
+        settings.root,
+        [
+            PeopleList(
+                name=split, split=split, people=frozenset(row[1] for row in rows if row[2] == split)
+            )
+            for split in SPLITS
+        ],
+        who="patient",
+        remedy=f"correct {SPLITS_CSV}",
+        allowed=settings.allow_overlap,
+    )
     wanted = {case: split for case, _, split in rows}
     return {split: [name for name in names if wanted.get(name) == split] for split in SPLITS}
 
@@ -97,8 +104,9 @@ def patient_of(name: str, pattern: str | None) -> str:
     match = re.search(pattern, name)
     if match is None:
         raise DataError(
-            f"data.patient_pattern: {pattern!r} is not found in the case {name}, expected the "
-            "patient's part of every case's name; widen it"
+            f"{pattern!r} is not found in the case {name}, expected the "
+            "patient's part of every case's name; widen it",
+            key="data.patient_pattern",
         )
     return match[1] if match.re.groups else match[0]
 
@@ -126,7 +134,7 @@ def _check_rows(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
     missing = sorted(listed - set(names))
     if missing:
         raise DataError(
-            f"{path} names {len(missing)} cases that are not there ({_some(missing)}); restore "
+            f"{path} names {len(missing)} cases that are not there ({some_of(missing)}); restore "
             "them, or delete their rows"
         )
     for split in SPLITS:
@@ -134,29 +142,4 @@ def _check_rows(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
             raise DataError(f"{path} puts no case into {split}, expected at least one")
     unlisted = sorted(set(names) - listed)
     if unlisted:
-        _log.warning("%s does not name %s, so they are not used", path, _some(unlisted))
-
-
-def _check_overlap(settings: XrayCtSettings, rows: Sequence[Row]) -> None:
-    patients = {split: {row[1] for row in rows if row[2] == split} for split in SPLITS}
-    parts = [
-        f"{len(shared)} patient{'s are' if len(shared) > 1 else ' is'} both in {one} and in "
-        f"{other} ({_some(sorted(shared))})"
-        for one, other in combinations(SPLITS, 2)
-        if (shared := patients[one] & patients[other])
-    ]
-    if not parts:
-        return
-    text = "; ".join(parts)
-    if not settings.allow_overlap:
-        raise DataError(
-            f"{settings.root}: {text}, so the result would be judged on patients it was trained "
-            f"or tuned on; correct {SPLITS_CSV}, or set data.allow_overlap: true to go on all the "
-            "same"
-        )
-    _log.warning("%s: %s; going on as data.allow_overlap is set", settings.root, text)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        _log.warning("%s does not name %s, so they are not used", path, some_of(unlisted))

@@ -18,10 +18,11 @@ import torch
 import yaml
 
 from data.brain.dataset import BrainSettings
-from data.brain.prepare.phantoms import BrainPhantomSettings, generate_brain_phantoms
+from data.brain.prepare.phantoms import BRAIN_PHANTOMS
+from data.brain.prepare.settings import BrainPhantomSettings
 from data.geometry import ParallelGeometry
-from data.lodopab.writer import LodopabWriter
-from data.xray_ct.prepare.phantoms import generate_xray_ct_phantoms
+from data.lodopab.prepare.writer import LodopabWriter
+from data.xray_ct.prepare.phantoms import XRAY_CT_PHANTOMS
 from data.xray_ct.settings import XrayCtPhantomSettings, XrayCtSettings
 from models.registry import load_family
 from protocol.folders import TrialFolder
@@ -117,7 +118,7 @@ def _writer(data: type) -> Callable[[Path], None]:
 def _write_chests(folder: Path) -> None:
     """Small ones: the reader makes them as large as the preset asks for."""
     settings = XrayCtPhantomSettings(size=32, xray_size=64, train=1, validation=1, test=1)
-    assert generate_xray_ct_phantoms(folder, settings)
+    XRAY_CT_PHANTOMS.make(folder, settings)
 
 
 def _write_parent(path: Path, root: Path, preset: dict[str, Any]) -> Path:
@@ -148,4 +149,4 @@ def _write_mri(folder: Path) -> None:
     settings = BrainPhantomSettings(
         shape=(192, 192, 16), train=1, validation=1, test=1, lesions=1, folds=1
     )
-    assert generate_brain_phantoms(folder, settings)
+    BRAIN_PHANTOMS.make(folder, settings)

@@ -95,7 +95,7 @@ class VolumeToy(Family[VolumeToySettings, VolumeToyData]):
         if path is None:
             return 1.0
         if not path.is_file():
-            raise SettingsError(f"recipe.parent_file: there is no {path}")
+            raise SettingsError(f"there is no {path}", key="recipe.parent_file")
         if hashlib.sha256(path.read_bytes()).hexdigest() != self.settings.parent_sha256:
             raise SettingsError(f"recipe.parent_file: {path} is another file")
         content = torch.load(path, weights_only=True)["content"]

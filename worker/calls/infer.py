@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from data.scans.nifti_writer import nifti_bytes
-from data.xray_ct.case import TwoViews, read_views
 from data.xray_ct.images import resize_xrays
+from data.xray_ct.views import TwoViews, read_views
 from models.family import Volume
 from protocol.errors import UserError
 from protocol.files import replacing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import nn
 
 from models.family import Family
 from protocol.errors import CheckpointError, SettingsError
+from protocol.files import sha256_of
 from protocol.folders import parent_of
 from protocol.recipe import FILE_KEY, Recipe, TrainingRecipe
 from worker.ranks.trial import open_family
@@ -96,8 +96,7 @@ def _whole(path: Path) -> tuple[dict[str, Any], str]:
 def _sha256(path: Path) -> str:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return sha256_of(path, fresh=False)
 
 
 def _device(name: str) -> torch.device:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.prepare.shares import Fractions
 from protocol.errors import DataError
-
-Shares = tuple[float, float, float]  # of train, validation, test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +19,9 @@ class BrainAssignment:
     lesion_validation: tuple[int, ...]  # to get lesions; in no fold
     test: tuple[int, ...]
 
-    @property
-    def healthy(self) -> tuple[int, ...]:
-        """Those that train or validate in some fold."""
-        return tuple(sorted({one for fold in self.folds for part in fold for one in part}))
-
 
 def assign_brains(
-    groups: Sequence[str], shares: Shares, *, folds: int, lesions: bool, seed: int
+    groups: Sequence[str], shares: Fractions, *, folds: int, lesions: bool, seed: int
 ) -> BrainAssignment:
     """Share out volumes so that those of one group stay together.
 

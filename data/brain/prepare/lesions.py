@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from data.brain.layout import Mode
+from data.brain.prepare.settings import RADII
 
 Rng = np.random.Generator
 M = TypeVar("M", bound=Mode)
@@ -23,7 +24,6 @@ M = TypeVar("M", bound=Mode)
 USUALLY_BRIGHT: dict[Mode, bool] = {"t1": False, "t2": True}
 USUAL = 0.8
 MOST_LESIONS = 3
-RADII = (3.0, 18.0)  # millimetres
 SMALLEST = 3.0  # voxels, so that something is left at half the resolution
 EDGES = (1.0, 4.0)  # millimetres over which a lesion fades
 TEXTURE_LEFT = 0.3

@@ -13,16 +13,15 @@ coverings; masks of a dedicated tool, put beside the volumes, are better.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 
-from data.brain.volume import Millimetres
+from data.brain.prepare.settings import MaskMethod
+from data.scans.volume import Millimetres
 
-MaskMethod = Literal["auto", "nonzero", "threshold"]
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 

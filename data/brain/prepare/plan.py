@@ -4,51 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal, Self
-
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from data.brain.layout import Mode
 from data.brain.prepare.assignment import BrainAssignment, assign_brains, least_subjects
-from data.brain.prepare.lesions import RADII
-from data.brain.prepare.mask import MaskMethod
+from data.brain.prepare.settings import BrainPrepareSettings
 from data.brain.prepare.sources import Source, Sources
+from data.prepare.stand_ins import same_people_note, variants_of_each
 from protocol.errors import DataError
-
-WANTED = 24  # volumes, where subjects are so few that they are varied
-
-Radius = Annotated[float, Field(gt=0, le=60)]  # millimetres
-Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class BrainPrepareSettings(BaseModel):
-    """What to make of which volumes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: Path
-    out: Path
-    modality: Mode | None = None
-    mask_method: MaskMethod = "auto"
-    split: tuple[Share, Share, Share] = (0.7, 0.1, 0.2)
-    folds: PositiveInt = 1
-    variants: PositiveInt | None = None
-    lesions: Literal["none", "synthetic"] = "none"
-    lesion_radius: tuple[Radius, Radius] = RADII
-    seed: Annotated[int, Field(ge=0)] = 0
-    overwrite: bool = False
-
-    @model_validator(mode="after")
-    def _radii_ascend(self) -> Self:
-        low, high = self.lesion_radius
-        if low > high:
-            raise ValueError(f"lesion_radius: found {low:g} {high:g}, expected the smaller first")
-        return self
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class PlannedBrain:
     """One volume to write: a subject's own, or a variant of it."""
 
     source: Source
@@ -57,11 +23,11 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class BrainPlan:
     """What becomes of every volume."""
 
     contrast: Mode
-    healthy: tuple[Piece, ...]
+    healthy: tuple[PlannedBrain, ...]
     assignment: BrainAssignment  # of the healthy, by their places
     ill: tuple[Source, ...]  # those with a segmentation of their own
     notes: tuple[str, ...]  # sentences for the user, and for the record
@@ -80,7 +46,7 @@ class Plan:
         return tuple(names[: len(names) // 2]), tuple(names[len(names) // 2 :])
 
 
-def plan_brains(settings: BrainPrepareSettings, sources: Sources) -> Plan:
+def plan_brains(settings: BrainPrepareSettings, sources: Sources) -> BrainPlan:
     """Share out the volumes, varied where they are too few.
 
     Raises:
@@ -95,13 +61,13 @@ def plan_brains(settings: BrainPrepareSettings, sources: Sources) -> Plan:
         )
     lesions = settings.lesions == "synthetic"
     few = len(healthy) < least_subjects(settings.folds, lesions=lesions)
-    variants = settings.variants or (-(-WANTED // len(healthy)) if few else 1)
+    variants = variants_of_each(settings.variants, len(healthy), few=few)
     pieces = tuple(
-        Piece(source=one, variant=number, name=_name(one, number, variants))
+        PlannedBrain(source=one, variant=number, name=_name(one, number, variants))
         for one in healthy
         for number in range(variants)
     )
-    return Plan(
+    return BrainPlan(
         contrast=sources.contrast,
         healthy=pieces,
         assignment=assign_brains(
@@ -132,9 +98,4 @@ def _notes(sources: Sources, healthy: Sequence[Source], variants: int, *, few: b
         )
     if not few:
         return [*notes, "Split by subject."]
-    people = "ONE PERSON" if len(healthy) == 1 else f"THE SAME {len(healthy)} PEOPLE"
-    return [
-        *notes,
-        f"TRAIN, VALIDATION AND TEST ALL COME FROM {people}, varied at random: results will show "
-        "whether training works, not how it does on people it has not seen.",
-    ]
+    return [*notes, same_people_note(len(healthy), "person", "people")]

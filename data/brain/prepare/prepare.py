@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,22 +11,20 @@ import numpy as np
 from data.brain.layout import PROVENANCE, Mode
 from data.brain.prepare.lesions import add_lesions
 from data.brain.prepare.phantoms import LESION_SET
-from data.brain.prepare.plan import BrainPrepareSettings, Piece, Plan, plan_brains
+from data.brain.prepare.plan import BrainPlan, PlannedBrain, plan_brains
+from data.brain.prepare.settings import BrainPrepareSettings
 from data.brain.prepare.sources import Source, find_sources
 from data.brain.prepare.standard import VOXEL, StandardBrain, standardise
 from data.brain.prepare.variants import vary
 from data.brain.prepare.writer import BrainWriter, check_brain_destination
-from data.caches.atomic_folder import build_folder
-from protocol.errors import DataError
+from data.prepare.destination import write_data_set, write_record
+from data.prepare.telling import Say, Step
 
 OWN_LESIONS = "Own"  # the set of the volumes that came with a segmentation
 SIDES = (VOXEL, VOXEL, VOXEL)
 
-Say = Callable[[str], None]
-Progress = Callable[[int, int], None]  # called with (volumes done, volumes in all)
 
-
-def prepare_brain(settings: BrainPrepareSettings, say: Say, progress: Progress) -> Mode:
+def prepare_brain(settings: BrainPrepareSettings, say: Say, step: Step) -> Mode:
     """Write the data set whole or not at all; returns the contrast that it is of.
 
     Raises:
@@ -39,9 +35,8 @@ def prepare_brain(settings: BrainPrepareSettings, say: Say, progress: Progress) 
     plan = plan_brains(settings, find_sources(settings.source, settings.modality))
     for note in plan.notes:
         say(note)
-    work = _Work(settings, plan, say, progress)
-    if not build_folder(settings.out, work.write, overwrite=settings.overwrite):
-        raise DataError(f"{settings.out} was made by another process in the meantime; look there")
+    work = _Work(settings, plan, say, step)
+    write_data_set(settings.out, work.write, overwrite=settings.overwrite)
     return plan.contrast
 
 
@@ -50,9 +45,9 @@ class _Work:
     """Writing the data set that has been decided on."""
 
     settings: BrainPrepareSettings
-    plan: Plan
+    plan: BrainPlan
     say: Say
-    progress: Progress
+    step: Step
     _subjects: dict[str, dict[str, Any]] = field(default_factory=dict)  # for the record
 
     def write(self, folder: Path) -> None:
@@ -64,10 +59,10 @@ class _Work:
             if last is None or last[0] is not piece.source:
                 last = (piece.source, self._standardised(piece.source))
             self._write_healthy(writer, place, piece, last[1])
-            self.progress(place + 1, total)
+            self.step(place + 1, total)
         for number, source in enumerate(self.plan.ill, start=1):
             self._write_ill(writer, source)
-            self.progress(len(self.plan.healthy) + number, total)
+            self.step(len(self.plan.healthy) + number, total)
         self._write_lists(writer)
         self._write_record(folder)
 
@@ -78,7 +73,7 @@ class _Work:
         return brain
 
     def _write_healthy(
-        self, writer: BrainWriter, place: int, piece: Piece, standard: StandardBrain
+        self, writer: BrainWriter, place: int, piece: PlannedBrain, standard: StandardBrain
     ) -> None:
         """As it is, with synthetic lesions, or once each."""
         brain = standard
@@ -133,5 +128,4 @@ class _Work:
             "splits_share_people": self.plan.from_same_people,
             "subjects": self._subjects,
         }
-        text = json.dumps(record, indent=2, ensure_ascii=False)
-        (folder / PROVENANCE).write_text(text + "\n", encoding="utf-8")
+        write_record(folder / PROVENANCE, record)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.brain.layout import Mode
-from data.scans.nifti import is_nifti
+from data.scans.nifti import is_nifti, nifti_files
 from protocol.errors import DataError, SettingsError
 
 _SUFFIX = re.compile(r"\.nii(\.gz)?$")
@@ -48,7 +48,12 @@ def find_sources(source: Path, contrast: Mode | None) -> Sources:
         DataError: there are none, or two of one subject.
         SettingsError: the contrast is not given, and the names do not tell.
     """
-    files = _files(source)
+    files = nifti_files(source)
+    if not files:
+        raise DataError(
+            f"{source} has no NIfTI file (.nii or .nii.gz) in it, expected brain volumes; "
+            "name another folder, or convert them"
+        )
     images = [path for path in files if not _LABEL.search(_stem(path))]
     wanted = contrast or _told_by_names(source, images)
     chosen = [path for path in images if _is_of(path, wanted)]
@@ -65,26 +70,6 @@ def find_sources(source: Path, contrast: Mode | None) -> Sources:
         found=tuple(sorted(found, key=lambda one: one.subject)),
         left_out=tuple(path for path in images if path not in chosen),
     )
-
-
-def _files(source: Path) -> list[Path]:
-    if source.is_dir():
-        paths = [path for path in source.rglob("*") if path.is_file() and is_nifti(path)]
-        files = sorted(path for path in paths if not path.name.startswith("."))
-        if not files:
-            raise DataError(
-                f"{source} has no NIfTI file (.nii or .nii.gz) in it, expected brain volumes; "
-                "name another folder, or convert them"
-            )
-        return files
-    if not source.exists():
-        raise DataError(f"there is no file or folder {source}; check --source")
-    if not is_nifti(source):
-        raise DataError(
-            f"{source} is not a NIfTI file by its name (.nii or .nii.gz); name one, or a folder "
-            "of such files"
-        )
-    return [source]
 
 
 def _siblings(source: Path, files: Sequence[Path]) -> Sequence[Path]:
@@ -111,7 +96,7 @@ def _told_by_names(source: Path, images: Sequence[Path]) -> Mode:
     if named == {"t2"}:
         return "t2"
     found = "t1 and t2 files" if named else "no contrast in the files' names"
-    raise SettingsError(f"--modality: {source} has {found}; say which to take, t1 or t2")
+    raise SettingsError(f"{source} has {found}; say which to take, t1 or t2", key="--modality")
 
 
 def _source(image: Path, beside: dict[str, Path]) -> Source:

@@ -8,9 +8,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from data.brain.prepare.mask import MaskMethod, find_mask
+from data.brain.prepare.mask import find_mask
+from data.brain.prepare.settings import MaskMethod
 from data.brain.prepare.sources import Source
-from data.brain.volume import Upright, read_upright
+from data.brain.volume import read_upright
+from data.scans.volume import UprightVolume
 from protocol.errors import DataError
 
 T = TypeVar("T", bound=np.generic)
@@ -61,7 +63,7 @@ def standardise(source: Source, method: MaskMethod) -> StandardBrain:
 
 
 def _at_one_millimetre(
-    values: NDArray[np.float32], like: Upright, *, labels: bool
+    values: NDArray[np.float32], like: UprightVolume, *, labels: bool
 ) -> NDArray[np.float32]:
     import torchio
 
@@ -71,7 +73,7 @@ def _at_one_millimetre(
     return np.asarray(resample(image).numpy()[0], dtype=np.float32)
 
 
-def _labels(source: Source, kind: str, like: Upright) -> NDArray[np.bool_]:
+def _labels(source: Source, kind: str, like: UprightVolume) -> NDArray[np.bool_]:
     path = source.mask if kind == "mask" else source.segmentation
     assert path is not None
     values = read_upright(path).values

@@ -18,12 +18,13 @@ from data.brain.layout import (
     HEALTHY_SET,
     PROVENANCE,
     Mode,
-    Split,
     healthy_csv,
     lesion_csv,
 )
-from data.brain.volume import Millimetres, write_upright
+from data.brain.volume import write_upright
 from data.prepare.destination import check_replaceable
+from data.scans.volume import Millimetres
+from data.splits import Split
 
 _OURS = {"Data", PROVENANCE, ".cache"}
 

@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from data.scans.volume import Millimetres
 from data.xray_ct.layouts.diffx2ct import DiffX2ctFormat
-from data.xray_ct.layouts.format import CaseFiles, Format, Millimetres
+from data.xray_ct.layouts.format import CaseFiles, Format
 from data.xray_ct.layouts.nifti_png import NiftiPngFormat
 from data.xray_ct.layouts.x2ct_gan import X2ctGanFormat
+from data.xray_ct.settings import LayoutName
 from protocol.errors import DataError
 
 NOTE = "xray_ct.json"
-
-LayoutName = Literal["diffx2ct", "nifti_png", "x2ct_gan"]
-
 
 FORMATS: dict[LayoutName, Format] = {
     "diffx2ct": DiffX2ctFormat(),
@@ -60,8 +59,9 @@ def find_cases(root: Path, layout: LayoutName | Literal["auto"] = "auto") -> Fou
     """
     if not root.is_dir():
         raise DataError(
-            f"data.root: there is no folder {root}; expected a data set of X-ray/CT pairs; make "
-            "one with `prepare xray_ct`, or set data.generate"
+            f"there is no folder {root}; expected a data set of X-ray/CT pairs; make "
+            "one with `prepare xray_ct`, or set data.generate",
+            key="data.root",
         )
     by_layout = {name: one.cases(root) for name, one in FORMATS.items()}
     filled = [name for name, cases in by_layout.items() if cases]
@@ -112,8 +112,9 @@ def _chosen(root: Path, filled: list[LayoutName]) -> tuple[LayoutName, str]:
     if not filled:
         patterns = "; ".join(f"{name}: {one.pattern}" for name, one in FORMATS.items())
         raise DataError(
-            f"data.root: {root} holds no X-ray/CT pairs of a known layout ({patterns}); name the "
-            "folder that holds them, or make a data set with `prepare xray_ct`"
+            f"{root} holds no X-ray/CT pairs of a known layout ({patterns}); name the "
+            "folder that holds them, or make a data set with `prepare xray_ct`",
+            key="data.root",
         )
     if len(filled) > 1:
         raise DataError(

@@ -15,12 +15,12 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from data.scans.volume import Millimetres
 from protocol.errors import DataError
 
 CANONICAL = "IPL"
 SMALLEST = 4  # voxels of a side
 
-Millimetres = tuple[float, float, float]
 T = TypeVar("T")
 
 

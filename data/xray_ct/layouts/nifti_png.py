@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from data.scans.nifti import read_nifti
 from data.scans.nifti_writer import nifti_bytes
+from data.scans.volume import Millimetres
 from data.xray_ct.images import read_xray
 from data.xray_ct.layouts.format import (
     CANONICAL,
     CaseFiles,
     Extent,
-    Millimetres,
     Pair,
     check_finite,
     check_shape,

@@ -21,11 +21,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data.scans.volume import Millimetres
 from data.xray_ct.images import unit_image
 from data.xray_ct.layouts.format import (
     CaseFiles,
     Extent,
-    Millimetres,
     Pair,
     check_finite,
     check_shape,

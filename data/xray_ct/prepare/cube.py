@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from data.xray_ct.layouts.format import Millimetres
+from data.scans.volume import Millimetres
 from protocol.errors import DataError
 
 AIR = -1024.0  # HU of what lies outside the scan

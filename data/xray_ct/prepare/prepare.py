@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.caches.atomic_folder import build_folder
 from data.physics.attenuation import MU_AIR, MU_WATER, IntensityScale
+from data.physics.drr import ConeBeam
 from data.physics.parallel import MU_MAX
-from data.physics.radiograph import radiographs
+from data.physics.radiograph import XrayTube, radiographs
+from data.prepare.destination import check_room, write_data_set
+from data.prepare.telling import Say, Step
 from data.scans.find import find_scans
-from data.scans.volume import Scan
-from data.xray_ct.layouts.format import Millimetres, Pair
+from data.scans.volume import Millimetres, Scan
+from data.xray_ct.layouts.find import FRONT_FROM_BEHIND
+from data.xray_ct.layouts.format import Pair
 from data.xray_ct.prepare.cube import AIR, Array, Cube, body_cube, cut, random_change
-from data.xray_ct.prepare.plan import Piece, Plan, XrayCtPrepareSettings, plan_pairs
+from data.xray_ct.prepare.plan import PairPlan, PlannedPair, plan_pairs
+from data.xray_ct.prepare.settings import XrayCtPrepareSettings
 from data.xray_ct.prepare.writer import XrayCtWriter, check_xray_ct_destination
-from protocol.errors import DataError, SettingsError
+from protocol.errors import SettingsError
 
 DENSEST = 3071.0  # HU that 12-bit scanners end at
 STORED_BYTES = {"diffx2ct": 4.0, "nifti_png": 1.2, "x2ct_gan": 1.2}  # of a voxel, compressed
 
-Say = Callable[[str], None]
-Progress = Callable[[int, int], None]  # called with (pairs done, pairs in all)
 
-
-def prepare_xray_ct(settings: XrayCtPrepareSettings, say: Say, progress: Progress) -> None:
+def prepare_xray_ct(settings: XrayCtPrepareSettings, say: Say, step: Step) -> None:
     """Write the data set whole or not at all.
 
     Raises:
@@ -41,10 +40,9 @@ def prepare_xray_ct(settings: XrayCtPrepareSettings, say: Say, progress: Progres
     plan = plan_pairs(settings, scans)
     for note in plan.notes:
         say(note)
-    _check_room(settings, len(plan.pieces))
-    work = _Work(settings, plan, say, progress)
-    if not build_folder(settings.out, work.write, overwrite=settings.overwrite):
-        raise DataError(f"{settings.out} was made by another process in the meantime; look there")
+    _check_room(settings, len(plan.pairs))
+    work = _Work(settings, plan, say, step)
+    write_data_set(settings.out, work.write, overwrite=settings.overwrite)
 
 
 def hounsfield(
@@ -61,15 +59,15 @@ def hounsfield(
         DataError: it cannot be read, or its values make no sense on this scale.
     """
     volume = scan.read()
-    IntensityScale(intensity_range).check(scan.name, volume.slices)
-    values = volume.slices[::-1]
+    IntensityScale(intensity_range).check(scan.name, volume.values)
+    values = volume.values[::-1]
     if intensity_range is not None:
         low, high = intensity_range
         # Leuschner et al. 2021, "Ground truth", solved for HU: 0 is air, 1 is 3071 HU.
         scaled = np.clip((values - low) / (high - low), 0, 1)
         values = (scaled * MU_MAX - MU_WATER) * (1000 / (MU_WATER - MU_AIR))
     hu = np.clip(values, AIR, DENSEST).astype(np.float32)
-    return np.ascontiguousarray(hu), (volume.thickness, *volume.spacing)
+    return np.ascontiguousarray(hu), volume.voxel_size
 
 
 @dataclass
@@ -77,23 +75,23 @@ class _Work:
     """Writing the data set that has been decided on."""
 
     settings: XrayCtPrepareSettings
-    plan: Plan
+    plan: PairPlan
     say: Say
-    progress: Progress
+    step: Step
     _cases: dict[str, dict[str, Any]] = field(default_factory=dict)  # for the record
 
     def write(self, folder: Path) -> None:
         """Fill `folder`."""
         writer = XrayCtWriter(folder, self.settings.layout)
         last: tuple[Scan, Array, Millimetres, Cube] | None = None
-        for place, piece in enumerate(self.plan.pieces):
-            if last is None or last[0] is not piece.scan:
-                last = (piece.scan, *self._opened(piece.scan))
+        for place, planned in enumerate(self.plan.pairs):
+            if last is None or last[0] is not planned.scan:
+                last = (planned.scan, *self._opened(planned.scan))
             _, hu, voxel_size, cube = last
-            pair = self._pair(place, piece, hu, voxel_size, cube)
-            writer.add(piece.name, piece.patient, piece.split, pair)
-            self._cases[piece.name] = {"source": piece.scan.name, "variant": piece.variant}
-            self.progress(place + 1, len(self.plan.pieces))
+            pair = self._pair(place, planned, hu, voxel_size, cube)
+            writer.add(planned.name, planned.patient, planned.split, pair)
+            self._cases[planned.name] = {"source": planned.scan.name, "variant": planned.variant}
+            self.step(place + 1, len(self.plan.pairs))
         writer.finish(
             {
                 "prepared": self.settings.model_dump(mode="json", exclude={"out", "overwrite"}),
@@ -118,31 +116,41 @@ class _Work:
         chosen = self.settings
         if chosen.geometry == "cone" and chosen.source_isocentre <= cube.edge:
             raise SettingsError(
-                f"--source_isocentre: found {chosen.source_isocentre:g} mm, expected more than the "
-                f"{cube.edge:.4g} mm of the cube around the body; move the source away"
+                f"found {chosen.source_isocentre:g} mm, expected more than the "
+                f"{cube.edge:.4g} mm of the cube around the body; move the source away",
+                key="--source_isocentre",
             )
 
     def _pair(
-        self, place: int, piece: Piece, hu: Array, voxel_size: Millimetres, cube: Cube
+        self, place: int, planned: PlannedPair, hu: Array, voxel_size: Millimetres, cube: Cube
     ) -> Pair:
         seed = self.settings.seed
         change = None
-        if piece.variant:
+        if planned.variant:
             change = random_change(np.random.default_rng([seed, place, 0]))
         volume = cut(hu, voxel_size, cube, self.settings.size, change)
         sides = (cube.edge / self.settings.size,) * 3
         noise = np.random.default_rng([seed, place, 1])
-        xrays = radiographs(volume, sides, self.settings.xray_size, self.settings.tube, noise)
+        xrays = radiographs(volume, sides, self.settings.xray_size, tube_of(self.settings), noise)
         return Pair(hu=volume, voxel_size=sides, xrays=xrays)
+
+
+def tube_of(settings: XrayCtPrepareSettings) -> XrayTube:
+    """How the X-rays are taken."""
+    beam = ConeBeam(
+        source_isocentre=settings.source_isocentre,
+        source_detector=settings.source_detector,
+        detector_width=settings.detector_width,
+    )
+    return XrayTube(
+        beam=beam if settings.geometry == "cone" else None,
+        energy=settings.energy,
+        photons=settings.photons,
+        from_behind=settings.layout in FRONT_FROM_BEHIND,
+    )
 
 
 def _check_room(settings: XrayCtPrepareSettings, pairs: int) -> None:
     voxels = STORED_BYTES[settings.layout] * settings.size**3
     needed = pairs * (voxels + 2 * 4 * settings.xray_size**2)
-    place = next(folder for folder in settings.out.absolute().parents if folder.exists())
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise DataError(
-            f"{settings.out} needs about {needed / 1e9:.1f} GB, but {place} has {free / 1e9:.1f} "
-            "GB free; free some, lower --size or --variants, or give another --out"
-        )
+    check_room(settings.out, needed, lower="--size or --variants", about="about ")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from data.prepare.destination import check_replaceable
-from data.xray_ct.layouts.find import FORMATS, NOTE, LayoutName, read_note
-from data.xray_ct.layouts.format import CANONICAL, Millimetres, Pair
-from data.xray_ct.splits import SPLITS_CSV, Row, Split, write_splits
+from data.prepare.destination import check_replaceable, write_record
+from data.scans.volume import Millimetres
+from data.splits import Split
+from data.xray_ct.layouts.find import FORMATS, NOTE, read_note
+from data.xray_ct.layouts.format import CANONICAL, Pair
+from data.xray_ct.settings import LayoutName
+from data.xray_ct.splits import SPLITS_CSV, Row, write_splits
 
 _OURS = {NOTE, SPLITS_CSV, "CT_pt", "DRR_mod", ".cache"}
 
@@ -45,8 +47,7 @@ class XrayCtWriter:
             **record,
             "voxel_size_mm": {name: list(sides) for name, sides in self._sizes.items()},
         }
-        text = json.dumps(note, indent=2, ensure_ascii=False)
-        (self.folder / NOTE).write_text(text + "\n", encoding="utf-8")
+        write_record(self.folder / NOTE, note)
 
 
 def check_xray_ct_destination(out: Path, *, overwrite: bool) -> None:

@@ -124,13 +124,14 @@ BRAIN_SIZES = {"crop": (32, 32, 16), "size": (16, 16, 8)}
 @pytest.fixture(scope="session")
 def made_brains(tmp_path_factory):
     """A small set of phantom brains in the brain-MRI layout; not to be changed."""
-    from data.brain.prepare.phantoms import BrainPhantomSettings, generate_brain_phantoms
+    from data.brain.prepare.phantoms import BRAIN_PHANTOMS
+    from data.brain.prepare.settings import BrainPhantomSettings
 
     root = tmp_path_factory.mktemp("brains") / "set"
     settings = BrainPhantomSettings(
         shape=(32, 32, 16), train=3, validation=2, test=2, lesions=2, folds=2
     )
-    generate_brain_phantoms(root, settings)
+    BRAIN_PHANTOMS.make(root, settings)
     return root
 
 
@@ -159,7 +160,7 @@ CHESTS = {"size": 12, "xray_size": 16, "train": 3, "validation": 1, "test": 2, "
 @pytest.fixture(scope="session")
 def made_chests(tmp_path_factory):
     """Makes a small set of phantom chests in a layout, once; not to be changed."""
-    from data.xray_ct.prepare.phantoms import generate_xray_ct_phantoms
+    from data.xray_ct.prepare.phantoms import XRAY_CT_PHANTOMS
     from data.xray_ct.settings import XrayCtPhantomSettings
 
     roots = {}
@@ -167,7 +168,7 @@ def made_chests(tmp_path_factory):
     def make(layout):
         if layout not in roots:
             roots[layout] = tmp_path_factory.mktemp("chests") / layout
-            generate_xray_ct_phantoms(roots[layout], XrayCtPhantomSettings(layout=layout, **CHESTS))
+            XRAY_CT_PHANTOMS.make(roots[layout], XrayCtPhantomSettings(layout=layout, **CHESTS))
         return roots[layout]
 
     return make

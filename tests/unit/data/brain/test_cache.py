@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data.brain.cache import BrainCache
-from data.brain.layout import healthy_cases
+from data.brain.lists import healthy_cases
 from protocol.errors import DataError
 
 

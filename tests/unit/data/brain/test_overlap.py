@@ -3,12 +3,8 @@ import logging
 import pytest
 
 from data.brain.dataset import BrainSlices
-from data.brain.overlap import SubjectList, check_overlap, overlap_text
+from data.brain.overlap import check_overlap
 from protocol.errors import DataError
-
-
-def listed(name, role, *subjects):
-    return SubjectList(name=name, role=role, subjects=frozenset(subjects))
 
 
 def copy_row(root, source, target, row=1):
@@ -18,28 +14,6 @@ def copy_row(root, source, target, row=1):
     with (splits / target).open("a") as stream:
         stream.write(line + "\n")
     return line.split(",")[1].removesuffix("_t1.nii.gz")
-
-
-def test_lists_of_different_splits_are_compared_and_the_shared_named():
-    lists = [
-        listed("train.csv", "train", "a", "b", "c"),
-        listed("val.csv", "validation", "d"),
-        listed("test.csv", "test", "b", "c"),
-        listed("ill_test.csv", "test", "c", "e"),
-    ]
-    assert overlap_text(lists) == (
-        "2 subjects are both in train.csv and in test.csv (b, c); "
-        "1 subject is both in train.csv and in ill_test.csv (c)"
-    )
-    assert overlap_text(lists[1:]) is None
-
-
-def test_of_many_shared_subjects_some_are_named_and_the_others_counted():
-    names = [f"s{number:02d}" for number in range(13)]
-    text = overlap_text([listed("a", "train", *names), listed("b", "test", *names)])
-    assert text is not None
-    assert text.startswith("13 subjects are both in a and in b (s00, s01,")
-    assert text.endswith("s09 and 3 more)")
 
 
 def test_disjoint_splits_pass(brain_settings):

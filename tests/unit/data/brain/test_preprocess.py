@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from data.brain.layout import Case, lesion_cases
+from data.brain.lists import Case, lesion_cases
 from data.brain.preprocess import preprocess
 from data.brain.settings import BrainSettings
 from data.brain.volume import read_upright, write_upright

@@ -11,7 +11,7 @@ from protocol.errors import DataError
 
 SLOW_BUILD = """
 import pathlib, sys, time
-from data.atomic_folder import build_folder
+from data.caches.atomic_folder import build_folder
 
 def write(folder):
     (folder / "half").write_text("half")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.caches import cache_folder
-from data.caches.cache_folder import CacheFolder, user_cache
+from data.caches.cache_folder import CacheFolder
 from protocol.errors import DataError
 
 SHAPE = (10, 1, 50, 50)
@@ -142,11 +142,3 @@ def test_processes_that_open_at_once_get_the_same_store(tmp_path):
         child.join(20)
     store = cache(tmp_path).open("the images", {}, SHAPE)
     assert [store.read(number).max() for number in range(4)] == [0, 1, 2, 3]
-
-
-def test_the_users_cache_follows_the_desktop_standard(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert user_cache() == tmp_path / "tomostudy"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert user_cache() == tmp_path / ".cache" / "tomostudy"

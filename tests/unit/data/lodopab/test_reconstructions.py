@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data.caches.cache_folder import user_cache
+from data.caches.places import user_cache
 from data.lodopab.reconstructions import ReconstructedDataset, ReconstructionSettings
 from protocol.errors import DataError
 

@@ -8,7 +8,6 @@ from data.physics.parallel import (
     LANES,
     MU_MAX,
     block_mean,
-    detectors_for,
     measure,
     project,
 )
@@ -121,5 +120,5 @@ def test_measuring_depends_on_the_generator_alone_and_not_on_the_threads(monkeyp
 
 def test_the_simulation_is_finer_than_the_reconstruction_and_the_detector_as_published():
     assert simulation.simulation_size(362) >= 1000
-    assert detectors_for(362) == 513
-    assert detectors_for(128) == 183
+    assert ParallelGeometry.lodopab().detectors == 513
+    assert ParallelGeometry.lodopab(image_size=128).detectors == 183

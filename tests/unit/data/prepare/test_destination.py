@@ -5,7 +5,7 @@ import pytest
 
 from data.caches.atomic_folder import is_filled
 from data.geometry import ParallelGeometry
-from data.lodopab.writer import check_destination, check_room
+from data.lodopab.prepare.writer import check_destination, check_room
 from protocol.errors import DataError
 
 

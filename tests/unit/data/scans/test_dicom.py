@@ -13,8 +13,8 @@ def test_a_series_is_sorted_by_position_and_rescaled(tmp_path, dicom, head):
     (scan,) = dicom_scans(tmp_path)
     volume = scan.read()
     expected = axial(head, np.diag([2.0, 2.0, 3.0, 1.0]))
-    np.testing.assert_allclose(volume.slices, expected.slices)
-    assert volume.spacing == (2.0, 2.0)
+    np.testing.assert_allclose(volume.values, expected.values)
+    assert volume.voxel_size[1:] == (2.0, 2.0)
 
 
 def test_series_in_one_folder_are_told_apart(tmp_path, dicom, head):
@@ -22,7 +22,7 @@ def test_series_in_one_folder_are_told_apart(tmp_path, dicom, head):
     dicom(tmp_path / "x" / "more", head[:, :, :5], series="1.2.4", patient="P2")
     scans = dicom_scans(tmp_path)
     assert [scan.name for scan in scans] == ["series 1.2.3", "series 1.2.4"]
-    assert [len(scan.read().slices) for scan in scans] == [16, 5]
+    assert [len(scan.read().values) for scan in scans] == [16, 5]
 
 
 def test_series_of_one_patient_stay_together_unless_said_otherwise(tmp_path, dicom, head):
@@ -100,4 +100,4 @@ def test_a_stack_of_sagittal_slices_gives_axial_ones(tmp_path, dicom, head):
         file.save_as(path)
     (scan,) = dicom_scans(tmp_path)
     expected = axial(head, np.diag([2.0, 2.0, 2.0, 1.0]))
-    np.testing.assert_allclose(scan.read().slices, expected.slices)
+    np.testing.assert_allclose(scan.read().values, expected.values)

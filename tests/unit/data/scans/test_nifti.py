@@ -14,7 +14,7 @@ def test_a_file_is_read_in_its_own_units(tmp_path, nifti, head, name):
     scan = nifti_scan(nifti(tmp_path / name, head))
     volume = scan.read()
     expected = axial(head, np.diag([2.0, 2.0, 3.0, 1.0]))
-    np.testing.assert_array_equal(volume.slices, expected.slices)
+    np.testing.assert_array_equal(volume.values, expected.values)
     assert scan.name == name
 
 
@@ -26,13 +26,13 @@ def test_the_headers_scaling_is_applied(tmp_path, head):
         file.seek(112)
         file.write(np.array([2.0, -5.0], dtype="<f4").tobytes())
     stored = nibabel.loadsave.load(tmp_path / "scan.nii").dataobj.get_unscaled()
-    found = nifti_scan(tmp_path / "scan.nii").read().slices
+    found = nifti_scan(tmp_path / "scan.nii").read().values
     np.testing.assert_allclose(np.sort(found.ravel()), np.sort((stored * 2.0 - 5).ravel()))
 
 
 def test_a_single_time_point_is_a_volume_and_several_are_refused(tmp_path, nifti, head):
     one = nifti_scan(nifti(tmp_path / "one.nii", head[..., None])).read()
-    assert one.slices.shape == (16, 20, 24)
+    assert one.values.shape == (16, 20, 24)
     several = nifti_scan(nifti(tmp_path / "two.nii", np.stack([head, head], -1)))
     with pytest.raises(DataError, match=r"two.nii has 4 axes \(24, 20, 16, 2\)"):
         several.read()

@@ -6,10 +6,9 @@ from data.scans.volume import axial
 
 def test_slices_are_upright_with_the_patients_right_on_the_left(head):
     volume = axial(head, np.diag([2.0, 1.5, 3.0, 1.0]))
-    assert volume.slices.shape == (16, 20, 24)
-    assert volume.spacing == (1.5, 2.0)
-    assert volume.thickness == 3.0
-    middle = volume.slices[8]
+    assert volume.values.shape == (16, 20, 24)
+    assert volume.voxel_size == (3.0, 1.5, 2.0)
+    middle = volume.values[8]
     assert middle[10, 4] == 900  # bone on the patient's right
     assert middle[10, 19] == 40
     assert middle[3, 12] == -100  # fat in front
@@ -29,6 +28,5 @@ def test_any_orientation_of_the_file_gives_the_same_slices(head, axes, flips):
     stored = stored.transpose(axes)
     affine = affine[:, [*axes, 3]]
     found = axial(stored, affine)
-    assert found.spacing == expected.spacing
-    assert found.thickness == expected.thickness
-    np.testing.assert_array_equal(found.slices, expected.slices)
+    assert found.voxel_size == expected.voxel_size
+    np.testing.assert_array_equal(found.values, expected.values)

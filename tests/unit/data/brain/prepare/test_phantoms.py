@@ -3,12 +3,10 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from data.brain.layout import count_folds, healthy_cases, lesion_cases
-from data.brain.prepare.phantoms import (
-    BrainPhantomSettings,
-    ensure_brain_phantoms,
-    generate_brain_phantoms,
-)
+from data.brain.layout import count_folds
+from data.brain.lists import healthy_cases, lesion_cases
+from data.brain.prepare.phantoms import BRAIN_PHANTOMS
+from data.brain.prepare.settings import BrainPhantomSettings
 from protocol.errors import DataError
 
 SMALL = {"shape": (16, 16, 8), "train": 2, "validation": 1, "test": 1, "lesions": 1}
@@ -37,7 +35,7 @@ def test_every_list_has_as_many_subjects_as_asked_for_and_their_files(made_brain
 
 def test_the_same_settings_make_the_same_files(tmp_path):
     for name in ("a", "b"):
-        assert generate_brain_phantoms(tmp_path / name, BrainPhantomSettings(**SMALL, folds=1))
+        BRAIN_PHANTOMS.make(tmp_path / name, BrainPhantomSettings(**SMALL, folds=1))
     for path in (tmp_path / "a").rglob("*.csv"):
         other = tmp_path / "b" / path.relative_to(tmp_path / "a")
         assert path.read_bytes() == other.read_bytes()
@@ -51,17 +49,17 @@ def test_the_same_settings_make_the_same_files(tmp_path):
 
 def test_what_is_there_is_kept_if_its_settings_fit_and_refused_if_not(tmp_path):
     root, settings = tmp_path / "set", BrainPhantomSettings(**SMALL, folds=1)
-    ensure_brain_phantoms(root, settings)
+    BRAIN_PHANTOMS.ensure(root, settings)
     before = (root / "made_from.json").stat().st_mtime_ns
-    ensure_brain_phantoms(root, settings)
+    BRAIN_PHANTOMS.ensure(root, settings)
     assert (root / "made_from.json").stat().st_mtime_ns == before
     with pytest.raises(DataError, match=r"made with seed 0, but data\.generate asks for seed 3"):
-        ensure_brain_phantoms(root, settings.model_copy(update={"seed": 3}))
+        BRAIN_PHANTOMS.ensure(root, settings.model_copy(update={"seed": 3}))
     (root / "made_from.json").write_text("{")
     with pytest.raises(DataError, match="is damaged"):
-        ensure_brain_phantoms(root, settings)
+        BRAIN_PHANTOMS.ensure(root, settings)
     (root / "made_from.json").write_text(json.dumps({"prepared": {}}))
-    ensure_brain_phantoms(root, settings)  # the user's own
+    BRAIN_PHANTOMS.ensure(root, settings)  # the user's own
 
 
 def test_more_folds_than_there_are_disjoint_ones_are_refused():

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from data.brain.prepare.plan import BrainPrepareSettings, plan_brains
+from data.brain.prepare.plan import plan_brains
+from data.brain.prepare.settings import BrainPrepareSettings
 from data.brain.prepare.sources import Source, Sources
 from protocol.errors import DataError
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from data.brain.dataset import BrainSettings, BrainSlices, BrainVolumes, available_folds
-from data.brain.layout import healthy_cases, lesion_cases
+from data.brain.lists import healthy_cases, lesion_cases
 from data.brain.prepare.anatomy import draw_brain
-from data.brain.prepare.plan import BrainPrepareSettings
 from data.brain.prepare.prepare import prepare_brain
+from data.brain.prepare.settings import BrainPrepareSettings
 from data.brain.volume import write_upright
 from protocol.errors import DataError
 

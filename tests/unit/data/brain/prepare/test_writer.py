@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data.brain.layout import healthy_cases, lesion_cases
+from data.brain.lists import healthy_cases, lesion_cases
 from data.brain.prepare.writer import BrainWriter, check_brain_destination
 from data.brain.volume import read_upright
 from protocol.errors import DataError

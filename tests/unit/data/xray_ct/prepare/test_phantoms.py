@@ -5,7 +5,7 @@ import pytest
 
 from data.xray_ct.dataset import XrayCtVolumes
 from data.xray_ct.layouts.find import FORMATS
-from data.xray_ct.prepare.phantoms import ensure_xray_ct_phantoms, generate_xray_ct_phantoms
+from data.xray_ct.prepare.phantoms import XRAY_CT_PHANTOMS
 from data.xray_ct.settings import XrayCtPhantomSettings
 from protocol.errors import DataError
 
@@ -23,10 +23,7 @@ def digest(root):
 def test_the_set_has_what_was_asked_for(tmp_path, chest_settings, layout):
     calls = []
     settings = TINY.model_copy(update={"layout": layout})
-    made = generate_xray_ct_phantoms(
-        tmp_path / "set", settings, progress=lambda *at: calls.append(at)
-    )
-    assert made
+    XRAY_CT_PHANTOMS.make(tmp_path / "set", settings, step=lambda *at: calls.append(at))
     assert calls == [(done, 4) for done in range(1, 5)]
     for split, count in (("train", 2), ("validation", 1), ("test", 1)):
         volumes = XrayCtVolumes(chest_settings(tmp_path / "set", ct_size=8, xray_size=8), split)
@@ -37,39 +34,39 @@ def test_the_set_has_what_was_asked_for(tmp_path, chest_settings, layout):
 
 def test_the_seed_decides_every_value(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        generate_xray_ct_phantoms(tmp_path / name, TINY.model_copy(update={"seed": seed}))
+        XRAY_CT_PHANTOMS.make(tmp_path / name, TINY.model_copy(update={"seed": seed}))
     assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
 
 
 def test_a_set_of_the_same_settings_is_used_as_it_is(tmp_path):
-    ensure_xray_ct_phantoms(tmp_path / "set", TINY)
+    XRAY_CT_PHANTOMS.ensure(tmp_path / "set", TINY)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("*")}
-    ensure_xray_ct_phantoms(tmp_path / "set", TINY)
+    XRAY_CT_PHANTOMS.ensure(tmp_path / "set", TINY)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("*")} == before
 
 
 def test_a_set_of_other_settings_is_refused_by_name(tmp_path):
-    ensure_xray_ct_phantoms(tmp_path / "set", TINY)
+    XRAY_CT_PHANTOMS.ensure(tmp_path / "set", TINY)
     other = TINY.model_copy(update={"train": 3, "seed": 1})
     with pytest.raises(DataError, match=r"made with seed 0, train 2, .* asks for seed 1, train 3"):
-        ensure_xray_ct_phantoms(tmp_path / "set", other)
+        XRAY_CT_PHANTOMS.ensure(tmp_path / "set", other)
 
 
 def test_a_set_that_says_nothing_of_itself_is_the_users(tmp_path):
-    ensure_xray_ct_phantoms(tmp_path / "set", TINY)
+    XRAY_CT_PHANTOMS.ensure(tmp_path / "set", TINY)
     note = tmp_path / "set" / "xray_ct.json"
     note.write_text("{")
     with pytest.raises(DataError, match="is damaged"):
-        ensure_xray_ct_phantoms(tmp_path / "set", TINY)
+        XRAY_CT_PHANTOMS.ensure(tmp_path / "set", TINY)
     note.unlink()
-    ensure_xray_ct_phantoms(tmp_path / "set", TINY.model_copy(update={"seed": 9}))
+    XRAY_CT_PHANTOMS.ensure(tmp_path / "set", TINY.model_copy(update={"seed": 9}))
     assert not note.exists()
 
 
 def test_processes_that_start_together_build_it_once(tmp_path):
     processes = multiprocessing.get_context("fork")
     builders = [
-        processes.Process(target=ensure_xray_ct_phantoms, args=(tmp_path / "set", TINY))
+        processes.Process(target=XRAY_CT_PHANTOMS.ensure, args=(tmp_path / "set", TINY))
         for _ in range(2)
     ]
     for builder in builders:
@@ -78,5 +75,5 @@ def test_processes_that_start_together_build_it_once(tmp_path):
         builder.join(60)
     assert [builder.exitcode for builder in builders] == [0, 0]
     assert not list(tmp_path.glob(".set.partial-*"))
-    generate_xray_ct_phantoms(tmp_path / "expected", TINY)
+    XRAY_CT_PHANTOMS.make(tmp_path / "expected", TINY)
     assert digest(tmp_path / "set") == digest(tmp_path / "expected")

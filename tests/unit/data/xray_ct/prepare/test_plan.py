@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from data.prepare.stand_ins import WANTED
 from data.scans.volume import Scan
-from data.xray_ct.prepare.plan import WANTED, XrayCtPrepareSettings, plan_pairs
+from data.xray_ct.prepare.plan import plan_pairs
+from data.xray_ct.prepare.settings import XrayCtPrepareSettings
 
 
 def scans(*patients):
@@ -24,14 +26,14 @@ def settings():
 
 def by_split(plan):
     return {
-        split: {piece.patient for piece in plan.pieces if piece.split == split}
+        split: {pair.patient for pair in plan.pairs if pair.split == split}
         for split in ("train", "validation", "test")
     }
 
 
 def test_patients_are_shared_out_whole_with_all_their_scans_and_variants(settings):
     plan = plan_pairs(settings(variants=3), scans(*"abcdefgh", "a"))
-    assert len(plan.pieces) == 27
+    assert len(plan.pairs) == 27
     groups = by_split(plan)
     assert sum(map(len, groups.values())) == 8
     assert all(groups.values())
@@ -41,18 +43,18 @@ def test_patients_are_shared_out_whole_with_all_their_scans_and_variants(setting
 
 def test_patients_ids_are_replaced_by_numbers(settings):
     plan = plan_pairs(settings(), scans("Doe^John", "b", "c"))
-    assert {piece.patient for piece in plan.pieces} == {f"patient{n:04d}" for n in range(3)}
+    assert {pair.patient for pair in plan.pairs} == {f"patient{n:04d}" for n in range(3)}
 
 
 @pytest.mark.parametrize("patients", ["a", "ab"])
 def test_variants_stand_in_for_patients_that_are_too_few_and_it_says_so_loudly(settings, patients):
     plan = plan_pairs(settings(), scans(*patients))
-    assert len(plan.pieces) == WANTED
+    assert len(plan.pairs) == WANTED
     assert all(by_split(plan).values())
     assert plan.from_same_people
     assert "ALL COME FROM" in plan.notes[-1]
-    assert len({piece.name for piece in plan.pieces}) == WANTED
-    assert [piece.variant for piece in plan.pieces[:3]] == [0, 1, 2]
+    assert len({pair.name for pair in plan.pairs}) == WANTED
+    assert [pair.variant for pair in plan.pairs[:3]] == [0, 1, 2]
 
 
 def test_a_single_scan_gives_a_pair_for_each_split_at_least(settings):
@@ -62,9 +64,7 @@ def test_a_single_scan_gives_a_pair_for_each_split_at_least(settings):
 
 def test_the_seed_decides_the_split(settings):
     def splits(seed):
-        return [
-            piece.split for piece in plan_pairs(settings(seed=seed), scans(*"abcdefghij")).pieces
-        ]
+        return [pair.split for pair in plan_pairs(settings(seed=seed), scans(*"abcdefghij")).pairs]
 
     assert splits(0) == splits(0)
     assert len({tuple(splits(seed)) for seed in range(5)}) > 1
@@ -75,7 +75,7 @@ def test_scans_get_names_that_files_may_have_each_another_one(settings):
         Scan(name=name, patient=name + str(place), read=None)
         for place, name in enumerate(["a b/c.nii.gz", "s.nii", "s.nii", "...", "s-001.nii"])
     ]
-    names = [piece.name for piece in plan_pairs(settings(), found).pieces]
+    names = [pair.name for pair in plan_pairs(settings(), found).pairs]
     assert names == ["a_b_c", "s-001x", "s-002", "scan", "s-001"]
 
 
@@ -92,11 +92,3 @@ def test_scans_get_names_that_files_may_have_each_another_one(settings):
 def test_options_that_make_no_sense_are_refused(settings, changes, words):
     with pytest.raises(ValidationError, match=words):
         settings(**changes)
-
-
-def test_the_tube_is_as_asked_for_and_behind_where_the_layout_has_pa_views(settings):
-    assert settings().tube.beam is None
-    cone = settings(geometry="cone", source_isocentre=500, source_detector=800, layout="x2ct_gan")
-    assert cone.tube.beam.magnification == 1.6
-    assert cone.tube.from_behind
-    assert not settings(layout="diffx2ct").tube.from_behind

@@ -6,8 +6,8 @@ import pytest
 
 from data.xray_ct.dataset import XrayCtVolumes
 from data.xray_ct.layouts.find import FORMATS, find_cases
-from data.xray_ct.prepare.plan import XrayCtPrepareSettings
-from data.xray_ct.prepare.prepare import hounsfield, prepare_xray_ct
+from data.xray_ct.prepare.prepare import hounsfield, prepare_xray_ct, tube_of
+from data.xray_ct.prepare.settings import XrayCtPrepareSettings
 from data.xray_ct.splits import read_splits
 from protocol.errors import DataError, SettingsError
 
@@ -178,3 +178,14 @@ def test_a_folder_that_is_taken_is_refused(prepare, source):
     prepare(source)
     with pytest.raises(DataError, match="--overwrite"):
         prepare(source)
+
+
+def test_the_tube_is_as_asked_for_and_behind_where_the_layout_has_pa_views(tmp_path):
+    def tube(**changes):
+        return tube_of(XrayCtPrepareSettings(source=tmp_path, out=tmp_path / "out", **changes))
+
+    assert tube().beam is None
+    cone = tube(geometry="cone", source_isocentre=500, source_detector=800, layout="x2ct_gan")
+    assert cone.beam.magnification == 1.6
+    assert cone.from_behind
+    assert not tube(layout="diffx2ct").from_behind

@@ -4,7 +4,8 @@ import pytest
 
 from data.geometry import ParallelGeometry
 from data.lodopab.dataset import LodopabDataset, LodopabSettings
-from data.lodopab.writer import LodopabWriter
+from data.lodopab.patients import read_patients
+from data.lodopab.prepare.writer import LodopabWriter
 
 GEOMETRY = ParallelGeometry.lodopab(angles=4, detectors=7, image_size=5)
 
@@ -20,7 +21,7 @@ def test_images_written_in_any_order_are_read_back_in_theirs(tmp_path):
     writer.finish()
     dataset = LodopabDataset(LodopabSettings(root=tmp_path), "train")
     assert len(dataset) == 131
-    assert dataset.patient_ids[:4] == ("p0", "p1", "p2", "p0")
+    assert read_patients(tmp_path, "train")[:4] == ("p0", "p1", "p2", "p0")
     for index in range(131):
         assert dataset[index]["image"][0, 0, 0] == np.float32(index / 200)
         assert dataset[index]["sinogram"][0, 3, 6] == np.float32(index / 200)

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from data.lodopab.dataset import LodopabDataset, LodopabSettings
-from data.lodopab.prepare import PrepareSettings, prepare_lodopab
+from data.lodopab.patients import read_patients
+from data.lodopab.prepare.prepare import prepare_lodopab
+from data.lodopab.prepare.settings import LodopabPrepareSettings
 from protocol.errors import DataError
 
 
@@ -18,7 +20,7 @@ class Run:
         self.progress: list[tuple[int, int]] = []
 
     def __call__(self, source, **changes):
-        settings = PrepareSettings(
+        settings = LodopabPrepareSettings(
             source=source, out=self.out, image_size=24, angles=12, gap=1, **changes
         )
         prepare_lodopab(settings, self.said.append, lambda *at: self.progress.append(at))
@@ -75,15 +77,16 @@ def test_a_folder_of_scans_is_split_by_patient(tmp_path, nifti, head, run):
         scan = np.where(head > -1000, head + 20 * number, head).astype(np.float32)
         nifti(tmp_path / "scans" / f"{number}.nii.gz", scan)
     splits = run(tmp_path / "scans", split=(3, 1, 1))
-    ids = {split: set(dataset.patient_ids) for split, dataset in splits.items()}
+    patients = {split: read_patients(run.out, split) for split in splits}
+    ids = {split: set(names) for split, names in patients.items()}
     assert [len(ids[split]) for split in ("train", "validation", "test")] == [3, 1, 1]
     assert len(set.union(*ids.values())) == 5
     assert len(splits["train"]) == 42
-    assert len(set(splits["train"].patient_ids[:8])) > 1  # shuffled
+    assert len(set(patients["train"][:8])) > 1  # shuffled
     muscle = {
         (patient, round(float(dataset[i]["image"][0, 12, 18]), 3))
-        for dataset in splits.values()
-        for i, patient in enumerate(dataset.patient_ids)
+        for split, dataset in splits.items()
+        for i, patient in enumerate(patients[split])
     }
     assert len(muscle) == 5  # each image lies beside its own patient's id
 
@@ -148,7 +151,7 @@ def test_a_scan_that_breaks_midway_leaves_nothing_behind(tmp_path, nifti, head, 
         if path.exists():
             path.unlink()
 
-    settings = PrepareSettings(
+    settings = LodopabPrepareSettings(
         source=tmp_path / "scans", out=run.out, image_size=24, angles=12, seed=1
     )
     with pytest.raises(DataError, match=r"no file .*c.nii.gz"):

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.prepare.shares import Fractions, shares_of
 from data.scans.volume import Scan
 from data.splits import SPLITS, Split
 from protocol.errors import DataError
 
-Fractions = tuple[float, float, float]  # of train, validation, test; they sum to 1
-
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class Slab:
     """Slices of one scan that go to one split."""
 
     scan: Scan
@@ -25,18 +24,18 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """The pieces of each split, and how the split was made, in a sentence."""
+    """The slabs of each split, and how the split was made, in a sentence."""
 
-    pieces: dict[Split, list[Piece]]
+    slabs: dict[Split, list[Slab]]
     note: str
 
     def count(self, split: Split) -> int:
         """The number of a split's slices."""
-        return sum(len(piece.slices) for piece in self.pieces[split])
+        return sum(len(slab.slices) for slab in self.slabs[split])
 
 
-def assign(whole: Sequence[Piece], fractions: Fractions, *, gap: int, seed: int) -> Assignment:
-    """Share out scans, each given as a piece with all its usable slices.
+def assign(whole: Sequence[Slab], fractions: Fractions, *, gap: int, seed: int) -> Assignment:
+    """Share out scans, each given as a slab with all its usable slices.
 
     Three patients or more are shared out whole. Of two, one trains and the other is cut into a
     slab to validate and one to test. A single one is cut into three slabs. Between slabs `gap`
@@ -45,18 +44,18 @@ def assign(whole: Sequence[Piece], fractions: Fractions, *, gap: int, seed: int)
     Raises:
         DataError: there are too few slices, or the patient to be cut has several scans.
     """
-    patients: dict[str, list[Piece]] = {}
-    for piece in whole:
-        patients.setdefault(piece.patient, []).append(piece)
+    patients: dict[str, list[Slab]] = {}
+    for slab in whole:
+        patients.setdefault(slab.patient, []).append(slab)
     if len(patients) >= 3:
         return _by_patient(list(patients.values()), fractions, seed)
     largest, *others = sorted(
-        patients.values(), key=lambda pieces: -sum(len(piece.slices) for piece in pieces)
+        patients.values(), key=lambda slabs: -sum(len(slab.slices) for slab in slabs)
     )
     if others:
         validation, test = _slabs(others[0], fractions[1:], SPLITS[1:], gap)
         return Assignment(
-            pieces={"train": largest, "validation": [validation], "test": [test]},
+            slabs={"train": largest, "validation": [validation], "test": [test]},
             note=(
                 f"Two patients: one trains; the other is cut into a slab of slices to validate "
                 f"and one to test, {gap} slices apart. Three or more would be split by patient."
@@ -64,7 +63,7 @@ def assign(whole: Sequence[Piece], fractions: Fractions, *, gap: int, seed: int)
         )
     slabs = _slabs(largest, fractions, SPLITS, gap)
     return Assignment(
-        pieces={split: [slab] for split, slab in zip(SPLITS, slabs, strict=True)},
+        slabs={split: [slab] for split, slab in zip(SPLITS, slabs, strict=True)},
         note=(
             f"One patient only: its slices are cut into three slabs, {gap} slices apart. Results "
             "will speak of this patient, not of others; three or more are split by patient."
@@ -72,13 +71,13 @@ def assign(whole: Sequence[Piece], fractions: Fractions, *, gap: int, seed: int)
     )
 
 
-def _by_patient(patients: list[list[Piece]], fractions: Fractions, seed: int) -> Assignment:
+def _by_patient(patients: list[list[Slab]], fractions: Fractions, seed: int) -> Assignment:
     order = np.random.default_rng(seed).permutation(len(patients))
     ends = np.cumsum(shares_of(len(patients), fractions))
     groups = np.split(order, ends[:-1])
     return Assignment(
-        pieces={
-            split: [piece for patient in sorted(group) for piece in patients[patient]]
+        slabs={
+            split: [slab for patient in sorted(group) for slab in patients[patient]]
             for split, group in zip(SPLITS, groups, strict=True)
         },
         note="Split by patient: "
@@ -88,41 +87,26 @@ def _by_patient(patients: list[list[Piece]], fractions: Fractions, seed: int) ->
 
 
 def _slabs(
-    pieces: list[Piece], fractions: Sequence[float], names: Sequence[str], gap: int
-) -> list[Piece]:
+    scans: list[Slab], fractions: Sequence[float], names: Sequence[str], gap: int
+) -> list[Slab]:
     """Cut a patient's only scan into contiguous slabs, `gap` slices apart."""
-    if len(pieces) > 1:
+    if len(scans) > 1:
         raise DataError(
-            f"{len(pieces)} scans are of one patient ({pieces[0].scan.name}, …), and fewer than "
+            f"{len(scans)} scans are of one patient ({scans[0].scan.name}, …), and fewer than "
             "three patients are there, so no split would be independent; add scans of other "
             "patients, name a single scan, or give --series_are_patients if each is of another "
             "person"
         )
-    (piece,) = pieces
-    usable = len(piece.slices) - gap * (len(fractions) - 1)
+    (whole,) = scans
+    usable = len(whole.slices) - gap * (len(fractions) - 1)
     if usable < len(fractions):
         raise DataError(
-            f"{piece.scan.name} has {len(piece.slices)} usable slices, too few for "
+            f"{whole.scan.name} has {len(whole.slices)} usable slices, too few for "
             f"{len(fractions)} slabs with {gap} slices between them; lower --gap, or add scans"
         )
     slabs, start = [], 0
     for name, share in zip(names, shares_of(usable, fractions), strict=True):
-        slices = piece.slices[start : start + share]
-        slabs.append(Piece(scan=piece.scan, slices=slices, patient=f"{piece.patient}, {name}"))
+        slices = whole.slices[start : start + share]
+        slabs.append(Slab(scan=whole.scan, slices=slices, patient=f"{whole.patient}, {name}"))
         start += share + gap
     return slabs
-
-
-def shares_of(total: int, fractions: Sequence[float]) -> list[int]:
-    """Whole numbers near the fractions of `total`, each at least 1, that sum to it.
-
-    `total` must not be less than the number of fractions.
-    """
-    spare = total - len(fractions)
-    exact = np.array(fractions) / sum(fractions) * total
-    wanted = np.maximum(exact - 1, 0)
-    wanted = wanted / wanted.sum() * spare if wanted.sum() > 0 else wanted + spare / len(fractions)
-    shares = np.floor(wanted).astype(int)
-    largest_first = np.argsort(-(wanted - shares), kind="stable")
-    shares[largest_first[: spare - shares.sum()]] += 1
-    return [int(share) + 1 for share in shares]

@@ -47,17 +47,20 @@ def read_views(inputs: Sequence[Path]) -> TwoViews:
     if len(inputs) != 2:
         found = " ".join(str(path) for path in inputs) or "nothing"
         raise DataError(
-            f"--input: found {found}, expected two X-rays, the front view first, or the folder "
-            "of one case"
+            f"found {found}, expected two X-rays, the front view first, or the folder of one case",
+            key="--input",
         )
     front, lateral = inputs
     if _says(front, _LATERAL) and _says(lateral, _FRONT):
         raise DataError(
-            f"--input: found {front.name} first and {lateral.name} second, expected the front "
-            "view first; swap them, or rename them if their names are wrong"
+            f"found {front.name} first and {lateral.name} second, expected the front "
+            "view first; swap them, or rename them if their names are wrong",
+            key="--input",
         )
     if front.is_dir() or lateral.is_dir():
-        raise DataError("--input: found two paths with a folder, expected one folder or two files")
+        raise DataError(
+            "found two paths with a folder, expected one folder or two files", key="--input"
+        )
     return _of_files(front, lateral)
 
 
@@ -70,9 +73,10 @@ def _of_folder(folder: Path) -> TwoViews:
         return _of_files(fronts[0], laterals[0])
     names = ", ".join(path.name for path in images[:6]) or "no image"
     raise DataError(
-        f"--input: {folder} holds {names}; expected one front view and one lateral view, whose "
+        f"{folder} holds {names}; expected one front view and one lateral view, whose "
         f"names have `ap`, `pa` or `front`, and `lat` or `side` as a word, or {FILE}; or name the "
-        "two files"
+        "two files",
+        key="--input",
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.xray_ct.case import read_views
+from data.xray_ct.views import read_views
 from protocol.errors import DataError
 
 FRONT = np.arange(64, dtype=np.uint8).reshape(8, 8)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from data.lodopab.anatomy import draw_slice
+from data.lodopab.prepare.anatomy import draw_slice
 from data.physics.parallel import block_mean
 
 SLICES = [draw_slice(3, patient, 0, 96) for patient in range(24)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import h5py
@@ -11,10 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.geometry import ParallelGeometry
-from data.lodopab.layout import DATASET, IMAGES_PER_FILE, PROVENANCE, Kind, file_name, patients_name
-from data.prepare.destination import check_replaceable
+from data.lodopab.layout import (
+    DATASET,
+    IMAGES_PER_FILE,
+    PROVENANCE,
+    FileKind,
+    file_name,
+    patients_name,
+)
+from data.prepare import destination
 from data.splits import Split
-from protocol.errors import DataError
 
 _OURS = re.compile(
     r"(observation|ground_truth)_(train|validation|test)_\d{3,}\.hdf5"
@@ -67,10 +72,10 @@ class LodopabWriter:
     @staticmethod
     def _kinds(
         observation: NDArray[np.float32], image: NDArray[np.float32]
-    ) -> tuple[tuple[Kind, NDArray[np.float32]], tuple[Kind, NDArray[np.float32]]]:
+    ) -> tuple[tuple[FileKind, NDArray[np.float32]], tuple[FileKind, NDArray[np.float32]]]:
         return ("observation", observation), ("ground_truth", image)
 
-    def _create(self, kind: Kind, number: int, shape: tuple[int, int, int]) -> None:
+    def _create(self, kind: FileKind, number: int, shape: tuple[int, int, int]) -> None:
         with h5py.File(self._folder / file_name(kind, self._split, number), "w") as file:
             # One chunk an image: a reader that wants one image touches no other.
             file.create_dataset(DATASET, shape=shape, dtype=np.float32, chunks=(1, *shape[1:]))
@@ -82,7 +87,9 @@ def check_destination(out: Path, *, overwrite: bool) -> None:
     Raises:
         DataError: it is taken.
     """
-    check_replaceable(out, overwrite=overwrite, is_ours=lambda name: bool(_OURS.fullmatch(name)))
+    destination.check_replaceable(
+        out, overwrite=overwrite, is_ours=lambda name: bool(_OURS.fullmatch(name))
+    )
 
 
 def check_room(out: Path, geometry: ParallelGeometry, images: int) -> None:
@@ -92,11 +99,4 @@ def check_room(out: Path, geometry: ParallelGeometry, images: int) -> None:
         DataError: there is not room for so many images.
     """
     values = geometry.angles * geometry.detectors + geometry.image_size**2
-    needed = 4 * values * images
-    place = next(folder for folder in out.absolute().parents if folder.exists())
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise DataError(
-            f"{out} needs {needed / 1e9:.1f} GB, but {place} has {free / 1e9:.1f} GB free; free "
-            "some, lower --image_size, --angles or --detectors, or give another --out"
-        )
+    destination.check_room(out, 4 * values * images, lower="--image_size, --angles or --detectors")

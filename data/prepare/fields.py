@@ -1,0 +1,65 @@
+"""Settings that several preparations share, each said once; of other packages pydantic alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+@dataclass(frozen=True)
+class Metavar:
+    """What stands for a setting's value in the help of its option."""
+
+    text: str
+
+
+Out = Annotated[Path, Field(description="folder to make; it must not exist yet")]
+Overwrite = Annotated[bool, Field(description="replace the data set at --out")]
+Seed = Annotated[int, Field(ge=0, description="seed of everything random")]
+
+Scans = Annotated[
+    Path,
+    Field(description="a CT scan (.nii, .nii.gz), or a folder of such files or of DICOM slices"),
+]
+SeriesArePatients = Annotated[
+    bool,
+    Field(description="DICOM: each series is another person, though they share a PatientID"),
+]
+
+Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Shares = Annotated[tuple[Share, Share, Share], Metavar("TRAIN VALIDATION TEST")]
+
+
+class PrepareSettings(BaseModel):
+    """What a preparation is asked for: no other keys, and none that changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PhantomSettings(PrepareSettings):
+    """What data set of phantoms to make; the same settings make the same one everywhere."""
+
+    @property
+    def total(self) -> int:
+        """How many things there are in all splits together."""
+        raise NotImplementedError
+
+
+class Target(PrepareSettings):
+    """Where a data set of phantoms is to be."""
+
+    out: Out
+    overwrite: Overwrite = False
+
+
+def check_ascends(name: str, ends: tuple[float, float] | None) -> None:
+    """Refuse a range from a larger value to a smaller one.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if ends and not ends[0] < ends[1]:
+        raise ValueError(f"{name} {ends[0]:g} {ends[1]:g}: the first must be the smaller")
