@@ -46,7 +46,8 @@ def healthy_cases(root: Path, split: Split, fold: int, mode: Mode) -> list[Case]
         raise DataError(
             f"found {fold}, but there is no file {path}; {there}, choose one of them"
             if folds
-            else f"there is no file {path}, and {there}; restore the csv files"
+            else f"there is no file {path}, and {there}; restore the csv files",
+            key="data.fold",
         )
     cases = _read_cases(root, path, HEALTHY_SET, mode, with_lesions=False)
     if mode == "t2":

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from data.brain.layout import Mode
 from data.brain.prepare.settings import BrainPhantomSettings
 from data.caches.places import CachePlace
+from protocol.recipe import FREE
 
 Lengths = tuple[PositiveInt, PositiveInt, PositiveInt]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -49,7 +50,7 @@ class BrainSettings(BaseModel):
         False, description="go on, with a warning, when splits share subjects"
     )
     cache_folder: CachePlace = None
-    cache_gb: PositiveFloat = Field(
+    cache_gb: Annotated[PositiveFloat, FREE] = Field(
         20.0,
         description="the most that preprocessed volumes may take there, in GB; those not used for "
         "the longest time make room",

@@ -8,10 +8,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from protocol.recipe import FREE
+
 FOLDER = ".cache"  # in the data set's
 
 CachePlace = Annotated[
     Path | None,
+    FREE,
     Field(
         description="where what is computed from the data is kept; if not given `.cache` in "
         "`root`, or the user's cache folder where `root` may not be written to"

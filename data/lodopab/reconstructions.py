@@ -19,6 +19,7 @@ from data.caches.places import CachePlace, cache_places, fingerprint
 from data.geometry import ParallelGeometry
 from data.lodopab.dataset import LodopabDataset, LodopabSettings
 from data.splits import Split
+from protocol.recipe import FREE
 
 Array = NDArray[np.float32]
 Reconstruct = Callable[[Array, ParallelGeometry], Array]  # (B, 1, A, D) → (B, 1, N, N)
@@ -28,7 +29,7 @@ class ReconstructionSettings(LodopabSettings):
     """The keys of the `data:` section: LoDoPaB-CT's layout, and where reconstructions are kept."""
 
     cache_folder: CachePlace = None
-    cache_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    cache_gb: Annotated[float, FREE, Field(ge=0, allow_inf_nan=False)] = Field(
         50.0,
         description="the most that all reconstructions kept there may take, in GB; those not used "
         "for the longest time make room; 0 keeps none",

@@ -18,6 +18,7 @@ from pydantic import (
 
 from data.caches.places import CachePlace
 from data.prepare.fields import PhantomSettings, Seed, Shares
+from protocol.recipe import FREE
 
 LayoutName = Literal["diffx2ct", "nifti_png", "x2ct_gan"]
 Side = Annotated[int, Field(ge=4)]
@@ -81,7 +82,7 @@ class XrayCtSettings(BaseModel):
         "nor the data set says it",
     )
     cache_folder: CachePlace = None
-    cache_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    cache_gb: Annotated[float, FREE, Field(ge=0, allow_inf_nan=False)] = Field(
         100.0,
         description="the most that resampled volumes may take there, in GB; those not used for "
         "the longest time make room; 0 keeps none",

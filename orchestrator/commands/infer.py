@@ -17,6 +17,7 @@ from rich.text import Text
 from orchestrator.launcher.open import open_launcher
 from orchestrator.study.find import resolve_trial
 from orchestrator.study.peek import ancestors
+from protocol.doors import Call
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder, TrialFolder
 from protocol.messages import load_plan
@@ -70,10 +71,11 @@ def infer_volume(study: StudyFolder, trial: str, wanted: Wanted) -> None:
     folder = resolve_trial(study, trial)
     console = Console()
     with tempfile.TemporaryDirectory(prefix="tomostudy-") as place:
-        calls = ("worker.calls.infer",)
-        launcher = open_launcher(Path(place) / "log", _family(folder), calls=calls, trains=False)
+        launcher = open_launcher(
+            Path(place) / "log", _family(folder), calls=(Call.INFER,), trains=False
+        )
         with closing(launcher), console.status(f"trial {folder.number}: making {wanted.out}"):
-            answer = launcher.call("worker.calls.infer:infer", _arguments(folder, wanted))
+            answer = launcher.call(Call.INFER, _arguments(folder, wanted))
     for line in _told(study, folder, wanted, answer):
         console.print(Text(line), soft_wrap=True)
 

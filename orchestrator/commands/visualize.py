@@ -12,6 +12,7 @@ from rich.text import Text
 
 from orchestrator.launcher.open import open_launcher
 from orchestrator.study.find import resolve_trial
+from protocol.doors import Call
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
 
@@ -36,7 +37,7 @@ def visualize_trial(
         launcher = open_launcher(Path(log.name), trains=False)
         with closing(launcher), console.status(f"trial {folder.number}: loading {folder.best}"):
             answer = launcher.call(
-                "worker.calls.show:visualize",
+                Call.VISUALIZE,
                 {
                     "checkpoint": str(folder.best),
                     "out_dir": str(target.absolute()),

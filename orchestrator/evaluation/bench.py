@@ -12,6 +12,7 @@ from typing import Any, Self
 from rich.console import Console
 
 from orchestrator.launcher.open import open_launcher
+from protocol.doors import Call
 from protocol.objective import Objective
 
 
@@ -24,9 +25,7 @@ class EvaluationBench:
         self._progress = place / "progress"
         # Each batch of proposals is scored by a process of its own, which is to start at once: the
         # family's module imports its scorer.
-        self._launcher = open_launcher(
-            place / "log", family, calls=("worker.calls.evaluation",), trains=False
-        )
+        self._launcher = open_launcher(place / "log", family, calls=(Call.JUDGE,), trains=False)
         self._status = console.status("loading")
         self._device = device
 
@@ -56,7 +55,7 @@ class EvaluationBench:
         pictures: Path,
         parameters: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
-        """`worker.calls.evaluation.judge` of one training."""
+        """What `Call.JUDGE` says of one training."""
         arguments = {
             "checkpoint": str(run.checkpoint),
             "split": split,
@@ -68,24 +67,24 @@ class EvaluationBench:
             "parameters": parameters,
             "prefix": run.prefix,
         }
-        return self._call("worker.calls.evaluation:judge", arguments, run)
+        return self._call(Call.JUDGE, arguments, run)
 
     def tuning(self, run: JudgedRun) -> dict[str, Any]:
-        """`worker.calls.evaluation.tuning` of one training."""
+        """What `Call.TUNING` says of one training."""
         arguments = {
             "checkpoint": str(run.checkpoint),
             "store": str(run.store.absolute()),
             "progress": str(self._progress),
             "device": self._device,
         }
-        return self._call("worker.calls.evaluation:tuning", arguments, run)
+        return self._call(Call.TUNING, arguments, run)
 
     def score(
         self, scorer: str, tasks: Sequence[Any], points: Sequence[Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
-        """`worker.calls.evaluation.score` of some points."""
+        """What `Call.SCORE` says of some points."""
         arguments = {"scorer": scorer, "tasks": tasks, "candidates": points}
-        found = self._launcher.call("worker.calls.evaluation:score", arguments)
+        found = self._launcher.call(Call.SCORE, arguments)
         scores: list[dict[str, Any]] = found["scores"]
         return scores
 

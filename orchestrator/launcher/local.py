@@ -19,19 +19,20 @@ from typing import Any
 
 from orchestrator.launcher.base import Exit
 from orchestrator.launcher.processes import sweep
+from protocol.doors import FORK_SERVER, RANK, Call
 from protocol.errors import unpacked
 from protocol.folders import TrialFolder
 from protocol.messages import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
-PRELOADED = ("worker.calls.check",)
+PRELOADED = (Call.CHECK_SETTINGS.module,)
 # The last would bring all but the fonts; one by one a call need not wait for all of them. Ranks
 # would otherwise import them with their first optimiser step and picture, which takes two seconds.
 PRELOADED_FOR_ATTEMPTS = (
     "numpy.random",
     "matplotlib.backends.backend_agg",
     "torch._dynamo",
-    "worker.processes.rank",
+    RANK,
 )
 
 
@@ -67,7 +68,7 @@ class LocalLauncher:
                     sys.executable,
                     "-P",  # a folder of the user's called data or models must not shadow ours
                     "-m",
-                    "worker.processes.forkserver",
+                    FORK_SERVER,
                     str(theirs.fileno()),
                     *self._preload,
                 ],

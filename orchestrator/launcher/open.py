@@ -7,6 +7,7 @@ from pathlib import Path
 from orchestrator.launcher.base import Launcher
 from orchestrator.launcher.local import LocalLauncher
 from orchestrator.launcher.preload import modules_of
+from protocol.doors import Call
 
 
 def open_launcher(
@@ -14,7 +15,7 @@ def open_launcher(
     family: str | None = None,
     *,
     stages: int = 1,
-    calls: tuple[str, ...] = (),
+    calls: tuple[Call, ...] = (),
     trains: bool = True,
 ) -> Launcher:
     """A launcher for the attempts and calls of one command; nothing is started yet.
@@ -23,8 +24,8 @@ def open_launcher(
         log: what its processes print that belongs to no rank.
         family: whose libraries are imported ahead, where it is known.
         stages: that a model is cut into.
-        calls: modules whose functions will be called.
+        calls: what will be called, and is imported ahead.
         trains: attempts will be launched; otherwise what only they need is not imported ahead.
     """
-    preload = (*calls, *(modules_of(family, stages) if family else ()))
+    preload = (*(call.module for call in calls), *(modules_of(family, stages) if family else ()))
     return LocalLauncher(log=log, preload=preload, trains=trains)

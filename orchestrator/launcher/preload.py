@@ -7,7 +7,9 @@ import importlib.util
 from importlib.metadata import entry_points
 from pathlib import Path
 
-_FAMILIES = Path(__file__).resolve().parents[2] / "models" / "families"
+from protocol.doors import CUT_MODEL, FAMILIES
+
+_FOLDER = Path(__file__).resolve().parents[2].joinpath(*FAMILIES.split("."))
 _GROUP = "tomostudy.families"
 
 
@@ -17,15 +19,14 @@ def modules_of(reference: str, stages: int = 1) -> tuple[str, ...]:
     Of a user's own file these are the libraries that it imports, not the file itself: its code
     may touch a GPU, which must not happen before the fork.
     """
-    cutting = ("worker.pipeline.staged", "worker.pipeline.guard")
-    return _family_modules(reference) + (cutting if stages > 1 else ())
+    return _family_modules(reference) + (CUT_MODEL if stages > 1 else ())
 
 
 def _family_modules(reference: str) -> tuple[str, ...]:
     if ":" in reference:
         return _libraries(Path(reference.rpartition(":")[0]))
     if _is_own(reference):
-        return (f"models.families.{reference}",)
+        return (f"{FAMILIES}.{reference}",)
     return tuple(point.module for point in entry_points(group=_GROUP, name=reference))
 
 
@@ -42,7 +43,7 @@ def clash(reference: str) -> str | None:
 
 
 def _is_own(name: str) -> bool:
-    return name.isidentifier() and (_FAMILIES / f"{name}.py").is_file()
+    return name.isidentifier() and (_FOLDER / f"{name}.py").is_file()
 
 
 def _libraries(path: Path) -> tuple[str, ...]:

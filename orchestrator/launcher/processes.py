@@ -10,9 +10,11 @@ import time
 
 import psutil
 
+from protocol.doors import FORK_SERVER
 from protocol.folders import TrialFolder
 
-_COMMAND = "worker.processes.forkserver"  # every rank is a fork of that program
+# Every rank is a fork of that program, which had another name in version 0.1.0.
+_COMMANDS = (FORK_SERVER, "orchestrator.worker.forkserver")
 _GONE_SECONDS = 10.0
 _CLOCK_SECONDS = 2.0  # by which a start time may seem to move when the system's clock is set
 
@@ -64,6 +66,8 @@ def _belongs(process: psutil.Process, session: int, not_before: float) -> bool:
         if os.getsid(process.pid) != session or process.status() == psutil.STATUS_ZOMBIE:
             return False
         command = process.cmdline()  # empty while it is dying, which can take a while
-        return process.create_time() >= not_before and (not command or _COMMAND in command)
+        return process.create_time() >= not_before and (
+            not command or any(name in command for name in _COMMANDS)
+        )
     except (psutil.Error, ProcessLookupError, PermissionError):
         return False

@@ -26,6 +26,7 @@ from orchestrator.settings.schema import Settings
 from orchestrator.study.lock import StudyLock
 from orchestrator.study.storage import open_study
 from orchestrator.study.study_file import StudyFile, write_study_file
+from protocol.doors import Call
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder
 
@@ -79,7 +80,7 @@ class Session:
         checked = check_with_family(settings, layers, self.launcher, self.waiting)
         gpus = []
         if settings.devices != "cpu" or settings.parallel.devices is not None:
-            gpus = self.launcher.call("worker.calls.check:devices", {}, self.waiting)["cuda"]
+            gpus = self.launcher.call(Call.DEVICES, {}, self.waiting)["cuda"]
         self.slots = cut_slots(settings, gpus, cpu_cores())
         return checked
 

@@ -12,6 +12,7 @@ from orchestrator.settings.complaints import nearest
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
 from orchestrator.settings.space import Search, Space, candidates, check_point, grid, unreachable
+from protocol.doors import Call
 from protocol.errors import SettingsError
 from protocol.recipe import FILE_KEY, SHA256_KEY, Recipe, TrainingRecipe
 
@@ -99,7 +100,7 @@ def check_with_family(
         UserError: the data cannot be used.
     """
     answer = launcher.call(
-        "worker.calls.check:check_settings",
+        Call.CHECK_SETTINGS,
         {
             "family": settings.family,
             "recipes": list(candidates(settings.search, settings.recipe)),

@@ -1,0 +1,29 @@
+"""The doors into the training half, by name: the deciding half imports nothing of it.
+
+Whoever moves what is named here changes the name here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+FORK_SERVER = "worker.processes.forkserver"  # a program, from which attempts are forked
+RANK = "worker.processes.rank"  # what all ranks import
+CUT_MODEL = ("worker.pipeline.staged", "worker.pipeline.guard")  # and those of a model in stages
+FAMILIES = "models.families"  # the package of our own families, a module each
+
+
+class Call(StrEnum):
+    """A function that is called where torch is: JSON in, JSON out."""
+
+    CHECK_SETTINGS = "worker.calls.check:check_settings"
+    DEVICES = "worker.calls.check:devices"
+    JUDGE = "worker.calls.evaluation:judge"
+    TUNING = "worker.calls.evaluation:tuning"
+    SCORE = "worker.calls.evaluation:score"
+    VISUALIZE = "worker.calls.show:visualize"
+    INFER = "worker.calls.infer:infer"
+
+    @property
+    def module(self) -> str:
+        return self.partition(":")[0]
