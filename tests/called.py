@@ -26,8 +26,8 @@ def state(module: str) -> dict[str, bool]:
     }
 
 
-def refuse(sentence: str) -> None:
-    raise DataError(sentence)
+def refuse(sentence: str, key: str) -> None:
+    raise DataError(sentence, key=key)
 
 
 def fail() -> None:

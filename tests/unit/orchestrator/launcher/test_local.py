@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.launcher.base import Exit
 from orchestrator.launcher.local import ROOT, LocalLauncher
-from protocol.errors import UserError
+from protocol.errors import DataError
 from protocol.messages import Finished, Started, load_plan
 from tests.ranks import events, make_plan, wait_for
 
@@ -280,9 +280,10 @@ def test_a_call_may_carry_a_megabyte_each_way(launcher):
     assert launcher.call("tests.called:echo", arguments) == arguments
 
 
-def test_a_users_error_comes_back_as_one(launcher):
-    with pytest.raises(UserError, match=r"^no such file$"):
-        launcher.call("tests.called:refuse", {"sentence": "no such file"})
+def test_a_users_error_comes_back_as_what_it_was_with_its_key(launcher):
+    with pytest.raises(DataError, match=r"^data\.root: no such file$") as caught:
+        launcher.call("tests.called:refuse", {"sentence": "no such file", "key": "data.root"})
+    assert (caught.value.key, caught.value.problem) == ("data.root", "no such file")
 
 
 @pytest.mark.parametrize(
