@@ -1,4 +1,4 @@
-"""What a running study tells its user, and the part that every display shares."""
+"""What a running study tells its user, whatever shows it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
-from typing import Any, Protocol
+from typing import Any
 
 from orchestrator.live.progress import StudyProgress, TrialProgress
 from orchestrator.study.record import State
@@ -14,48 +14,11 @@ from protocol.messages import Event, Outcome, Stop, Validated
 from protocol.objective import Direction, Objective
 
 
-class Display(Protocol):
-    """Told by the runner what happens; shows it. Never fails for want of a reader."""
+class Display(ABC):
+    """Told by the runner what happens; shows it, and never fails for want of a reader.
 
-    def study_opened(
-        self,
-        name: str,
-        total: int,
-        finished: int,
-        direction: Direction,
-        metric: str,
-        *,
-        best: tuple[int, float] | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        """The study is open: `finished` of `total` trials are done, `best` is (trial, value).
-
-        `timeout` is what this run may still take in seconds.
-        """
-
-    def trial_started(
-        self, number: int, params: Mapping[str, Any], attempt: int, devices: Sequence[str]
-    ) -> None:
-        """An attempt was launched; above 0 the trial goes on from its checkpoint."""
-
-    def event(self, number: int, event: Event) -> None:
-        """The trial says something; events of earlier attempts may come again."""
-
-    def trial_stopping(self, number: int, reason: Stop) -> None:
-        """The trial was asked to stop at its next step."""
-
-    def trial_ended(self, number: int, outcome: Outcome, state: State) -> None:
-        """The attempt ended; the state "running" means that the trial goes on another time."""
-
-    def notice(self, sentence: str) -> None:
-        """Something the user should know."""
-
-    def close(self) -> None:
-        """Nothing more follows. May be called twice."""
-
-
-class ProgressDisplay(ABC):
-    """Keeps the study's progress; a display shows it in its own way in the hooks below."""
+    It keeps the study's progress; each kind of display shows it in its own way in the hooks below.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -75,6 +38,10 @@ class ProgressDisplay(ABC):
         best: tuple[int, float] | None = None,
         timeout: float | None = None,
     ) -> None:
+        """The study is open: `finished` of `total` trials are done, `best` is (trial, value).
+
+        `timeout` is what this run may still take in seconds.
+        """
         progress = StudyProgress(
             name=name,
             total=total,
@@ -92,12 +59,14 @@ class ProgressDisplay(ABC):
     def trial_started(
         self, number: int, params: Mapping[str, Any], attempt: int, devices: Sequence[str]
     ) -> None:
+        """An attempt was launched; above 0 the trial goes on from its checkpoint."""
         trial = TrialProgress(number, params, attempt, devices, since=self._clock())
         with self._lock:
             self._study.start(trial)
         self._started(trial)
 
     def event(self, number: int, event: Event) -> None:
+        """The trial says something; events of earlier attempts may come again."""
         with self._lock:
             trial = self._study.running.get(number)
             if trial is not None:
@@ -106,12 +75,14 @@ class ProgressDisplay(ABC):
             self._validated(trial)
 
     def trial_stopping(self, number: int, reason: Stop) -> None:
+        """The trial was asked to stop at its next step."""
         with self._lock:
             trial = self._study.running.get(number)
             if trial is not None:
                 trial.stop_asked(reason)
 
     def trial_ended(self, number: int, outcome: Outcome, state: State) -> None:
+        """The attempt ended; the state "running" means that the trial goes on another time."""
         with self._lock:
             self._study.end(number, outcome, state, self._clock())
         self._ended(number, outcome, state)
@@ -122,10 +93,12 @@ class ProgressDisplay(ABC):
         return self._progress
 
     @abstractmethod
-    def notice(self, sentence: str) -> None: ...
+    def notice(self, sentence: str) -> None:
+        """Something the user should know."""
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nothing more follows. May be called twice."""
 
     @abstractmethod
     def _opened(self, study: StudyProgress) -> None: ...

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import IO
 
 from orchestrator.live import sentences
-from orchestrator.live.display import ProgressDisplay
+from orchestrator.live.display import Display
 from orchestrator.live.progress import StudyProgress, TrialProgress
 from orchestrator.study.record import State
 from protocol.messages import Outcome
 
 
-class PlainDisplay(ProgressDisplay):
+class PlainDisplay(Display):
     """A line for every start and ending, and now and then one for a validated epoch."""
 
     def __init__(

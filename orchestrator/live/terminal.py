@@ -15,7 +15,7 @@ from rich.text import Text
 
 from orchestrator import words
 from orchestrator.live import sentences
-from orchestrator.live.display import ProgressDisplay
+from orchestrator.live.display import Display
 from orchestrator.live.progress import StudyProgress, TrialProgress
 from orchestrator.reporting.screen import plain_table
 from orchestrator.study.record import State
@@ -24,7 +24,7 @@ from protocol.messages import Outcome
 _COLOURS: dict[State, str] = {"complete": "green", "pruned": "yellow", "failed": "red"}
 
 
-class TerminalDisplay(ProgressDisplay):
+class TerminalDisplay(Display):
     """A live area at the bottom of the screen, redrawn once a second and after every call."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
