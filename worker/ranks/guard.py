@@ -167,7 +167,7 @@ class ReplicaGuard:
         for number, micro in enumerate(step.micro_batches, start=1):
             batch = next(batches)
             reseed(mix(self._seed, "step", self._group.rank, epoch, step.seen, number))
-            with self._accumulating(more=number < len(step.micro_batches)):
+            with self.accumulating(more=number < len(step.micro_batches)):
                 loss, word, terms = self(batch, micro.weight, wishes)
                 (scaler.scale(loss) + word).backward()
             history.append(terms)
@@ -180,7 +180,7 @@ class ReplicaGuard:
         return norm, StepVerdict.read(norm.to(self._group.device), self.signal)
 
     @contextmanager
-    def _accumulating(self, more: bool) -> Iterator[None]:
+    def accumulating(self, more: bool) -> Iterator[None]:
         """Exchange gradients in this backward pass only if no `more` micro-batches follow."""
         if more and self._parallel is not None:
             with self._parallel.no_sync():

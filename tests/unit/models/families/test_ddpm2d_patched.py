@@ -11,7 +11,7 @@ from models.blocks.diffusion.hashing import derived
 from models.families.ddpm2d_patched import Ddpm2dPatched, Ddpm2dPatchedSettings
 from models.registry import load_family
 from protocol.errors import SettingsError
-from protocol.recipe import split_recipe
+from protocol.recipe import own_keys
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -243,7 +243,7 @@ def test_what_a_preset_tries_first_is_a_recipe_within_its_search(preset):
     study = yaml.safe_load((ROOT / "studies" / f"{preset}.yml").read_text())
     assert study["enqueue"]
     for first in study["enqueue"]:
-        _, own = split_recipe(study["recipe"] | first)
+        own = own_keys(study["recipe"] | first)
         Ddpm2dPatchedSettings(**own)
         for name, value in first.items():
             space = study["search"][name]
@@ -256,8 +256,7 @@ def test_what_a_preset_tries_first_is_a_recipe_within_its_search(preset):
 def test_the_full_preset_tries_the_published_recipes_first():
     study = yaml.safe_load((ROOT / "studies" / "ddpm2d_patched.yml").read_text())
     published, masked = (
-        Ddpm2dPatchedSettings(**split_recipe(study["recipe"] | first)[1])
-        for first in study["enqueue"]
+        Ddpm2dPatchedSettings(**own_keys(study["recipe"] | first)) for first in study["enqueue"]
     )
     assert published == Ddpm2dPatchedSettings()
     assert masked == Ddpm2dPatchedSettings(masking="frequency")

@@ -11,7 +11,7 @@ from models.blocks.fbp.fbp import fixed_window_fbp
 from models.blocks.images import metrics
 from models.families.fbp_unet import FbpUnet, FbpUnetSettings
 from models.registry import load_family
-from protocol.recipe import TrainingRecipe, split_recipe
+from protocol.recipe import Recipe
 from tests.studio import ROOT
 
 SCAN = ParallelGeometry.lodopab(angles=24, detectors=45, image_size=32)
@@ -218,9 +218,7 @@ def test_a_presets_points_to_try_first_are_whole_recipes_of_the_family(preset):
     content = yaml.safe_load((ROOT / "studies" / f"{preset}.yml").read_text())
     assert content["enqueue"]
     for point in content["enqueue"]:
-        training, own = split_recipe(content["recipe"] | point)
-        TrainingRecipe(**training)
-        FbpUnetSettings(**own)
+        FbpUnetSettings(**Recipe.of(content["recipe"] | point).own)
     ReconstructionSettings(**content["data"])
 
 

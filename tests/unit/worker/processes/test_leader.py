@@ -59,7 +59,7 @@ behaviour = {
     "one fails, the other says why": (lambda: work(1.0), lambda: 3),
     "one is killed": (lambda: work(60.0), lambda: os.kill(os.getpid(), 9)),
 }[sys.argv[1]]
-group = leader.Group({fork(behave): rank for rank, behave in enumerate(behaviour)})
+group = leader.RankProcesses({fork(behave): rank for rank, behave in enumerate(behaviour)})
 start = time.monotonic()
 leader._watch(group, board, wake, lifeline, hang_seconds=0.7)
 seconds = time.monotonic() - start
