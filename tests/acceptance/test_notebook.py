@@ -10,7 +10,6 @@ pandas = pytest.importorskip("pandas", reason=NEEDED)
 graph_objects = pytest.importorskip("plotly.graph_objects", reason=NEEDED)
 
 PLOTS = [
-    "plot_contour",
     "plot_edf",
     "plot_intermediate_values",
     "plot_optimization_history",
@@ -35,7 +34,8 @@ def test_a_study_becomes_a_table_of_its_trials(study):
     assert list(table["state"]) == [trial.state.name for trial in study.trials]
     parameters = {f"params_{name}" for name in study.best_params}
     assert parameters <= set(table.columns)
-    assert table.set_index("number")["value"][study.best_trial.number] == study.best_value
+    values = table.set_index("number")[f"values_{study.metric_names[0]}"]
+    assert values[study.best_trial.number] == study.best_value
 
 
 @pytest.mark.parametrize("plot", PLOTS)
