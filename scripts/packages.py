@@ -61,7 +61,7 @@ def install(root: Path, place: Path, extras: list[str]) -> None:
     uv = shutil.which("uv") or str(place / "bin" / "uv")
     if not Path(uv).exists():
         say("  fetching uv, which installs the packages")
-        run([*pip_install, "--quiet", *pins, "uv"], log)
+        run([*pip_install, "-qq", *pins, "uv"], log)
     pinned = Path("constraints.txt").read_text(encoding="utf-8").count("==")
     say(f"  installing the packages, {pinned} at most; torch is the largest by far")
     if Path(uv).exists():
@@ -92,7 +92,7 @@ def run(
                     return process.wait(QUIET_SECONDS)
                 except subprocess.TimeoutExpired:
                     if not terminal:
-                        say(f"  {elapsed()}: {lines_of(log)[-1].strip()[:80]}")
+                        say(f"  {elapsed()}: {last_step(log)}")
         except BaseException:
             process.kill()
             process.wait()
@@ -101,6 +101,11 @@ def run(
 
 def lines_of(log: Path) -> list[str]:
     return log.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+
+
+def last_step(log: Path) -> str:
+    line = lines_of(log)[-1].strip()[:80]
+    return f"{line}, compiling them" if line.startswith("Installed") else line
 
 
 def end_of(log: Path) -> str:
