@@ -14,10 +14,11 @@ import uv_settings
 
 STARTED = time.monotonic()
 QUIET_SECONDS = 10  # between two lines where there is no terminal
+LITTLE = 50_000_000  # bytes on a disk that is as good as full
 
+FULL = "The disk is full, or your quota of it is used up: make room, then start again."
 REASONS = {
-    "No space left on device": "The disk is full: make room, then start again.",
-    "Disk quota exceeded": "The disk quota is used up: make room, then start again.",
+    "No space left on device|Disk quota exceeded": FULL,
     r"NewConnectionError|ConnectTimeout|Read timed out|name resolution|Network is unreachable"
     r"|ProxyError|Connection (?:reset|refused|aborted)|ConnectionError": (
         "The package index could not be reached: check the network (or pip's proxy and index "
@@ -58,18 +59,21 @@ def install(root: Path, place: Path, extras: list[str]) -> None:
     pins = ["--constraint", "constraints.txt"]
     wanted = [*pins, "--editable", f".[{','.join(extras)}]" if extras else "."]
 
-    uv = shutil.which("uv") or str(place / "bin" / "uv")
-    if not Path(uv).exists():
+    uv = shutil.which("uv") or shutil.which("uv", path=place / "bin")
+    if uv is None:
         say("  fetching uv, which installs the packages")
         run([*pip_install, "-qq", *pins, "uv"], log)
+        uv = shutil.which("uv", path=place / "bin")
     pinned = Path("constraints.txt").read_text(encoding="utf-8").count("==")
     say(f"  installing the packages, {pinned} at most; torch is the largest by far")
-    if Path(uv).exists():
+    if uv is not None:
         options, variables = uv_settings.read(pip, uv, place)
         command = [uv, "pip", "install", "--python", python, "--compile-bytecode", *options]
         command += ["--build-constraints", "constraints.txt", *wanted]
         if run(command, log, variables, stderr=subprocess.STDOUT) == 0:
             return
+        if advice(log) == FULL:
+            raise Refusal(f"{end_of(log)}Installing failed. {FULL}")
     say(f"{end_of(log)}  uv could not install them; trying with pip")
     if code := run([*pip_install, *wanted], log):
         raise Refusal(f"{end_of(log)}Installing failed (pip's exit code {code}). {advice(log)}")
@@ -104,7 +108,7 @@ def lines_of(log: Path) -> list[str]:
 
 
 def last_step(log: Path) -> str:
-    line = lines_of(log)[-1].strip()[:80]
+    line = lines_of(log)[-1].strip()[:80] or "waiting for an answer"
     return f"{line}, compiling them" if line.startswith("Installed") else line
 
 
@@ -114,6 +118,8 @@ def end_of(log: Path) -> str:
 
 def advice(log: Path) -> str:
     """In one sentence what to do about it."""
+    if shutil.disk_usage(log).free < LITTLE:
+        return FULL  # uv's own words are on the terminal, not in the log
     text = "\n".join(lines_of(log))
     for pattern, sentence in REASONS.items():
         if re.search(pattern, text):

@@ -195,4 +195,6 @@ def write_wheel(folder: Path, name: str, version: str, script: str = "") -> None
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
         if script:
-            wheel.writestr(f"{name}-{version}.data/scripts/{name}", script)
+            program = zipfile.ZipInfo(f"{name}-{version}.data/scripts/{name}")
+            program.external_attr = 0o100755 << 16
+            wheel.writestr(program, script)
