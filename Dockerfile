@@ -21,9 +21,9 @@ COPY --chown=tomostudy . .
 RUN mkdir -p runs && chown tomostudy /app runs
 
 USER tomostudy
-ENV PIP_NO_CACHE_DIR=1
-# One start is enough for the set-up; the environment becomes part of the image.
-RUN ./run_study.sh --help >/dev/null
+# The environment becomes part of the image; what was fetched for it need not.
+ENV UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1
+RUN scripts/setup.sh
 
 VOLUME /app/runs
 ENTRYPOINT ["./run_study.sh"]

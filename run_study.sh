@@ -11,7 +11,8 @@ done
 root=$(CDPATH="" cd -- "$(dirname "$script")" && pwd -P)
 
 source "$root/scripts/setup.sh"
-set_up
+source "$root/scripts/answers.sh"
+ready || answer "$@" || set_up
 
 # -P: a folder of the user's that happens to be called data or models must not shadow ours.
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"

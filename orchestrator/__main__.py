@@ -21,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Hyperparameter search for CT and MRI reconstruction models.\n\n"
     "`run` is the command when none is given: ./run_study.sh --study_name demo",
 )
@@ -32,6 +33,27 @@ RunsDir = Annotated[
 TrialOption = Annotated[str, typer.Option("--trial", help="`best`, or a trial's number.")]
 RUNS = ROOT / "runs"
 _SEVERAL = ("--input", "--voxel_size")
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from tomllib import loads
+
+        project = loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        print(project["name"], project["version"])
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_tell_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Read what stands before a command."""
 
 
 @app.command()
@@ -270,7 +292,7 @@ def with_command(arguments: list[str]) -> list[str]:
     spelled = [_underscored(argument) for argument in arguments]
     if spelled[:1] == ["infer"]:
         spelled = _repeated(spelled)
-    if spelled and spelled[0] not in commands and spelled[0] not in ("--help", "-h"):
+    if spelled and spelled[0] not in commands and spelled[0] not in ("--help", "-h", "--version"):
         return ["run", *spelled]
     return spelled
 

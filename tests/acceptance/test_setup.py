@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.tiny_project import TinyProject
+from tests.acceptance.tiny_project import TinyProject, real_uv, write_wheel
+
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def python_where(change):
+    """A program's text: this Python, after `change`, for `python -E -s -c QUESTION NAME`."""
+    code = f"import sys; {change}; exec(sys.argv.pop(1))"
+    return f'exec {sys.executable} -c "{code}" "$4" "$5"'
 
 
 @pytest.fixture
@@ -52,8 +62,12 @@ class TestFirstStart:
         assert "Ready after" in steps
         assert installed.first.stdout.count("\n") == 1
 
-    def test_says_nothing_of_pips_warnings(self, installed):
+    def test_says_nothing_of_warnings_nor_of_pip(self, installed):
         assert "warning" not in installed.first.stderr.lower()
+        assert "pip" not in installed.first.stderr
+
+    def test_compiles_what_it_installed(self, installed):
+        assert list(installed.venv.glob("lib/python3*/site-packages/__pycache__/tinydep.*.pyc"))
 
 
 class TestLaterStart:
@@ -101,19 +115,19 @@ class TestInterrupted:
         assert project.builds == 2
         assert not (project.venv / "leftover").exists()
 
-    def test_a_pip_that_a_killed_start_left_behind_is_ended_by_the_next(self, project):
+    def test_an_installer_that_a_killed_start_left_behind_is_waited_for_by_the_next(self, project):
         project.hold()
         process = project.start()
         project.wait_for_build()
         os.kill(int((project.root / ".venv.lock").read_text()), signal.SIGKILL)
         assert process.wait(timeout=20) != 0
-        left_behind = running_pips(project)
-        assert left_behind
+        assert running_installers(project)
         again = project.start()
-        project.wait_for_build(2)
-        assert not left_behind & running_pips(project)
+        assert "waiting" in again.stderr.readline()
+        assert project.builds == 1
         project.release()
         out, err = again.communicate(timeout=200)
+        assert project.builds == 2
         assert again.returncode == 0, err
         assert json.loads(out)["tinydep"] == "1.0"
 
@@ -126,7 +140,7 @@ class TestInterrupted:
         assert process.returncode == 130
         assert err.endswith("Interrupted; the next start sets up again.\n")
         assert "Traceback" not in err
-        assert not running_pips(project)
+        assert not running_installers(project)
 
     def test_an_environment_without_a_working_python_is_made_anew(self, project):
         project.venv.mkdir()
@@ -184,6 +198,7 @@ class TestChanges:
                     "PIP_NO_INDEX": "0",
                     "PIP_FIND_LINKS": "",
                     "PIP_RETRIES": "1",
+                    "UV_HTTP_RETRIES": "0",
                 },
                 "The package index could not be reached",
             ),
@@ -202,9 +217,9 @@ class TestChanges:
         assert said(changing.run())["tinydep"] == "1.0"
         assert (changing.venv / "made once").exists()
 
-    def test_the_tests_add_their_tools_and_a_later_start_of_a_study_keeps_them(self, changing):
-        shell = f'root={changing.root}; . "$root/scripts/setup.sh"; set_up dev'
-        subprocess.run(["bash", "-euc", shell], env=changing.environment(), check=True)
+    def test_an_extra_is_added_by_hand_and_a_later_start_of_a_study_keeps_it(self, changing):
+        by_hand = changing.run("dev", script=changing.root / "scripts" / "setup.sh")
+        assert by_hand.stdout == f"{changing.venv / 'bin' / 'python'}\n"
         finished = changing.run()
         assert said(finished)["tinytool"] == "1.0"
         assert finished.stderr == ""
@@ -222,6 +237,108 @@ def test_an_environment_that_was_made_by_hand_is_adopted_not_removed(project):
     assert said(project.run())["tinydep"] == "1.0"
     assert (project.venv / "mine").exists()
     assert project.run().stderr == ""
+
+
+@pytest.mark.slow
+class TestInstallers:
+    def test_without_uv_on_the_search_path_pip_fetches_it_into_the_environment(
+        self, project, tmp_path
+    ):
+        write_wheel(project.wheels, "uv", "1.0", script=f'#!/bin/sh\nexec {real_uv()} "$@"\n')
+        finished = project.run(PATH=str(tools(tmp_path)))
+        assert said(finished)["tinydep"] == "1.0"
+        assert "fetching uv" in finished.stderr
+        assert "pip" not in finished.stderr
+        assert (project.venv / "bin" / "uv").exists()
+
+    def test_where_uv_is_not_to_be_had_pip_installs_and_one_sentence_says_so(
+        self, project, tmp_path
+    ):
+        finished = project.run(PATH=str(tools(tmp_path)))
+        assert said(finished)["tinydep"] == "1.0"
+        assert finished.stderr.count("  uv could not install them; trying with pip\n") == 1
+        assert project.run(PATH=str(tmp_path / "tools")).stderr == ""
+
+    def test_where_uv_fails_pip_installs_and_uvs_words_are_shown(self, project, tmp_path):
+        write_program(tmp_path / "broken" / "uv", "echo the uv is broken; exit 7")
+        finished = project.run(PATH=f"{tmp_path / 'broken'}:{os.environ['PATH']}")
+        assert said(finished)["tinydep"] == "1.0"
+        assert "| the uv is broken\n  uv could not install them; trying with pip" in finished.stderr
+
+    @pytest.mark.parametrize("kind", ["file", "variables"])
+    def test_uv_follows_pips_settings(self, project, tmp_path, kind):
+        """tinydep 1.0 is to be had from a page of links alone, tinydep 2.0 from a folder alone."""
+        pages = tmp_path / "simple" / "tinydep"
+        pages.mkdir(parents=True)
+        wheel = (project.wheels / "tinydep-1.0-py3-none-any.whl").rename(
+            pages / "tinydep-1.0-py3-none-any.whl"
+        )
+        (pages / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+        options = {
+            "index-url": (tmp_path / "empty").as_uri(),
+            "extra-index-url": f"{(tmp_path / 'none').as_uri()} {(tmp_path / 'simple').as_uri()}",
+            "find-links": str(project.wheels),
+            "no-index": "false",
+        }
+        for name in ("empty", "none"):
+            (tmp_path / name).mkdir()
+        if kind == "file":
+            lines = "".join(f"{name} = {value}\n" for name, value in options.items())
+            (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = nowhere\n[install]\n{lines}")
+            variables = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf")}
+            variables |= {"PIP_FIND_LINKS": "", "PIP_NO_INDEX": ""}
+        else:
+            variables = {f"PIP_{key.upper().replace('-', '_')}": options[key] for key in options}
+        for version in ("1.0", "2.0"):
+            project.pin(version)
+            finished = project.run(**variables)
+            assert said(finished)["tinydep"] == version
+            assert "trying with pip" not in finished.stderr
+
+    def test_a_password_in_pips_settings_is_not_shown(self, project):
+        finished = project.run(
+            PIP_INDEX_URL="http://someone:s3cret@127.0.0.1:9/simple",
+            PIP_NO_INDEX="0", PIP_FIND_LINKS="", PIP_RETRIES="1", UV_HTTP_RETRIES="0",
+        )  # fmt: skip
+        assert finished.returncode == 2
+        assert "127.0.0.1" in finished.stderr
+        assert "s3cret" not in finished.stderr
+
+    def test_without_a_terminal_a_line_now_and_then_tells_that_it_is_alive(self, project):
+        project.hold()
+        process = project.start()
+        line = ""
+        while not re.fullmatch(r"  \d+ s: .*tiny.*\n", line):
+            line = process.stderr.readline()
+            assert line, "it ended without one"
+        project.release()
+        assert process.communicate(timeout=200)[0]
+
+    def test_a_terminal_sees_the_installers_own_progress(self, project):
+        ours, its = os.openpty()
+        process = subprocess.Popen(
+            [project.root / "run_study.sh", "status"],
+            env=project.environment(), stdin=its, stdout=subprocess.DEVNULL, stderr=its,
+        )  # fmt: skip
+        os.close(its)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+        os.close(ours)
+        assert process.wait(timeout=20) == 0
+        assert b"Resolved" in shown
+        assert b"tinydep" in shown
+
+
+@pytest.mark.slow
+def test_an_environment_of_another_python_than_the_one_named_is_made_anew(project, tmp_path):
+    said(project.run())
+    other = write_program(tmp_path / "python", f'exec {sys.executable} "$@"')
+    named = {"TOMOSTUDY_PYTHON": str(other)}
+    assert "Setting up" in project.run(**named).stderr
+    assert project.run(**named).stderr == ""
+    assert project.run(TOMOSTUDY_PYTHON="").stderr == ""
 
 
 class TestAnotherPlace:
@@ -263,17 +380,18 @@ class TestAnotherPlace:
 
 class TestErrors:
     @pytest.mark.parametrize(
-        ("answer", "expected"),
+        ("body", "expected"),
         [
-            ("echo 3.9 venv False", "is Python 3.9, and 3.11 is the oldest that will do"),
-            ("echo 3.12 bare True", "apt install python3.12-venv"),
+            (python_where("sys.version_info = (3, 9)"), "is Python 3.9, and 3.11 is the oldest"),
+            (python_where("sys.modules['ensurepip'] = None"), f"apt install python{VERSION}-venv"),
+            (python_where("sys.modules['venv'] = None"), f"apt install python{VERSION}-venv"),
             ("exit 1", "does not run as a Python interpreter"),
         ],
     )
     def test_an_interpreter_that_will_not_do_is_named_in_one_sentence(
-        self, project, tmp_path, answer, expected
+        self, project, tmp_path, body, expected
     ):
-        interpreter = write_program(tmp_path / "python", answer)
+        interpreter = write_program(tmp_path / "python", body)
         finished = project.run(TOMOSTUDY_PYTHON=str(interpreter))
         assert finished.returncode == 2
         assert finished.stderr.count("\n") == 1
@@ -287,7 +405,7 @@ class TestErrors:
         assert "TOMOSTUDY_PYTHON names python9, which is not a program" in finished.stderr
 
     def test_without_any_fit_python_it_says_what_is_needed(self, project, tmp_path):
-        write_program(tmp_path / "bin" / "python3", "echo 3.8 venv False")
+        write_program(tmp_path / "bin" / "python3", python_where("sys.version_info = (3, 8)"))
         finished = project.run(TOMOSTUDY_PYTHON="", PATH=f"{tmp_path / 'bin'}:{tools(tmp_path)}")
         assert finished.returncode == 2
         assert "needs Python 3.11 or newer" in finished.stderr
@@ -338,22 +456,22 @@ def write_program(path, body):
 
 
 def tools(tmp_path):
-    """A folder with what the scripts themselves need and no Python."""
+    """A folder with what the scripts themselves need, and neither Python nor uv."""
     folder = tmp_path / "tools"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for name in ("bash", "env", "dirname", "readlink"):
         found = next(p for d in os.get_exec_path() if (p := Path(d, name)).exists())
         (folder / name).symlink_to(found)
     return folder
 
 
-def running_pips(project):
+def running_installers(project):
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             arguments = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if arguments[0] == os.fsencode(project.venv / "bin" / "python") and b"pip" in arguments:
+        if os.fsencode(project.venv / "bin" / "python") in arguments and b"pip" in arguments:
             found.add(process.name)
     return found

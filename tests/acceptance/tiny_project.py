@@ -107,6 +107,9 @@ class TinyProject:
         wheels.mkdir(exist_ok=True)
         for name, version in (("tinydep", "1.0"), ("tinydep", "2.0"), ("tinytool", "1.0")):
             write_wheel(wheels, name, version)
+        self.uv = wheels.with_name("uv")
+        self.uv.mkdir(exist_ok=True)
+        (self.uv / "uv").symlink_to(real_uv())
 
     @property
     def venv(self) -> Path:
@@ -114,7 +117,7 @@ class TinyProject:
 
     @property
     def builds(self) -> int:
-        """How often pip has built the project's link, that is how often it was installed."""
+        """How often the project's link was built, that is how often it was installed."""
         log = self.root / "builds.log"
         return len(log.read_text().splitlines()) if log.exists() else 0
 
@@ -132,22 +135,25 @@ class TinyProject:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("PIP_", "PYTHON", "TOMOSTUDY_", "VIRTUAL_ENV"))
+            if not name.startswith(("PIP_", "UV_", "PYTHON", "TOMOSTUDY_", "VIRTUAL_ENV"))
         }
-        pip = {
+        ours = {
+            "PATH": f"{self.uv}:{os.environ['PATH']}",
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": str(self.wheels),
             "PIP_CONFIG_FILE": os.devnull,
+            "UV_CACHE_DIR": str(self.wheels.with_name("cache")),
+            "UV_NO_CONFIG": "1",
+            "TOMOSTUDY_PYTHON": str(Path(sys.executable).resolve()),
         }
-        python = {"TOMOSTUDY_PYTHON": str(Path(sys.executable).resolve())}
-        return kept | pip | python | variables
+        return kept | ours | variables
 
     def start(
         self, *arguments: str, script: Path | None = None, cwd: Path | None = None, **variables: str
     ) -> subprocess.Popen[str]:
         """Starts run_study.sh in a process group of its own, so that a test can kill all of it."""
         return subprocess.Popen(
-            [str(script or self.root / "run_study.sh"), *arguments],
+            [str(script or self.root / "run_study.sh"), *(arguments or ["status"])],
             cwd=cwd or self.root.parent,
             env=self.environment(**variables),
             stdin=subprocess.DEVNULL,
@@ -171,7 +177,15 @@ class TinyProject:
             time.sleep(0.02)
 
 
-def write_wheel(folder: Path, name: str, version: str) -> None:
+def real_uv() -> Path:
+    """This environment's uv, or the machine's."""
+    folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    found = shutil.which("uv", path=folders)
+    assert found, "the tests need uv: ./run_tests.sh installs it"
+    return Path(found).resolve()
+
+
+def write_wheel(folder: Path, name: str, version: str, script: str = "") -> None:
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
         wheel.writestr(f"{name}.py", f"version = {version!r}\n")
@@ -180,3 +194,7 @@ def write_wheel(folder: Path, name: str, version: str) -> None:
         )
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
+        if script:
+            program = zipfile.ZipInfo(f"{name}-{version}.data/scripts/{name}")
+            program.external_attr = 0o100755 << 16
+            wheel.writestr(program, script)
