@@ -314,8 +314,8 @@ def _furnish(place: Path) -> None:
     _save(place / "ct.nii.gz", _body(random))
     for number in range(3):
         _save(place / "scans" / f"patient_{number}.nii.gz", _body(random))
-    for number in range(8):
-        _save(place / "volumes" / f"subject{number}_t1.nii.gz", _head(random))
+    for number in range(5):
+        _save(place / "volumes" / f"subject{number}_t1.nii.gz", _head(random), voxel=2.0)
     for name in ("ap.png", "lat.png"):
         Image.fromarray(random.integers(0, 255, (40, 48), dtype=np.uint8)).save(place / name)
 
