@@ -154,8 +154,9 @@ def _could_be_typed(words: list[str]) -> None:
     if program in (RUN, "tomostudy"):
         _parsed(arguments)
     elif program == "python":
-        module = Path(*arguments[1].split(".")).with_suffix(".py")
-        source = (ROOT / module).read_text()
+        module = ROOT.joinpath(*arguments[1].split("."))
+        file = module / "__main__.py" if module.is_dir() else module.with_suffix(".py")
+        source = file.read_text()
         options = [word for word in arguments if word.startswith("--")]
         assert [option for option in options if option.lstrip("-") not in source] == []
     elif "/" in program:
@@ -261,11 +262,16 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # Who runs the tests in the background has ^C ignored, and so would this process.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
-        assert process.stdout is not None
-        told = [process.stdout.readline() for _ in range(2)]
-        process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=60)
+        try:
+            assert process.stdout is not None
+            told = [process.stdout.readline() for _ in range(2)]
+            process.send_signal(signal.SIGINT)
+            rest, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
         assert f":{port}/dashboard" in told[0], rest
         return process.returncode, "".join(told) + rest
 
@@ -321,7 +327,7 @@ def _furnish(place: Path) -> None:
 
 
 def _make_smaller(preset: dict[str, Any]) -> None:
-    preset["n_trials"] = 2
+    preset["n_trials"] = 2 if preset["family"] == "fbp_window" else 1
     preset["pictures"] = 1
     preset["recipe"]["epochs"] = 1
     preset["data"]["generate"] |= {
