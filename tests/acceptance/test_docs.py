@@ -292,7 +292,10 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reader(place):
-    launcher = LocalLauncher(log=place.parent / "log", preload=("models.families.fbp_window",))
+    families = [f"models.families.{name}" for name in settings_page.families()]
+    launcher = LocalLauncher(
+        log=place.parent / "log", preload=("worker.calls.evaluation", *families)
+    )
     yield Reader(place, launcher)
     launcher.close()
 
