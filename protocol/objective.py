@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Direction = Literal["minimize", "maximize"]
 T = TypeVar("T")
@@ -17,8 +17,8 @@ class Objective(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    metric: str
-    direction: Direction
+    metric: str = Field(description="a validation metric of the family")
+    direction: Direction = Field(description="the way in which this metric gets better")
 
     def better(self, value: float, than: float | None) -> bool:
         """Whether `value` improves on `than`; NaN and infinity never do."""

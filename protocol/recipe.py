@@ -65,25 +65,37 @@ class TrainingRecipe(BaseModel):
     batch_size: int = Field(4, ge=1, description="samples of one rank in one forward pass")
     accumulation: int = Field(1, ge=1, description="forward passes for one optimiser step")
 
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: Annotated[float, WEIGHTLESS] = Field(1e-3, gt=0)
-    weight_decay: Annotated[float, WEIGHTLESS] = Field(0.0, ge=0)
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="torch's")
+    learning_rate: Annotated[float, WEIGHTLESS] = Field(
+        1e-3, gt=0, description="of the optimiser, before the scheduler lowers it"
+    )
+    weight_decay: Annotated[float, WEIGHTLESS] = Field(
+        0.0, ge=0, description="decoupled from the gradient with adamw alone"
+    )
     betas: Annotated[tuple[float, float], WEIGHTLESS] = Field(
         (0.9, 0.999), description="of adam and adamw"
     )
     epsilon: Annotated[float, WEIGHTLESS] = Field(1e-8, gt=0, description="of adam and adamw")
     momentum: Annotated[float, WEIGHTLESS] = Field(0.9, ge=0, lt=1, description="of sgd")
 
-    scheduler: Annotated[Literal["none", "plateau", "cosine", "step"], WEIGHTLESS] = "none"
+    scheduler: Annotated[Literal["none", "plateau", "cosine", "step"], WEIGHTLESS] = Field(
+        "none", description="how the learning rate falls; `plateau` watches the objective"
+    )
     warmup_steps: Annotated[int, WEIGHTLESS] = Field(
         0, ge=0, description="optimiser steps of linear warm-up"
     )
-    plateau_factor: Annotated[float, WEIGHTLESS] = Field(0.5, gt=0, lt=1)
-    plateau_patience: Annotated[int, WEIGHTLESS] = Field(1, ge=0, description="epochs")
+    plateau_factor: Annotated[float, WEIGHTLESS] = Field(
+        0.5, gt=0, lt=1, description="what `plateau` multiplies the learning rate by"
+    )
+    plateau_patience: Annotated[int, WEIGHTLESS] = Field(
+        1, ge=0, description="epochs without a better objective that `plateau` lets pass"
+    )
     step_epochs: Annotated[int, WEIGHTLESS] = Field(
         10, ge=1, description="epochs between the `step` scheduler's drops"
     )
-    step_factor: Annotated[float, WEIGHTLESS] = Field(0.1, gt=0, lt=1)
+    step_factor: Annotated[float, WEIGHTLESS] = Field(
+        0.1, gt=0, lt=1, description="what `step` multiplies the learning rate by"
+    )
     minimum_learning_rate: Annotated[float, WEIGHTLESS] = Field(
         0.0, ge=0, description="floor of plateau and cosine"
     )

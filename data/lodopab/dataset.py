@@ -36,8 +36,12 @@ class LodopabSettings(BaseModel):
     train_images: PositiveInt | None = Field(None, description="at most the first so many")
     validation_images: PositiveInt | None = Field(None, description="at most the first so many")
     test_images: PositiveInt | None = Field(None, description="at most the first so many")
-    image_half_width: Metres = LODOPAB_IMAGE_HALF_WIDTH
-    detector_half_width: Metres = LODOPAB_DETECTOR_HALF_WIDTH
+    image_half_width: Metres = Field(
+        LODOPAB_IMAGE_HALF_WIDTH, description="metres from the image's middle to its edge"
+    )
+    detector_half_width: Metres = Field(
+        LODOPAB_DETECTOR_HALF_WIDTH, description="metres from the detector's middle to its edge"
+    )
     first_angle: Radians | None = Field(None, description="LoDoPaB-CT's, ½·π/angles, if not given")
     angle_step: Radians | None = Field(None, description="LoDoPaB-CT's, π/angles, if not given")
     generate: LodopabPhantomSettings | None = Field(

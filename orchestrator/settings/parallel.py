@@ -18,7 +18,9 @@ class Parallel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Annotated[Literal["ddp", "model", "ddp+model"], FREE] = "ddp"
+    kind: Annotated[Literal["ddp", "model", "ddp+model"], FREE] = Field(
+        "ddp", description="copies of the model, one copy cut into stages, or both"
+    )
     ranks: int = Field(1, ge=1, description="ddp: copies of the model, one process each")
     stages: Annotated[int | None, FREE] = Field(
         None, ge=2, description="model: devices that one copy is cut for, one process each"

@@ -41,10 +41,14 @@ class Range(Section):
     """A searched number between `low` and `high`, both included."""
 
     # Optuna accepts a range that moves: each trial keeps the one that it was drawn from.
-    low: Annotated[Number, FREE]
-    high: Annotated[Number, FREE]
-    log: bool = False
-    step: Annotated[Number, Field(gt=0)] | None = None
+    low: Annotated[Number, FREE] = Field(
+        description="the smallest value; whole numbers alone make a whole-number search"
+    )
+    high: Annotated[Number, FREE] = Field(description="the largest value")
+    log: bool = Field(False, description="small values as often as large ones; low above 0")
+    step: Annotated[Number, Field(gt=0)] | None = Field(
+        None, description="between the values, counted from low; not beside log"
+    )
     when: When = Field({}, description="searched only while these other keys have these values")
 
     @property
@@ -66,8 +70,8 @@ class Range(Section):
 class Choices(Section):
     """A searched value out of a list."""
 
-    choices: list[Scalar] = Field(min_length=1)
-    when: When = {}
+    choices: list[Scalar] = Field(min_length=1, description="the values, each once")
+    when: When = Field({}, description="searched only while these other keys have these values")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -230,7 +234,9 @@ class ParentSettings(Section):
     study: str | None = Field(
         None, min_length=1, description="a study beside this one, or the path of a study's folder"
     )
-    trial: Literal["best"] | Annotated[StrictInt, Field(ge=0)] = "best"
+    trial: Literal["best"] | Annotated[StrictInt, Field(ge=0)] = Field(
+        "best", description="of `study`: its best trial, or a trial's number"
+    )
     checkpoint: str | None = Field(None, min_length=1, description="a .pth file instead")
 
     @model_validator(mode="after")
@@ -245,24 +251,28 @@ class ParentSettings(Section):
 class TrackingSettings(Section):
     """Weights & Biases: off, or one run a trial."""
 
-    wandb: Literal["off", "auto", "offline", "online"] = "off"
-    project: str = "tomostudy"
-    entity: str | None = None
+    wandb: Literal["off", "auto", "offline", "online"] = Field(
+        "off", description="auto and online are offline without WANDB_API_KEY in the environment"
+    )
+    project: str = Field("tomostudy", description="the W&B project")
+    entity: str | None = Field(None, description="the W&B user or team; null: the key's own")
 
 
 class Settings(Section):
     """Everything a study is asked to do."""
 
-    preset: Annotated[str, FREE]
+    preset: Annotated[str, FREE] = Field(description="a name in studies/, or a .yml file")
     family: str = Field(
         description="a name in models/, one that an installed package offers, or "
         "path/to/file.py:ClassName"
     )
     objective: Objective
-    data: dict[str, Any]
+    data: dict[str, Any] = Field(description="where the data are and what of them is used")
     parent: ParentSettings | None = None
-    recipe: dict[str, Any] = {}
-    search: dict[str, Searched] = {}
+    recipe: dict[str, Any] = Field({}, description="how trials train: the values that are fixed")
+    search: dict[str, Searched] = Field(
+        {}, description="how trials train: the keys that are searched, each a range or choices"
+    )
     enqueue: Annotated[list[dict[str, Scalar]], FREE] = Field([], description="points to try first")
     n_trials: Annotated[int, FREE] = Field(
         20, ge=1, description="trials of the whole study, over all its runs"
@@ -273,12 +283,17 @@ class Settings(Section):
     folds: int = Field(
         1, ge=1, description="above 1 a trial is cross-validated: its value is the mean over folds"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of everything random: sampler, weights, order, noise")
     sampler: Annotated[SamplerSettings, FREE] = SamplerSettings()
     pruner: Annotated[PrunerSettings, FREE] = PrunerSettings()
-    devices: Annotated[Literal["auto", "cpu"] | list[str], FREE] = "auto"
+    devices: Annotated[Literal["auto", "cpu"] | list[str], FREE] = Field(
+        "auto", description="auto: all GPUs, else the CPU; or a list such as [cuda:0, cuda:1]"
+    )
     parallel: Parallel = Parallel()
-    parallel_trials: Annotated[Literal["auto"] | int, FREE] = "auto"
+    parallel_trials: Annotated[Literal["auto"] | int, FREE] = Field(
+        "auto",
+        description="trials at a time; auto: as many as fit on the GPUs, on CPUs one per 8 cores",
+    )
     storage: Annotated[StorageSettings, FREE] = StorageSettings()
     keep: Annotated[Keep, FREE] = Keep()
     limits: Annotated[Limits, FREE] = Limits()

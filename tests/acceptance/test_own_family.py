@@ -1,4 +1,4 @@
-"""The README's family of one's own, followed to the letter in a folder outside the project."""
+"""The family of docs/own_family.md, followed to the letter in a folder outside the project."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.contracts.cases import ROOT, follow_readme, install_readme
+from tests.contracts.cases import ROOT, follow_page, install_page
 from tests.studio import finish
 from worker.calls.show import evaluate
 
@@ -35,7 +35,7 @@ def command(tmp_path):
 
 def test_a_family_in_a_file_is_searched_resumed_drawn_and_exported(command, tmp_path):
     mine = tmp_path / "mine"
-    assert follow_readme(mine).name == "denoise.yml"
+    assert follow_page(mine).name == "denoise.yml"
     code, output = command("run", "--preset", "denoise.yml", "--set", "devices=cpu")
     assert code == 0, output
     assert "3 complete" in output
@@ -52,10 +52,10 @@ def test_a_family_in_a_file_is_searched_resumed_drawn_and_exported(command, tmp_
 
 
 def test_a_family_of_an_installed_package_is_searched_by_its_name(command, tmp_path):
-    preset = follow_readme(tmp_path / "mine")
+    preset = follow_page(tmp_path / "mine")
     preset.write_text(preset.read_text().replace("denoise.py:Denoise", "denoise"))
     (tmp_path / "mine" / "denoise.py").unlink()
-    install_readme(tmp_path / "packages")
+    install_page(tmp_path / "packages")
     options = ("run", "--preset", "denoise.yml", "--set", "devices=cpu", "--n_trials", "1")
     code, output = command(*options, PYTHONPATH=str(tmp_path / "packages"))
     assert code == 0, output
@@ -64,7 +64,7 @@ def test_a_family_of_an_installed_package_is_searched_by_its_name(command, tmp_p
 
 
 def test_a_mistake_in_a_family_file_is_one_sentence_with_its_line(command, tmp_path):
-    follow_readme(tmp_path / "mine")
+    follow_page(tmp_path / "mine")
     with (tmp_path / "mine" / "denoise.py").open("a") as file:
         file.write("import not_installed\n")
     code, output = command("run", "--preset", "denoise.yml", "--set", "devices=cpu")

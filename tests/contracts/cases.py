@@ -1,7 +1,7 @@
-"""The families that the contract suite runs over: every one in models/families/, and the README's.
+"""The families that the contract suite runs over: every one in models/families/, and the page's.
 
-A family is found by itself; of each, `studies/<family>_tiny.yml` says how it is trained here. The
-README's family stands for those from outside the project, by its file and as a package.
+A family is found by itself; of each, `studies/<family>_tiny.yml` says how it is trained here. That
+of docs/own_family.md stands for those from outside the project, by its file and as a package.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.plugged import install
 
 ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = ROOT / "models" / "families"
-HEADING = "## Add your own family"
+PAGE = ROOT / "docs" / "own_family.md"
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Case:
     @property
     def packaged(self) -> bool:
         """Whether it is found by the name that an installed package gives it."""
-        return self.name == "readme_package"
+        return self.name == "own_package"
 
     def preset(self, shared: Path) -> dict[str, Any]:
         """Its tiny preset, with its data in `shared`."""
         if self.plugged:
-            return readme_preset(shared / "readme", packaged=self.packaged)
+            return own_preset(shared / "own", packaged=self.packaged)
         path = ROOT / "studies" / f"{self.name}_tiny.yml"
         assert path.is_file(), f"{self.name} has no tiny preset; write {path.relative_to(ROOT)}"
         preset = yaml.safe_load(path.read_text())
@@ -59,41 +59,40 @@ class Case:
 
 CASES = [
     *(Case(name) for name in known_families() if (FAMILIES / f"{name}.py").is_file()),
-    Case("readme_file", plugged=True),
-    Case("readme_package", plugged=True),
+    Case("own_file", plugged=True),
+    Case("own_package", plugged=True),
 ]
 
 
-def readme_blocks() -> dict[str, str]:
-    """The README's blocks of code about adding a family, by language."""
-    section = (ROOT / "README.md").read_text().split(f"\n{HEADING}\n")[1].split("\n## ")[0]
-    return dict(re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL))
+def page_blocks() -> dict[str, str]:
+    """The page's blocks of code that make up a family of one's own, by language."""
+    return dict(re.findall(r"```(python|yaml|toml)\n(.*?)```", PAGE.read_text(), re.DOTALL))
 
 
-def follow_readme(folder: Path) -> Path:
-    """Write the README's family and preset into `folder` as it says; the preset's path."""
+def follow_page(folder: Path) -> Path:
+    """Write the page's family and preset into `folder` as it says; the preset's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    blocks = readme_blocks()
+    blocks = page_blocks()
     (folder / "denoise.py").write_text(blocks["python"])
     (folder / "denoise.yml").write_text(blocks["yaml"])
     return folder / "denoise.yml"
 
 
-def install_readme(folder: Path) -> None:
-    """The README's family as pip would install its package into `folder`."""
-    follow_readme(folder)
-    point = re.search(r"^(\w+) = \"(\w+):(\w+)\"$", readme_blocks()["toml"], re.MULTILINE)
+def install_page(folder: Path) -> None:
+    """The page's family as pip would install its package into `folder`."""
+    follow_page(folder)
+    point = re.search(r"^(\w+) = \"(\w+):(\w+)\"$", page_blocks()["toml"], re.MULTILINE)
     assert point is not None
     name, module, class_name = point.groups()
     if not (folder / "plugged-1.0.dist-info").exists():
         install(folder, name, folder / f"{module}.py", class_name)
 
 
-def readme_preset(folder: Path, *, packaged: bool) -> dict[str, Any]:
-    """The README's preset, its family found by file or by name."""
-    preset = yaml.safe_load(follow_readme(folder / "file").read_text())
+def own_preset(folder: Path, *, packaged: bool) -> dict[str, Any]:
+    """The page's preset, its family found by file or by name."""
+    preset = yaml.safe_load(follow_page(folder / "file").read_text())
     preset["family"] = f"{folder / 'file'}/{preset['family']}"
     if packaged:
-        install_readme(folder / "packages")
+        install_page(folder / "packages")
         preset["family"] = "denoise"
     return preset

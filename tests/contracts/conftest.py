@@ -51,7 +51,7 @@ def case(request, shared, monkeypatch) -> Case:
     if chosen.parent is not None:
         train(chosen.parent, shared)
     if chosen.packaged:
-        monkeypatch.syspath_prepend(shared / "readme" / "packages")
+        monkeypatch.syspath_prepend(shared / "own" / "packages")
     return chosen
 
 

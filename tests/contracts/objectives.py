@@ -44,6 +44,6 @@ GOALS = {
     # 0.200, untrained 0.800
     "diffx2ct": Goal(reaches=0.24, gain=0.5),
     # 0.023, untrained 0.157
-    "readme_file": Goal(reaches=0.035, gain=0.1, recipe={"learning_rate": 0.01}),
-    "readme_package": Goal(reaches=0.035, gain=0.1, recipe={"learning_rate": 0.01}),
+    "own_file": Goal(reaches=0.035, gain=0.1, recipe={"learning_rate": 0.01}),
+    "own_package": Goal(reaches=0.035, gain=0.1, recipe={"learning_rate": 0.01}),
 }
