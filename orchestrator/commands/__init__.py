@@ -1,1 +1,1 @@
-"""The commands, one file a verb; `orchestrator.__main__` declares their options and calls them."""
+"""The commands, one file a verb; `orchestrator.command_line` declares their options, calls them."""

@@ -29,7 +29,8 @@ from pydantic import BaseModel
 from data.__main__ import app as prepare_app
 from data.__main__ import main as prepare
 from models.registry import load_family
-from orchestrator.__main__ import app, main, with_command
+from orchestrator.__main__ import main, with_command
+from orchestrator.command_line import app
 from orchestrator.launcher.local import LocalLauncher
 from orchestrator.settings.checks import check_at_once
 from orchestrator.settings.layers import Asked, load_settings

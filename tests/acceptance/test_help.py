@@ -14,12 +14,12 @@ from unittest.mock import patch
 import pytest
 
 import data.__main__
-import orchestrator.__main__
+import orchestrator.command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = ROOT / "scripts" / "help.txt"
 APPS = {
-    "run_study.sh": orchestrator.__main__.app,
+    "run_study.sh": orchestrator.command_line.app,
     data.__main__.PROGRAM: data.__main__.app,
 }
 

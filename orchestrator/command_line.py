@@ -1,0 +1,277 @@
+"""The commands and their options. Each imports what it needs, so that --help is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from protocol.folders import StudyFolder
+
+ROOT = Path(__file__).resolve().parents[1]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Hyperparameter search for CT and MRI reconstruction models.\n\n"
+    "`run` is the command when none is given: ./run_study.sh --study_name demo",
+)
+
+StudyName = Annotated[str, typer.Option("--study_name", help="The study's name, its folder's too.")]
+RunsDir = Annotated[
+    Path, typer.Option("--runs_dir", help="The folder that holds the studies.", show_default="runs")
+]
+TrialOption = Annotated[str, typer.Option("--trial", help="`best`, or a trial's number.")]
+RUNS = ROOT / "runs"
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from tomllib import loads
+
+        project = loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        print(project["name"], project["version"])
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_tell_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Read what stands before a command."""
+
+
+@app.command()
+def run(
+    study_name: StudyName,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="A name in studies/, or a .yml file.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Central settings instead of config.yml.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="dotted.key=value, over every file; may be repeated."),
+    ] = None,
+    n_trials: Annotated[
+        int | None, typer.Option("--n_trials", help="Trials of the whole study.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="Seconds of searching of the whole study.")
+    ] = None,
+    preflight: Annotated[
+        bool | None,
+        typer.Option(
+            "--preflight/--no-preflight",
+            help="Try the largest configurations for two steps each before the first trial, and "
+            "say what memory they need; numbers are taken to cost more the higher they are.",
+            show_default="on GPUs",
+        ),
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Search, or go on with a study that was interrupted."""
+    from rich.console import Console
+
+    from orchestrator.commands.run import run_study
+    from orchestrator.settings.layers import Asked
+
+    sets = list(set_ or [])
+    sets += [f"n_trials={n_trials}"] if n_trials is not None else []
+    sets += [f"timeout={timeout}"] if timeout is not None else []
+    asked = Asked(preset=_absolute_preset(preset), config=_absolute(config), sets=sets)
+    raise typer.Exit(run_study(study_name, runs_dir, asked, Console(), preflight))
+
+
+@app.command()
+def status(
+    study_name: StudyName,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Say how a study stands; works while it runs."""
+    from orchestrator.commands.status import show_status
+
+    show_status(_folder(study_name, runs_dir), as_json=json)
+
+
+@app.command()
+def confirm(
+    study_name: StudyName,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many of the best trials.")] = 5,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="How often each is trained again.")
+    ] = 3,
+    json: Annotated[
+        bool, typer.Option("--json", help="For programs; progress goes to the error output.")
+    ] = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Train the best trials again with fresh seeds, and say whether the winner is luck."""
+    from orchestrator.commands.confirm import confirm_study
+
+    folder = _folder(study_name, runs_dir)
+    raise typer.Exit(confirm_study(folder, top=top, seeds=seeds, as_json=json))
+
+
+@app.command()
+def dashboard(
+    study_name: StudyName,
+    port: Annotated[int, typer.Option("--port")] = 8080,
+    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Serve optuna-dashboard with the study and its pictures."""
+    from orchestrator.commands.dashboard import serve_dashboard
+
+    raise typer.Exit(serve_dashboard(_folder(study_name, runs_dir), host=host, port=port))
+
+
+@app.command()
+def visualize(
+    study_name: StudyName,
+    trial: TrialOption = "best",
+    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "test",
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Pictures to draw.")] = 4,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the pictures; else the trial's.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda:0, …")] = "cpu",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Draw pictures from a trial's best checkpoint, and print its metrics on the whole split."""
+    from orchestrator.commands.visualize import visualize_trial
+
+    folder = _folder(study_name, runs_dir)
+    visualize_trial(folder, trial, split=split, samples=samples, out=out, device=device)
+
+
+@app.command()
+def evaluate(
+    study_name: StudyName,
+    trial: TrialOption = "best",
+    split: Annotated[str, typer.Option("--split", help="val or test.")] = "test",
+    tune_postprocessing: Annotated[
+        int | None,
+        typer.Option(
+            "--tune_postprocessing",
+            min=1,
+            help="Search thresholds, filters and time steps in so many trials on the validation "
+            "split first, without training; for anomaly detection.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda:0, …")] = "cpu",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Judge a trial's best checkpoint case by case, with pictures of the best and the worst."""
+    from orchestrator.commands.evaluate import evaluate_trial
+
+    folder = _folder(study_name, runs_dir)
+    evaluate_trial(
+        folder, trial, split=split, device=device, tune_postprocessing=tune_postprocessing
+    )
+
+
+@app.command()
+def infer(
+    study_name: StudyName,
+    input_: Annotated[
+        list[Path],
+        typer.Option(
+            "--input",
+            metavar="FRONT LATERAL",
+            help="Two X-rays (.png, .pt, .npy), the front view first, or one case folder.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The .nii.gz or .nii file to make.")],
+    trial: TrialOption = "best",
+    voxel_size: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--voxel_size",
+            metavar="MM | X Y Z",
+            help="Voxels' size from right to left, front to back and head to feet; else as in the "
+            "model's training.",
+        ),
+    ] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="int16 or float32.")] = "int16",
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Also draw its middle planes: a .png file.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda:0, …")] = "cpu",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Make a CT volume of two X-rays with a trial's best checkpoint."""
+    from orchestrator.commands.infer import Wanted, infer_volume
+
+    wanted = Wanted(
+        inputs=input_,
+        out=out,
+        overwrite=overwrite,
+        voxel_size=voxel_size or (),
+        number=dtype,
+        picture=picture,
+        device=device,
+    )
+    infer_volume(_folder(study_name, runs_dir), trial, wanted)
+
+
+@app.command()
+def export(
+    study_name: StudyName,
+    out: Annotated[Path, typer.Option("--out", help="The folder to make.")],
+    trial: TrialOption = "best",
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Copy a trial's checkpoint, settings, metrics and pictures for use elsewhere."""
+    from orchestrator.commands.export import export_command
+
+    export_command(_folder(study_name, runs_dir), trial=trial, out=out, overwrite=overwrite)
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def prepare(context: typer.Context) -> None:
+    """Make a data set: `prepare lodopab --help`, `prepare phantoms --help`."""
+    environment = {**os.environ, "PYTHONPATH": _python_path()}
+    arguments = [sys.executable, "-P", "-m", "data", *context.args]
+    sys.stdout.flush()
+    os.execve(sys.executable, arguments, environment)
+
+
+def _folder(study_name: str, runs_dir: Path) -> StudyFolder:
+    from orchestrator.study.find import check_study_name
+    from protocol.folders import StudyFolder
+
+    return StudyFolder(runs_dir / check_study_name(study_name))
+
+
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _absolute_preset(preset: str | None) -> str | None:
+    if preset is not None and preset.endswith((".yml", ".yaml")):
+        return str(Path(preset).absolute())
+    return preset
