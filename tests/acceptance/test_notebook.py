@@ -34,7 +34,7 @@ def test_a_study_becomes_a_table_of_its_trials(study):
     assert list(table["state"]) == [trial.state.name for trial in study.trials]
     parameters = {f"params_{name}" for name in study.best_params}
     assert parameters <= set(table.columns)
-    values = table.set_index("number")[f"values_{study.metric_names[0]}"]
+    values = table.set_index("number")[f"value_{study.metric_names[0]}"]
     assert values[study.best_trial.number] == study.best_value
 
 
