@@ -111,6 +111,7 @@ class Validated(EventBase):
     learning_rate: float
     seconds: float  # of the epoch in this attempt
     best: bool  # whether this is the fold's best so far, in `best.pth`
+    last: bool = False  # whether nothing of the trial is left to train after it
 
 
 class NonFinite(EventBase):

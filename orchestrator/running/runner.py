@@ -151,12 +151,16 @@ class Runner:
             self._conclude(running, exit)
 
     def _report(self, running: RunningTrial) -> None:
-        """Pass new events on; those behind a decision to prune are no part of the record."""
+        """Pass new events on; those behind a decision to prune are no part of the record.
+
+        The pruner is not asked about a trial that has nothing left to train.
+        """
         for event in running.new_events():
             self._session.display.event(running.number, event)
             if running.stop is Stop.PRUNED:
                 continue
-            if running.report(event) and running.trial.should_prune():
+            news = running.report(event)
+            if news and not running.is_done_with(event) and running.trial.should_prune():
                 self._request_stop(running, Stop.PRUNED)
 
     def _conclude(self, running: RunningTrial, exit: Exit) -> None:
@@ -204,6 +208,10 @@ class Runner:
 
     def _end(self, running: RunningTrial, outcome: Outcome) -> None:
         session = self._session
+        if outcome.ending is Ending.COMPLETED:
+            # Also what came behind a decision to prune that the trial was too far on to follow.
+            for event in running.events:
+                running.report(event)
         settle(session.study, session.folder, running, outcome)
         point_to_best(session.folder, session.study)
         self._source.tidy()

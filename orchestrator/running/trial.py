@@ -106,6 +106,16 @@ class RunningTrial:
         self.trial.report(value, step)
         return True
 
+    def is_done_with(self, event: Event) -> bool:
+        """Whether nothing is left to train after an event, so that pruning saves nothing."""
+        match event:
+            case FoldFinished():
+                return event.fold == self.folds - 1
+            case Validated():
+                # What version 0.1.0 told does not say whether it was the last.
+                return event.last or event.epoch >= self.folds * self.recipe.training.epochs
+        return False
+
     def _step_and_value(self, event: Event) -> tuple[int, float] | None:
         """What the pruner is to hear of an event, if anything."""
         match event:

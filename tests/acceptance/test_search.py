@@ -118,6 +118,45 @@ def test_a_hopeless_trial_is_pruned_while_it_trains(inside):
     assert "pruned" in output
 
 
+@pytest.mark.parametrize(
+    ("epochs", "pruner"),
+    [
+        (1, {"kind": "median", "n_startup_trials": 1}),
+        (2, {"kind": "asha", "min_resource": 2, "reduction_factor": 2}),
+        (1, {"kind": "threshold", "upper": 1e-9}),
+    ],
+)
+def test_a_trial_that_has_trained_all_its_epochs_is_complete_whatever_a_pruner_would_say(
+    inside, epochs, pruner
+):
+    """There is nothing left that pruning it could save, and it may be the best."""
+    inside.change(
+        n_trials=2,
+        enqueue=[{"learning_rate": 0.05}, {"learning_rate": 0.001}],
+        recipe={"epochs": epochs},
+        pruner=pruner,
+    )
+    code, output = inside.run()
+    assert code == 0, output
+    assert inside.states() == ["COMPLETE", "COMPLETE"]
+    assert not any(inside.trial(number).stop.exists() for number in (0, 1)), "it was asked"
+
+
+def test_the_pruner_is_not_asked_about_a_trial_that_stops_early(inside):
+    inside.change(
+        n_trials=1,
+        enqueue=[{"learning_rate": 0.1}],
+        recipe={"epochs": 50, "early_stopping": 1, "minimum_learning_rate": 0.1},
+        # Patience of the pruner and of the trial run out at the same epoch.
+        pruner={"kind": "patient", "patience": 0},
+    )
+    code, output = inside.run()
+    assert code == 0, output
+    assert inside.states() == ["COMPLETE"]
+    assert not inside.trial(0).stop.exists(), "it was asked"
+    assert json.loads(inside.trial(0).outcome.read_text())["reason"] == "early stopping"
+
+
 def test_an_exception_fails_its_trial_with_its_traceback_and_the_study_goes_on(inside, tmp_path):
     once = str(tmp_path / "raised")
     inside.change(n_trials=2, recipe={"raise_at_step": 2, "fault_once": once})

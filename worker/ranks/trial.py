@@ -39,6 +39,10 @@ class Trial:
         return self.folder.fold(self.fold) if self.plan.folds > 1 else self.folder
 
     @property
+    def is_last_fold(self) -> bool:
+        return self.fold == self.plan.folds - 1
+
+    @property
     def sharing(self) -> Sharing:
         return Sharing(
             rank=self.group.replicas.rank,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from protocol.recipe import TrainingRecipe
@@ -29,6 +29,10 @@ class Progress:
     def ended(self, recipe: TrainingRecipe) -> bool:
         """Whether nothing is left to train or validate."""
         return self.epoch > recipe.epochs or self.stopped_early(recipe)
+
+    def ends_with_epoch(self, recipe: TrainingRecipe) -> bool:
+        """Whether the present epoch, now that it is judged, is the last one."""
+        return replace(self, epoch=self.epoch + 1).ended(recipe)
 
     def next_epoch(self) -> None:
         self.epoch += 1

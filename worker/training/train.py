@@ -119,6 +119,7 @@ class Training:
             learning_rate=learner.rate,
             seconds=time.monotonic() - started,
             best=best,
+            last=trial.is_last_fold and learner.progress.ends_with_epoch(trial.recipe),
         )
         self.keeper.keep_validated(metrics, best)
         learner.progress.validated = event.model_dump()

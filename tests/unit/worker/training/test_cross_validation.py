@@ -45,6 +45,7 @@ def test_epochs_and_steps_are_told_counted_over_all_folds(whole):
         (0, 1), (0, 2), (1, 3), (1, 4), (2, 5), (2, 6),
     ]  # fmt: skip
     assert [event.step for event in told] == [6, 12, 18, 24, 30, 36]
+    assert [event.last for event in told] == [False] * 5 + [True]
     assert {event.epochs for event in events(whole, Started)} == {6}
 
 

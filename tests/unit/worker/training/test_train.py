@@ -267,6 +267,7 @@ def test_early_stopping_ends_the_trial_and_is_remembered(tmp_path):
     (finished,) = events(trial, Finished)
     values = [event.metrics["error"] for event in events(trial, Validated)]
     assert finished.early
+    assert [e.last for e in events(trial, Validated)] == [False] * (finished.epoch - 1) + [True]
     assert finished.epoch == len(values) == finished.best_epoch + 2 < 50
     assert finished.best_epoch == values.index(min(values)) + 1
     best = load_checkpoint(trial.best)
