@@ -89,7 +89,12 @@ class LineTail:
             return []
         end = data.rfind(b"\n") + 1
         self._offset += end
-        return data[:end].decode(errors="replace").splitlines()
+        return whole_lines(data[:end])
+
+
+def whole_lines(data: bytes) -> list[str]:
+    """The lines that a newline ends: text may hold other characters that `splitlines` splits at."""
+    return data.decode(errors="replace").split("\n")[:-1]
 
 
 def copy_verified(source: Path, target: Path) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from protocol.files import append_line, write_text
+from protocol.files import append_line, whole_lines, write_text
 from protocol.objective import Objective
 from protocol.recipe import FlatRecipe
 
@@ -219,7 +219,7 @@ def read_events(path: Path) -> list[Event]:
     """Every whole event of the file; none when there is no file."""
     if not path.exists():
         return []
-    lines = path.read_text(errors="replace").splitlines()
+    lines = whole_lines(path.read_bytes())
     return [event for line in lines if (event := parse_event(line)) is not None]
 
 
