@@ -13,6 +13,7 @@ from orchestrator.commands.confirm import confirm_study
 from orchestrator.proposing.ask import Asker
 from orchestrator.reporting.status import look_at, status_json
 from orchestrator.settings.layers import Asked, load_settings
+from orchestrator.settings.space import Space
 from orchestrator.study.storage import open_study
 from orchestrator.study.study_file import StudyFile, write_study_file
 from protocol.messages import load_plan, read_events
@@ -52,7 +53,8 @@ def searched(path, pictures=0):
     studio.folder.path.mkdir(parents=True)
     write_study_file(studio.folder, StudyFile(asked=asked, settings=settings))
     study = open_study(studio.folder, None, "minimize")
-    asker = Asker(study, settings, {})
+    space = Space.of(settings.search, settings.recipe, {})
+    asker = Asker(studio.folder, study, settings, space)
     for point, value in zip(POINTS, VALUES, strict=True):
         study.enqueue_trial(point)
         trial, _ = asker.ask()
@@ -94,7 +96,7 @@ def test_the_best_trials_are_trained_again_with_what_they_were_and_seeds_of_thei
     assert set(runs) == {(0, 0), (0, 1), (1, 0), (1, 1)}
     for (source, _), folder in runs.items():
         plan = load_plan(folder.plan)
-        assert plan.recipe == {**confirmed.preset["recipe"], **POINTS[source]}
+        assert plan.recipe.given == {**confirmed.preset["recipe"], **POINTS[source]}
         assert (plan.data, plan.study) == ({"samples": 12}, "x.confirm")
         assert read_events(folder.events)[-1].event == "finished"
         assert list(folder.pictures.glob("*.png"))

@@ -49,7 +49,7 @@ def test_a_trial_that_does_not_fit_goes_on_in_smaller_micro_batches_to_the_same_
 
     unlimited = make_plan(
         tmp_path / "unlimited",
-        recipe=plan.recipe,
+        recipe=dict(plan.recipe.given),
         family=plan.family,
         seed=plan.seed,
         data=plan.data,

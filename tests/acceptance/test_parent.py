@@ -65,7 +65,7 @@ def test_the_fine_study_starts_from_the_coarse_one_s_best_and_says_so(begun):
     assert told.checkpoint == str(direct.trial(0).best)
     assert told.study == str(direct.folder.path)
     assert f"parent: trial 0 of study direct64, psnr {told.value:.5g} at epoch 1" in output
-    recipe = load_plan(refine.trial(0).plan).recipe
+    recipe = load_plan(refine.trial(0).plan).recipe.given
     assert recipe["parent_file"] == str(refine.folder.parent)
     assert recipe["parent_sha256"] == told.sha256
     assert refine.folder.parent.samefile(direct.trial(0).best)

@@ -206,7 +206,9 @@ class PipelinedToy(PipelinedFamily[PipelinedToySettings, PipelinedToyData]):
         assert isinstance(model, PipelinedToyModel)
         count = len(model.levels)
         if stages > count:
-            raise SettingsError(f"parallel.stages: found {stages}, expected at most {count} levels")
+            raise SettingsError(
+                f"found {stages}, expected at most {count} levels", key="parallel.stages"
+            )
         cuts = [count * stage // stages for stage in range(stages + 1)]
         groups = [list(model.levels)[a:b] for a, b in pairwise(cuts)]
         downs = [Down(model, group, number == 0) for number, group in enumerate(groups)]

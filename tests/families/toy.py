@@ -68,7 +68,7 @@ class ToyDataset:
         self.length = data.samples if split == "train" else data.validation_samples
         self.data = data
         if not 0 <= data.fold < 3:
-            raise DataError(f"data.fold: found {data.fold}, expected 0 to 2")
+            raise DataError(f"found {data.fold}, expected 0 to 2", key="data.fold")
         self.offset = {"train": 0, "validation": 10**6, "test": 2 * 10**6}[split]
         self.offset += 10**7 * data.fold
 

@@ -97,7 +97,7 @@ class VolumeToy(Family[VolumeToySettings, VolumeToyData]):
         if not path.is_file():
             raise SettingsError(f"there is no {path}", key="recipe.parent_file")
         if hashlib.sha256(path.read_bytes()).hexdigest() != self.settings.parent_sha256:
-            raise SettingsError(f"recipe.parent_file: {path} is another file")
+            raise SettingsError(f"{path} is another file", key="recipe.parent_file")
         content = torch.load(path, weights_only=True)["content"]
         return float(content["model"]["factor"])
 
