@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+import models.family
+from protocol.errors import UserError
 from tests.studio import ROOT, Studio
 from worker.calls.show import load_model
 
 MADE = Path(__file__).parent / "begun_before"
-FAMILIES = ROOT / "tests" / "families"
+OWN = MADE / "exported"  # where the family lies, written for that version
 TEXTS = ("*.yml", "*.json")
 
 
@@ -32,7 +34,7 @@ def begun(tmp_path, launcher):
     for pattern in TEXTS:
         for file in tmp_path.rglob(pattern):
             text = file.read_text().replace("{place}", str(tmp_path))
-            file.write_text(text.replace("{families}", str(FAMILIES)))
+            file.write_text(text.replace("{families}", str(OWN)))
     with sqlite3.connect(studio.folder.database) as database:
         database.executescript((folder / "study.sql").read_text())
     return studio
@@ -52,7 +54,7 @@ def test_a_study_that_was_begun_before_goes_on_to_what_it_would_have_come_to(beg
 
 def test_a_trial_that_ended_before_is_judged_as_it_was(begun, capsys):
     trial = begun.trial(0)
-    shutil.copy(FAMILIES / "toy.py", trial.path)  # the checkpoint's own place for it is gone
+    shutil.copy(OWN / "toy.py", trial.path)  # the checkpoint's own place for it is gone
     code, output = begun.run_with(["evaluate", *begun.where, "--trial", "0", "--split", "val"])
     assert code == 0, output
     found = json.loads(trial.evaluation.read_text())["validation"]
@@ -62,8 +64,7 @@ def test_a_trial_that_ended_before_is_judged_as_it_was(begun, capsys):
 
 
 def test_an_export_that_was_made_before_is_loaded(tmp_path):
-    folder = shutil.copytree(MADE / "exported", tmp_path / "exported")
-    shutil.copy(FAMILIES / "toy.py", folder)
+    folder = shutil.copytree(OWN, tmp_path / "exported")
     family, model = load_model(folder / "best.pth")
     assert type(family).__name__ == "Toy"
     assert sum(parameter.numel() for parameter in model.parameters()) == 77
@@ -74,3 +75,11 @@ def test_the_import_that_an_earlier_exports_readme_names_says_what_it_is_now():
     assert line in (MADE / "exported" / "README.md").read_text()
     done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, cwd=ROOT)
     assert done.stderr.strip().endswith("from worker.calls.show import load_model")
+
+
+def test_a_family_that_was_written_before_finds_the_errors_and_volumes_it_imports():
+    from models.inference import Volume
+    from orchestrator.errors import DataError
+
+    assert issubclass(DataError, UserError)
+    assert Volume is models.family.Volume

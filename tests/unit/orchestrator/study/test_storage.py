@@ -86,7 +86,7 @@ def test_a_kill_while_it_is_created_leaves_it_whole_or_not_at_all(folder):
             with contextlib.suppress(BaseException):
                 opened(folder)
             os._exit(0)
-        time.sleep(whole * (kill + random.Random(kill).random()) / kills)  # at all stages of it
+        time.sleep(2 * whole * (kill + random.Random(kill).random()) / kills)  # at all stages of it
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         left.append(folder.database.exists())
