@@ -23,6 +23,10 @@ def launcher(tmp_path_factory):
     launcher.close()
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="also the tests that are marked long")
+
+
 def pytest_configure():
     gc.disable()  # while the tests are imported, which leave no garbage
 
@@ -31,6 +35,10 @@ def pytest_configure():
 def pytest_collection_modifyitems(items):
     """The slow tests first: one that began last would run while the other cores wait."""
     found = yield
+    if items and not items[0].config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="only with --long"))
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     return found
 

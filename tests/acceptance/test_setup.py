@@ -115,6 +115,7 @@ class TestInterrupted:
         assert project.builds == 2
         assert not (project.venv / "leftover").exists()
 
+    @pytest.mark.long
     def test_an_installer_that_a_killed_start_left_behind_is_waited_for_by_the_next(self, project):
         project.hold()
         process = project.start()
@@ -224,6 +225,7 @@ class TestChanges:
         assert said(finished)["tinytool"] == "1.0"
         assert finished.stderr == ""
 
+    @pytest.mark.long
     def test_an_environment_that_moved_with_its_project_is_made_anew(self, changing):
         changing.root = changing.root.rename(changing.root.with_name("moved"))
         assert said(changing.run())["prefix"] == str(changing.root.with_name("moved") / ".venv")
@@ -251,6 +253,7 @@ class TestInstallers:
         assert "pip" not in finished.stderr
         assert (project.venv / "bin" / "uv").exists()
 
+    @pytest.mark.long
     def test_where_uv_is_not_to_be_had_pip_installs_and_one_sentence_says_so(
         self, project, tmp_path
     ):
@@ -295,6 +298,7 @@ class TestInstallers:
             assert said(finished)["tinydep"] == version
             assert "trying with pip" not in finished.stderr
 
+    @pytest.mark.long
     def test_a_password_in_pips_settings_is_not_shown(self, project):
         finished = project.run(
             PIP_INDEX_URL="http://someone:s3cret@127.0.0.1:9/simple",
@@ -304,6 +308,7 @@ class TestInstallers:
         assert "127.0.0.1" in finished.stderr
         assert "s3cret" not in finished.stderr
 
+    @pytest.mark.long
     def test_without_a_terminal_a_line_now_and_then_tells_that_it_is_alive(self, project):
         project.hold()
         process = project.start()
@@ -331,6 +336,7 @@ class TestInstallers:
         assert b"tinydep" in shown
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_environment_of_another_python_than_the_one_named_is_made_anew(project, tmp_path):
     said(project.run())
