@@ -208,7 +208,7 @@ class Runner:
 
     def _end(self, running: RunningTrial, outcome: Outcome) -> None:
         session = self._session
-        if outcome.ending is Ending.COMPLETED:
+        if outcome.ending is Ending.COMPLETED and running.stop is Stop.PRUNED:
             # Also what came behind a decision to prune that the trial was too far on to follow.
             for event in running.events:
                 running.report(event)
