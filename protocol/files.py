@@ -58,16 +58,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, default=str) + "\n")
 
 
-def append_line(path: Path, line: str) -> None:
+def append_line(path: Path, line: str, *, sync: bool = False) -> None:
     """Append one line in a single write, so that concurrent writers never interleave.
 
     A line that a kill or a full disk left half-written is ended first, so that it spoils no other.
+
+    Args:
+        path: the file; made where it is not there.
+        line: without its newline.
+        sync: whether a power cut must not take the line with it.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
         os.write(descriptor, (("\n" if torn else "") + line + "\n").encode())
+        if sync:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -55,6 +55,16 @@ class StudyFolder:
         return self.path / "artifacts"
 
     @property
+    def journal(self) -> Path:
+        """The settings that were in effect, each with the trial from which they hold."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def decisions(self) -> Path:
+        """What the pruner was asked, what it could see and what it answered, a line a question."""
+        return self.path / "decisions.jsonl"
+
+    @property
     def best(self) -> Path:
         """A symbolic link to the best trial's folder."""
         return self.path / "best"

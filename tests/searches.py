@@ -18,7 +18,7 @@ from orchestrator.settings.schema import Settings
 from orchestrator.settings.space import Space
 from orchestrator.study.storage import open_study
 from protocol.folders import StudyFolder
-from protocol.recipe import Recipe
+from protocol.recipe import Recipe, TrainingRecipe
 
 Direction = Literal["minimize", "maximize"]
 
@@ -71,7 +71,8 @@ class SmallSearch:
     def restart(self) -> None:
         """Begin anew from what is in the database."""
         self.study = open_study(self.folder, None, self.settings.objective.direction)
-        space = Space.of(self.settings.search, self.settings.recipe, {})
+        defaults = TrainingRecipe().model_dump()
+        space = Space.of(self.settings.search, self.settings.recipe, defaults)
         self.asker = Asker(self.folder, self.study, self.settings, space)
 
     def run(self, trials: int) -> list[dict[str, Any]]:

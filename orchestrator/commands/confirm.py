@@ -163,7 +163,6 @@ def _train(session: Session, job: _Job, search: optuna.Study) -> Ended:
     layers.add(job.settings.model_dump(mode="json"), str(job.folder.settings))
     session.begin(settings, layers)
     study = session.keep_study(StudyFile(asked=Asked(), settings=settings, parent=job.parent))
-    study.pruner = optuna.pruners.NopPruner()
     trials = search.get_trials(deepcopy=False)
     runs = Repetitions(
         folder=session.folder,

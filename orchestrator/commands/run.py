@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.trial import TrialState
 from rich.console import Console
 from rich.text import Text
 
@@ -13,7 +14,6 @@ from orchestrator.launcher.preload import clash
 from orchestrator.preflight.preflight import is_wanted, preflight
 from orchestrator.preflight.rehearsal import Rehearsal
 from orchestrator.proposing.ask import Asker
-from orchestrator.proposing.pruner import pruner_of
 from orchestrator.reporting.final import final_report
 from orchestrator.reporting.notes import annotate_study
 from orchestrator.running.search import run_trials
@@ -30,6 +30,7 @@ from orchestrator.settings.checks import check_at_once
 from orchestrator.settings.layers import Asked, Layers, load_settings
 from orchestrator.settings.schema import Settings
 from orchestrator.study.find import check_study_name
+from orchestrator.study.journal import note
 from orchestrator.study.parent import adopt
 from orchestrator.study.record import record_of
 from orchestrator.study.study_file import StudyFile, read_study_file, refuse_other_meaning
@@ -97,14 +98,14 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
         asked=opened.asked, settings=opened.settings, parent=parent, free=checked.free
     )
     study = session.keep_study(known)
-    study.pruner = pruner_of(settings, space)
     _enqueue(study, settings)
     annotate_study(study, folder, settings)
     session.track()
     if is_wanted(rehearses, folder, session.slots, study):
         session.display.notice("preflight: trying the largest configurations for two steps each")
         session.display.notice(preflight(Rehearsal(session, space)).sentence)
-    return Asker(folder, study, settings, space)
+    begun = sum(t.state != TrialState.WAITING for t in study.get_trials(deepcopy=False))
+    return Asker(folder, study, settings, space, note(folder, settings, space, begun))
 
 
 def _harmless_changes(opened: OpenedStudy) -> list[str]:

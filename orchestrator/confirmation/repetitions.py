@@ -81,6 +81,10 @@ class Repetitions:
         frozen = self.study.get_trials(deepcopy=False)[number]
         return Repetition.of(frozen.user_attrs).seed(self.settings.seed)
 
+    def prunes(self, run: optuna.Trial, step: int) -> bool:
+        """Never: a value that is to be compared must be trained for."""
+        return False
+
     def describe(self, run: optuna.Trial) -> Mapping[str, Any]:
         """Which run it is, and its parameters."""
         return {**Repetition.of(run.user_attrs).attributes, **run.params}

@@ -1,19 +1,23 @@
 """Getting the next trial: a new one, or one that an interruption left half-asked.
 
 Each trial remembers under which history its point was proposed (`visible`), so that any
-suggestion can be recomputed later.
+suggestion can be recomputed later; what the pruner decides is kept in `decisions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.proposing.decisions import Decisions
+from orchestrator.proposing.pruner import pruner_of
 from orchestrator.proposing.sampler import make_sampler
+from orchestrator.proposing.view import View
 from orchestrator.settings.checks import trials_in_all
 from orchestrator.settings.schema import Settings
 from orchestrator.settings.space import Space
@@ -43,6 +47,10 @@ class TrialSource(Protocol):
         """The seed of all training randomness of trial `number`."""
         ...
 
+    def prunes(self, trial: optuna.Trial, step: int) -> bool:
+        """Whether a trial is to end at a step that was reported; the same whenever it is asked."""
+        ...
+
     def describe(self, trial: optuna.Trial) -> Mapping[str, Any]:
         """What displays show of a trial."""
         ...
@@ -60,6 +68,16 @@ class Asker:
     study: optuna.Study
     settings: Settings
     space: Space
+    journal_line: int = 0  # where the journal has these settings
+
+    def __post_init__(self) -> None:
+        self.study.pruner = pruner_of(
+            self.settings, self.space
+        )  # Hyperband's brackets, of samplers
+
+    @functools.cached_property
+    def _decisions(self) -> Decisions:
+        return Decisions(self.folder, self.study)
 
     @property
     def total(self) -> int:
@@ -83,6 +101,14 @@ class Asker:
         """The seed of all training randomness of trial `number`."""
         return derive_seed(self.settings.seed, "trial", number)
 
+    def prunes(self, trial: optuna.Trial, step: int) -> bool:
+        """What the pruner decides; nothing is asked of a study without one."""
+        if self.settings.pruner.kind == "none":
+            return False
+        pruner = pruner_of(self.settings, self.space)
+        frozen = self.study._storage.get_trial(trial._trial_id)
+        return self._decisions.prunes(pruner, frozen, step, self.journal_line)
+
     def describe(self, trial: optuna.Trial) -> Mapping[str, Any]:
         """Its searched values."""
         return trial.params
@@ -99,24 +125,6 @@ class Asker:
         self, trial: optuna.Trial, trials: list[FrozenTrial]
     ) -> tuple[optuna.Trial, Recipe]:
         if "visible" not in trial.user_attrs:
-            trial.set_user_attr("visible", visible(trials, trial.number))
+            view = View.of(trials, trial.number, self.journal_line)
+            trial.set_user_attr("visible", view.kept())
         return trial, self.space.recipe(self.space.suggest(trial))
-
-
-def visible(trials: Iterable[FrozenTrial], number: int) -> dict[str, str]:
-    """Which trials the sampler can see, as ranges of numbers by state."""
-    others = [trial for trial in trials if trial.number != number]
-    finished = [trial.number for trial in others if trial.state.is_finished()]
-    running = [trial.number for trial in others if trial.state == TrialState.RUNNING]
-    return {"finished": ranges(finished), "running": ranges(running)}
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """Numbers in short: [0, 1, 2, 5] as "0-2,5"."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)

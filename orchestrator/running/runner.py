@@ -82,6 +82,9 @@ class Runner:
         for running in self._queue.unfinished():
             self._session.launcher.sweep(running.folder)
             self._take_up(running)
+        # What a kill behind the last tell left undone.
+        point_to_best(self._session.folder, self._session.study)
+        self._source.tidy()
 
     def _take_up(self, running: RunningTrial) -> None:
         outcome = load_outcome(running.folder.outcome)
@@ -157,11 +160,14 @@ class Runner:
         """
         for event in running.new_events():
             self._session.display.event(running.number, event)
-            if running.stop is Stop.PRUNED:
+            if running.pruned_at is not None:
                 continue
-            news = running.report(event)
-            if news and not running.is_done_with(event) and running.trial.should_prune():
-                self._request_stop(running, Stop.PRUNED)
+            step = running.report(event)
+            if step is None or running.is_done_with(event):
+                continue
+            if self._source.prunes(running.trial, step):
+                running.prune(step)
+                self._session.display.trial_stopping(running.number, Stop.PRUNED)
 
     def _conclude(self, running: RunningTrial, exit: Exit) -> None:
         self._session.launcher.sweep(running.folder)

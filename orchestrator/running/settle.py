@@ -48,18 +48,24 @@ _CONSTRAINTS = {Ending.NONFINITE: "finite", Ending.MEMORY: "memory"}  # that an 
 
 def make_outcome(running: RunningTrial, verdict: Verdict) -> Outcome:
     """The outcome of a trial that ends by `verdict`."""
-    validated = unique_epochs(running.events)
+    events = running.record if verdict.ending is Ending.PRUNED else running.events
+    validated = unique_epochs(events)
     of_folds = best_epochs(validated, running.objective)
     best = best_epoch(of_folds, running.objective)
-    metrics = mean_metrics(of_folds)
     decided = verdict.event
+    metrics, at_epoch = mean_metrics(of_folds), best.epoch if best else 0
+    reason = _reason(running, verdict)
+    if isinstance(decided, Finished) and _disagrees(decided, metrics, at_epoch):
+        # The ranks say it of their own state, the lines of epochs may have been lost.
+        metrics, at_epoch = decided.metrics, decided.best_epoch
+        reason += f"; {running.folder.events.name} lacks epochs that were trained"
     return Outcome(
         ending=verdict.ending,
-        reason=_reason(running, verdict),
+        reason=reason,
         attempts=running.number_of_attempt + 1,
         value=metrics.get(running.objective.metric),
         epoch=validated[-1].epoch if validated else 0,
-        best_epoch=best.epoch if best else 0,
+        best_epoch=at_epoch,
         step=decided.step if isinstance(decided, NonFinite | Finished) else _last_step(validated),
         metrics=metrics,
         traceback=decided.traceback if isinstance(decided, Failed) else "",
@@ -68,6 +74,16 @@ def make_outcome(running: RunningTrial, verdict: Verdict) -> Outcome:
         if running.folds > 1
         else [],
     )
+
+
+def _disagrees(ended: Finished, metrics: dict[str, float], best_epoch: int) -> bool:
+    """Whether the ranks' own end says otherwise than the epochs they told."""
+    if not ended.metrics:
+        return False
+    same = metrics.keys() == ended.metrics.keys() and all(
+        math.isclose(metrics[name], value, rel_tol=1e-9) for name, value in ended.metrics.items()
+    )
+    return not same or best_epoch != ended.best_epoch
 
 
 def settle(

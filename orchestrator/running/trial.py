@@ -41,6 +41,7 @@ class RunningTrial:
     told_by_fold: bool = False  # the pruner compares folds rather than epochs
     events: list[Event] = field(default_factory=list)  # of all attempts, in order
     stop: Stop | None = None  # what was asked of the present attempt
+    pruned_at: int | None = None  # the step at which it was decided that the trial ends
     attempt: Attempt | None = None
     number_of_attempt: int = -1
     micro_batch: int | None = None  # where the recipe's batch_size did not fit into memory
@@ -50,6 +51,8 @@ class RunningTrial:
     def __post_init__(self) -> None:
         self._tail = LineTail(self.folder.events)
         self.stop = self._recorded_prune()
+        if self.stop is Stop.PRUNED:  # at the step that was the last to be reported
+            self.pruned_at = self.trial.storage.get_trial(self.trial._trial_id).last_step
         if self.folder.plan.exists():
             plan = load_plan(self.folder.plan)
             self.number_of_attempt, self.micro_batch = plan.attempt, plan.micro_batch
@@ -94,17 +97,31 @@ class RunningTrial:
             write_text(self.folder.stop, reason.value)
             self.stop = reason
 
-    def report(self, event: Event) -> bool:
-        """Tell the study of a validated epoch or of a finished fold, once; whether it was news."""
+    def report(self, event: Event) -> int | None:
+        """Tell the study of a validated epoch or of a finished fold, once; at which step."""
         found = self._step_and_value(event)
         if found is None:
-            return False
+            return None
         step, value = found
-        known = self.trial.storage.get_trial(self.trial._trial_id).intermediate_values
-        if step in known:
-            return False
-        self.trial.report(value, step)
-        return True
+        if step not in self.trial.storage.get_trial(self.trial._trial_id).intermediate_values:
+            self.trial.report(value, step)
+        return step
+
+    def prune(self, step: int) -> None:
+        """Ask the ranks to stop because of a decision at `step`, behind which nothing counts."""
+        self.pruned_at = step
+        self.request_stop(Stop.PRUNED)
+
+    @property
+    def record(self) -> list[Event]:
+        """The events that count: those up to the decision to prune, where there was one."""
+        if self.pruned_at is None:
+            return self.events
+        for index, event in enumerate(self.events):
+            found = self._step_and_value(event)
+            if found is not None and found[0] == self.pruned_at:
+                return self.events[: index + 1]
+        return self.events
 
     def is_done_with(self, event: Event) -> bool:
         """Whether nothing is left to train after an event, so that pruning saves nothing."""

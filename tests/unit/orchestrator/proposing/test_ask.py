@@ -1,7 +1,6 @@
 import pytest
 from optuna.trial import TrialState
 
-from orchestrator.proposing.ask import ranges
 from tests.searches import CONDITIONAL, NUMBERS, SmallSearch, make_settings
 
 
@@ -17,11 +16,11 @@ def test_a_trial_remembers_which_trials_its_sampler_could_see(search):
     search.asker.ask()
     seen = [trial.user_attrs["visible"] for trial in search.trials()]
     assert seen == [
-        {"finished": "", "running": ""},
-        {"finished": "0", "running": ""},
-        {"finished": "0-1", "running": ""},
-        {"finished": "0-1", "running": "2"},
-        {"finished": "0-1,3", "running": "2"},
+        {"finished": "", "running": "", "settings": 0},
+        {"finished": "0", "running": "", "settings": 0},
+        {"finished": "0-1", "running": "", "settings": 0},
+        {"finished": "0-1", "running": "2", "settings": 0},
+        {"finished": "0-1,3", "running": "2", "settings": 0},
     ]
     assert first[0].number == 2
 
@@ -33,7 +32,7 @@ def test_attaching_again_changes_neither_the_point_nor_what_was_seen(search):
     (frozen,) = search.study.get_trials(states=(TrialState.RUNNING,))
     again, same = search.asker.attach(frozen)
     assert (again.number, same) == (trial.number, recipe)
-    assert search.trials()[0].user_attrs["visible"] == {"finished": "", "running": ""}
+    assert search.trials()[0].user_attrs["visible"]["finished"] == ""
 
 
 def test_the_recipe_holds_what_is_fixed_and_what_was_chosen(tmp_path):
@@ -71,11 +70,3 @@ def test_each_trial_trains_with_a_seed_of_its_own(search):
 def make_seed(search, *, seed):
     other = SmallSearch(search.runs / "other", search.settings.model_copy(update={"seed": seed}))
     return other.asker.trial_seed(0)
-
-
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [([], ""), ([3], "3"), ([0, 1, 2, 5], "0-2,5"), ([5, 2, 1, 7, 8], "1-2,5,7-8")],
-)
-def test_numbers_are_written_as_ranges(numbers, text):
-    assert ranges(numbers) == text

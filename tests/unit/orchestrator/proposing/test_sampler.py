@@ -74,7 +74,7 @@ from tests.searches import CONDITIONAL, make_settings, objective
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.create_study()
 settings = make_settings(CONDITIONAL, {"n_startup_trials": 3})
-asker = Asker(None, study, settings, Space.of(settings.search, {}, {}))
+asker = Asker(None, study, settings, Space.of(settings.search, {}, {"epochs": 1}))
 for _ in range(12):
     trial, recipe = asker.ask()
     study.tell(trial, objective(recipe.given))

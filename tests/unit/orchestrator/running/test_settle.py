@@ -93,6 +93,25 @@ def test_a_complete_trial_is_told_with_its_best_epoch(study, folder):
     assert load_outcome(folder.trial(0).outcome).value == 1.0
 
 
+def test_where_lines_of_epochs_were_lost_the_end_that_the_ranks_told_counts(study, folder):
+    running = running_trial(study, folder, [3.0, 2.0])
+    best = {"error": 1.0}
+    end = Finished(attempt=0, epoch=4, step=1, early=False, best_epoch=3, metrics=best)
+    outcome = make_outcome(running, judge([end], None, None))
+    assert (outcome.value, outcome.best_epoch) == (1.0, 3)
+    assert "lacks epochs" in outcome.reason
+
+
+def test_what_was_trained_behind_a_decision_to_prune_is_no_part_of_the_outcome(study, folder):
+    running = running_trial(study, folder, [3.0, 2.0, 1.0])
+    running.prune(2)
+    outcome = make_outcome(running, running.judged(None))
+    assert (outcome.ending, outcome.epoch, outcome.step) == (Ending.PRUNED, 2, 12)
+    assert (outcome.value, outcome.best_epoch) == (2.0, 2)
+    again = RunningTrial(trial=running.trial, folder=running.folder, objective=ERROR, recipe={})
+    assert again.pruned_at == 3  # of an earlier version, whose decision was at the last report
+
+
 def test_an_outcome_on_disk_that_was_not_told_is_told_once(study, folder, monkeypatch):
     running = running_trial(study, folder, [2.0])
     event = Finished(attempt=0, epoch=1, step=6, early=False, best_epoch=1, metrics={})
@@ -111,9 +130,9 @@ def test_events_told_twice_are_reported_once_and_a_torn_line_waits(study, folder
     with running.folder.events.open("a") as stream:
         stream.write('{"event": "valid')
     for event in running.new_events():
-        assert not running.report(event)
+        running.report(event)
     append_event(running.folder.events, validated(2, 1.0))
-    assert [running.report(event) for event in running.new_events()] == [True]
+    assert [running.report(event) for event in running.new_events()] == [2]
     assert study.trials[0].intermediate_values == {1: 2.0, 2: 1.0}
 
 

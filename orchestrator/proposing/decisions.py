@@ -1,0 +1,106 @@
+"""Whether a trial goes on: asked once at each step, written down before it is followed.
+
+A kill between a report and its decision leaves a step that was reported and not decided: the same
+question is then asked again. A kill behind the decision leaves its line, which is followed.
+Optuna's successive halving commits a trial's rung inside the question; here what it notes is
+caught, written down with the answer and only then stored, so that asking again asks the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.trial import FrozenTrial
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.proposing.view import View
+from protocol.files import append_line, whole_lines
+from protocol.folders import StudyFolder
+
+
+class Decision(BaseModel):
+    """One answer of the pruner."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
+
+    trial: int
+    step: int
+    prune: bool
+    marks: dict[str, float] = {}  # what the pruner notes of the trial, such as its rungs
+    view: View
+
+
+class Decisions:
+    """The pruner's answers in a study, from its first run on."""
+
+    def __init__(self, folder: StudyFolder, study: optuna.Study) -> None:
+        self._path = folder.decisions
+        self._study = study
+        self._last = {decision.trial: decision for decision in read_decisions(folder)}
+
+    def prunes(self, pruner: BasePruner, trial: FrozenTrial, step: int, settings: int) -> bool:
+        """Whether `trial` is to end at `step`, which was reported; the same whenever it is asked.
+
+        Args:
+            pruner: made anew, with nothing remembered.
+            trial: as the study has it now.
+            step: a reported one.
+            settings: the journal's line in effect.
+        """
+        if trial.last_step is not None and step < trial.last_step:
+            return False  # it went on, or the later step would not have been reported
+        decision = self._last.get(trial.number)
+        if decision is None or decision.step != step:
+            decision = self._decide(pruner, trial, step, settings)
+        for key, value in decision.marks.items():
+            self._study._storage.set_trial_system_attr(trial._trial_id, key, value)
+        return decision.prune
+
+    def _decide(self, pruner: BasePruner, trial: FrozenTrial, step: int, settings: int) -> Decision:
+        prune, marks = answer(pruner, self._study, trial)
+        view = View.of(self._study.get_trials(deepcopy=False), trial.number, settings)
+        decision = Decision(trial=trial.number, step=step, prune=prune, marks=marks, view=view)
+        append_line(self._path, decision.model_dump_json(exclude_defaults=True), sync=True)
+        self._last[trial.number] = decision
+        return decision
+
+
+def read_decisions(folder: StudyFolder) -> list[Decision]:
+    """Every whole line of the study's decisions, in order; none of a study that kept none."""
+    if not folder.decisions.exists():
+        return []
+    found = []
+    for line in whole_lines(folder.decisions.read_bytes()):
+        try:
+            found.append(Decision.model_validate_json(line))
+        except ValidationError:
+            continue  # torn by a kill: nothing followed from it
+    return found
+
+
+def answer(
+    pruner: BasePruner, study: optuna.Study, trial: FrozenTrial
+) -> tuple[bool, dict[str, float]]:
+    """The pruner's answer, and what it would note of the trial, which is not stored."""
+    looking = copy.copy(study)
+    notes = _Caught(study._storage)
+    looking._storage = notes  # type: ignore[assignment]
+    prune = bool(pruner.prune(looking, trial))
+    return prune, notes.caught
+
+
+class _Caught:
+    """A storage whose one writer for pruners does not write."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+        self.caught: dict[str, float] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: float) -> None:
+        self.caught[key] = value
