@@ -159,6 +159,11 @@ class TrialFolder(RunFolder):
         return self.path / "plan.json"
 
     @property
+    def plans(self) -> Path:
+        """The plans of all attempts, a line each: what was done where, for good."""
+        return self.path / "plans.jsonl"
+
+    @property
     def events(self) -> Path:
         """What happened; appended by the ranks, one JSON object a line."""
         return self.path / "events.jsonl"

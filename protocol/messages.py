@@ -1,12 +1,13 @@
 """What crosses processes: plans go down, events go up, outcomes are settled. Part of the floor.
 
-plan.json     written by the orchestrator, read by every rank
+plan.json     written by the orchestrator, read by every rank; plans.jsonl has those of all attempts
 events.jsonl  appended by the ranks, tailed by the orchestrator
 outcome.json  written by the orchestrator before it tells the study
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from protocol.files import append_line, whole_lines, write_text
+from protocol.folders import TrialFolder
 from protocol.objective import Objective
 from protocol.recipe import FlatRecipe
 
@@ -231,6 +233,7 @@ class Ending(StrEnum):
     INTERRUPTED = "interrupted"  # stopped because the user or the system said so
     NONFINITE = "nonfinite"  # NaN or infinity
     MEMORY = "memory"  # ran out of memory
+    INVALID = "invalid"  # a point of the search that the family refuses; never launched
     FAILED = "failed"  # an exception in the trial's code
     LOST = "lost"  # a process was killed from outside
     HUNG = "hung"  # no progress within the time-out
@@ -257,10 +260,49 @@ def save_message(path: Path, message: Message) -> None:
     write_text(path, message.model_dump_json(indent=2) + "\n")
 
 
+def save_plan(folder: TrialFolder, plan: Plan) -> None:
+    """Write the plan of a new attempt, and add it to those of the attempts before."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    append_line(folder.plans, plan.model_dump_json(exclude_defaults=True))
+    save_message(folder.plan, plan)
+
+
 def load_plan(path: Path) -> Plan:
-    return Plan.model_validate_json(path.read_text())
+    """The plan in a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is damaged.
+    """
+    return Plan.model_validate_json(path.read_bytes())
+
+
+def latest_plan(folder: TrialFolder) -> Plan | None:
+    """The plan of a trial's latest attempt, also where plan.json is damaged; None of none."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return load_plan(folder.plan)
+    plans = load_plans(folder)
+    return plans[-1] if plans else None
+
+
+def load_plans(folder: TrialFolder) -> list[Plan]:
+    """The plans of all attempts, in order; of version 0.2 the latest alone."""
+    plans = []
+    if folder.plans.exists():
+        for line in whole_lines(folder.plans.read_bytes()):
+            with contextlib.suppress(ValueError):  # torn by a kill, and written again
+                plans.append(Plan.model_validate_json(line))
+    elif folder.plan.exists():
+        with contextlib.suppress(ValueError):
+            plans.append(load_plan(folder.plan))
+    return plans
 
 
 def load_outcome(path: Path) -> Outcome | None:
-    """The settled outcome, or None when the trial has not ended."""
-    return Outcome.model_validate_json(path.read_text()) if path.exists() else None
+    """The settled outcome; None where the trial has not ended, or the file is damaged.
+
+    What a damaged file said can be settled again from the events.
+    """
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return Outcome.model_validate_json(path.read_bytes())
+    return None

@@ -158,6 +158,12 @@ class Recipe:
         return own_keys(self.given)
 
 
+def is_whole(key: str) -> bool:
+    """Whether a shared key's values are whole numbers."""
+    field = TrainingRecipe.model_fields.get(key)
+    return field is not None and field.annotation in (int, int | None)
+
+
 def own_keys(given: Mapping[str, Any]) -> dict[str, Any]:
     """A flat recipe's keys that are not every family's."""
     shared = TrainingRecipe.model_fields

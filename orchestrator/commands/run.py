@@ -34,6 +34,7 @@ from orchestrator.study.journal import note
 from orchestrator.study.parent import adopt
 from orchestrator.study.record import record_of
 from orchestrator.study.study_file import StudyFile, read_study_file, refuse_other_meaning
+from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
 
 
@@ -94,6 +95,10 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
         settings = parent.given_to(settings, folder)
     checked = session.begin(settings, opened.layers)
     space = checked.space
+    if checked.refused:
+        if opened.earlier is None:
+            raise SettingsError(checked.refused)
+        session.display.notice(f"such trials are left out: {checked.refused}")
     known = StudyFile(
         asked=opened.asked, settings=opened.settings, parent=parent, free=checked.free
     )

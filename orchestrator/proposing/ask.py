@@ -22,9 +22,18 @@ from orchestrator.settings.checks import trials_in_all
 from orchestrator.settings.schema import Settings
 from orchestrator.settings.space import Space
 from orchestrator.study.ranking import keep_best
+from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
 from protocol.recipe import Recipe
 from protocol.seeds import derive_seed
+
+
+class InvalidPoint(Exception):
+    """A point of the search that cannot be trained; its trial is in the study, as running."""
+
+    def __init__(self, trial: optuna.Trial, reason: str) -> None:
+        super().__init__(reason)
+        self.trial = trial
 
 
 class TrialSource(Protocol):
@@ -36,11 +45,19 @@ class TrialSource(Protocol):
         ...
 
     def ask(self) -> tuple[optuna.Trial, Recipe]:
-        """A new trial, which the study then has as running, and its recipe."""
+        """A new trial, which the study then has as running, and its recipe.
+
+        Raises:
+            InvalidPoint: it cannot be trained.
+        """
         ...
 
     def attach(self, frozen: FrozenTrial) -> tuple[optuna.Trial, Recipe]:
-        """A trial that an earlier run left running, and its recipe."""
+        """A trial that an earlier run left running, and its recipe.
+
+        Raises:
+            InvalidPoint: it cannot be trained.
+        """
         ...
 
     def trial_seed(self, number: int) -> int:
@@ -95,7 +112,10 @@ class Asker:
         """An existing running trial and its recipe; values it lacks are proposed now."""
         self._choose_sampler(frozen.number)
         trial = optuna.trial.Trial(self.study, frozen._trial_id)
-        return self._complete(trial, self.study.get_trials(deepcopy=False))
+        try:
+            return self._complete(trial, self.study.get_trials(deepcopy=False))
+        except ValueError as error:  # Optuna's, of a value from another kind of range than now
+            raise InvalidPoint(trial, f"its values cannot be completed: {error}") from None
 
     def trial_seed(self, number: int) -> int:
         """The seed of all training randomness of trial `number`."""
@@ -127,4 +147,7 @@ class Asker:
         if "visible" not in trial.user_attrs:
             view = View.of(trials, trial.number, self.journal_line)
             trial.set_user_attr("visible", view.kept())
-        return trial, self.space.recipe(self.space.suggest(trial))
+        try:
+            return trial, self.space.recipe(self.space.suggest(trial))
+        except SettingsError as error:
+            raise InvalidPoint(trial, str(error)) from None

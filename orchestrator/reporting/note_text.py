@@ -18,6 +18,7 @@ _TITLES = {
     Ending.INTERRUPTED: "Interrupted",
     Ending.NONFINITE: "Pruned: NaN or infinity",
     Ending.MEMORY: "Pruned: out of memory",
+    Ending.INVALID: "Pruned: not a valid point",
     Ending.FAILED: "Failed",
     Ending.LOST: "Failed: a process was lost",
     Ending.HUNG: "Failed: no progress",

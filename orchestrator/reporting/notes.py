@@ -21,7 +21,7 @@ from orchestrator.reporting.hints import commands_on
 from orchestrator.reporting.note_text import study_note, trial_note
 from orchestrator.settings.schema import Settings
 from protocol.folders import StudyFolder, TrialFolder
-from protocol.messages import Outcome, load_plan
+from protocol.messages import Outcome, latest_plan
 
 _BORDER = "\n\n[//]: # (your own words below this line are kept)\n"  # invisible when rendered
 
@@ -34,7 +34,7 @@ def annotate_trial(
     Comes before the study is told, because a finished trial takes no more pictures.
     """
     upload_pictures(trial, study, folder)
-    plan = load_plan(folder.plan) if folder.plan.exists() else None
+    plan = latest_plan(folder)
     write_note(trial, trial_note(folder, plan, outcome))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
+from collections.abc import Callable
 
 import optuna
 from optuna.trial import TrialState
 
-from orchestrator.proposing.ask import TrialSource
+from orchestrator.proposing.ask import InvalidPoint, TrialSource
 from orchestrator.running.clock import Clock
 from orchestrator.running.session import Session
 from orchestrator.running.trial import RunningTrial
@@ -24,16 +26,14 @@ class TrialQueue:
         self._waiting: deque[RunningTrial] = deque()  # to be resumed before anything new
 
     def unfinished(self) -> list[RunningTrial]:
-        """Every trial that an earlier run left unfinished, by number; none of them waits yet.
-
-        Raises:
-            UserError: one of them cannot be trained.
-        """
+        """Every trial that an earlier run left unfinished, by number; none of them waits yet."""
         states = (TrialState.RUNNING,)
         found = self._session.study.get_trials(deepcopy=False, states=states)
         # Half-asked trials come first: they must be proposed from the history they first saw.
         found.sort(key=lambda t: self._session.folder.trial(t.number).plan.exists())
-        taken_up = [self._running_trial(*self._source.attach(frozen)) for frozen in found]
+        taken_up = [
+            self._proposed(functools.partial(self._source.attach, frozen)) for frozen in found
+        ]
         return sorted(taken_up, key=lambda running: running.number)
 
     def put(self, running: RunningTrial) -> None:
@@ -41,15 +41,11 @@ class TrialQueue:
         self._waiting.append(running)
 
     def next(self) -> RunningTrial | None:
-        """The trial to launch next; None where none waits and the budget allows no new one.
-
-        Raises:
-            UserError: the new trial cannot be trained.
-        """
+        """The trial to launch next; None where none waits and the budget allows no new one."""
         if self._waiting:
             return self._waiting.popleft()
         if self._left() > 0 and not self._time_is_up():
-            return self._running_trial(*self._source.ask())
+            return self._proposed(self._source.ask)
         return None
 
     @property
@@ -61,8 +57,18 @@ class TrialQueue:
         finished = sum(trial.state.is_finished() for trial in trials)
         return finished >= self._source.total or self._time_is_up()
 
-    def _running_trial(self, trial: optuna.Trial, recipe: Recipe) -> RunningTrial:
+    def _proposed(self, source: Callable[[], tuple[optuna.Trial, Recipe]]) -> RunningTrial:
+        try:
+            trial, recipe = source()
+        except InvalidPoint as refused:
+            return self._running_trial(refused.trial, None, str(refused))
+        return self._running_trial(trial, recipe)
+
+    def _running_trial(
+        self, trial: optuna.Trial, recipe: Recipe | None, refusal: str = ""
+    ) -> RunningTrial:
         return RunningTrial(
+            refusal=refusal,
             trial=trial,
             folder=self._session.folder.trial(trial.number),
             objective=self._session.settings.objective,

@@ -92,6 +92,13 @@ class Runner:
         if outcome is not None:
             self._end(running, outcome)
             return
+        if running.folder.outcome.exists():
+            self._session.display.notice(
+                f"{running.folder.outcome} is damaged: trial {running.number} is settled again"
+            )
+        if running.refusal:
+            self._refuse(running)
+            return
         verdict = running.judged(None)
         if verdict is None or verdict.ending is Ending.INTERRUPTED or _fits_yet(running, verdict):
             self._queue.put(running)
@@ -100,15 +107,20 @@ class Runner:
 
     def _start_what_fits(self) -> None:
         while self._free and not self._stopping:
-            try:
-                running = self._queue.next()
-            except UserError as error:
-                self._stop_for(error)
-                return
+            running = self._queue.next()
             if running is None:
                 return
-            self._launch(running, self._free.pop(0))
+            if running.refusal:
+                self._refuse(running)
+            else:
+                self._launch(running, self._free.pop(0))
             self._follow_interrupts()
+
+    def _refuse(self, running: RunningTrial) -> None:
+        """End a trial whose point cannot be trained; the sampler hears that it is infeasible."""
+        self._session.display.notice(f"trial {running.number}: {running.refusal}; it is left out")
+        verdict = Verdict(ending=Ending.INVALID, reason=running.refusal)
+        self._end(running, make_outcome(running, verdict))
 
     def _launch(self, running: RunningTrial, slot: Slot) -> None:
         running.launch(self._session.launcher, slot, self._plan(running, slot))
@@ -123,6 +135,7 @@ class Runner:
 
     def _plan(self, running: RunningTrial, slot: Slot) -> Plan:
         source = self._source
+        assert running.recipe is not None, "a refused point is never launched"
         return make_plan(
             self._session.settings,
             slot,

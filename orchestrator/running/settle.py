@@ -25,7 +25,7 @@ from protocol.messages import (
     NonFinite,
     Outcome,
     Validated,
-    load_plan,
+    latest_plan,
     save_message,
 )
 from protocol.objective import Objective
@@ -37,13 +37,18 @@ STATES = {
     Ending.PRUNED: TrialState.PRUNED,
     Ending.NONFINITE: TrialState.PRUNED,
     Ending.MEMORY: TrialState.PRUNED,  # once no micro-batch is small enough
+    Ending.INVALID: TrialState.PRUNED,
     Ending.FAILED: TrialState.FAIL,
     # Once it has been resumed often enough.
     Ending.LOST: TrialState.FAIL,
     Ending.HUNG: TrialState.FAIL,
     Ending.INTERRUPTED: TrialState.FAIL,
 }
-_CONSTRAINTS = {Ending.NONFINITE: "finite", Ending.MEMORY: "memory"}  # that an ending violates
+_CONSTRAINTS = {  # that an ending violates
+    Ending.NONFINITE: "finite",
+    Ending.MEMORY: "memory",
+    Ending.INVALID: "valid",
+}
 
 
 def make_outcome(running: RunningTrial, verdict: Verdict) -> Outcome:
@@ -90,6 +95,7 @@ def settle(
     study: optuna.Study, folder: StudyFolder, running: RunningTrial, outcome: Outcome
 ) -> None:
     """Write the outcome, annotate the trial, and tell the study."""
+    running.folder.path.mkdir(parents=True, exist_ok=True)  # of a point that was never launched
     save_message(running.folder.outcome, outcome)
     trial = running.trial
     attributes = {
@@ -113,7 +119,7 @@ def settle(
 
 def _reduced(folder: TrialFolder) -> dict[str, int]:
     """The micro-batch of a trial whose `batch_size` did not fit into memory."""
-    plan = load_plan(folder.plan) if folder.plan.exists() else None
+    plan = latest_plan(folder)
     return {"micro_batch": plan.micro_batch} if plan and plan.micro_batch else {}
 
 
@@ -127,6 +133,8 @@ def _mark_infeasible(study: optuna.Study, running: RunningTrial, outcome: Outcom
     constraint = _CONSTRAINTS[outcome.ending]
     if constraint not in running.trial.storage.get_trial(running.trial._trial_id).constraints:
         running.trial.set_constraint(constraint, 1.0)
+    if "epoch" not in outcome.detail:
+        return  # it was never trained
     worst = _worst_value(study.get_trials(deepcopy=False), running.objective)
     step = len(outcome.folds) if running.told_by_fold else int(outcome.detail["epoch"])
     known = running.trial.storage.get_trial(running.trial._trial_id).intermediate_values
@@ -155,8 +163,9 @@ def _annotate(folder: StudyFolder, running: RunningTrial, outcome: Outcome) -> N
 
 
 def _reason(running: RunningTrial, verdict: Verdict) -> str:
-    if verdict.ending is Ending.MEMORY:
-        told = memory_rule.sentence(load_plan(running.folder.plan), verdict.rank)
+    plan = latest_plan(running.folder)
+    if verdict.ending is Ending.MEMORY and plan is not None:
+        told = memory_rule.sentence(plan, verdict.rank)
         crashed = verdict.event is None
         return f"{told} ({verdict.reason}, taken for a lack of memory)" if crashed else told
     return verdict.reason
@@ -165,12 +174,13 @@ def _reason(running: RunningTrial, verdict: Verdict) -> str:
 def _detail(running: RunningTrial, verdict: Verdict) -> dict[str, object]:
     if isinstance(verdict.event, NonFinite):
         return _divergence(running, verdict.event)
-    if verdict.ending is not Ending.MEMORY:
+    plan = latest_plan(running.folder)
+    if verdict.ending is not Ending.MEMORY or plan is None:
         return {}
     validated = unique_epochs(running.events)
     return {
         "epoch": validated[-1].epoch + 1 if validated else 1,
-        **memory_rule.detail(load_plan(running.folder.plan), verdict.rank, verdict.reason),
+        **memory_rule.detail(plan, verdict.rank, verdict.reason),
         "parameters": running.trial.params,
     }
 

@@ -21,9 +21,9 @@ from protocol.messages import (
     Plan,
     Stop,
     Validated,
-    load_plan,
+    latest_plan,
     parse_event,
-    save_message,
+    save_plan,
 )
 from protocol.objective import Objective
 from protocol.recipe import Recipe
@@ -36,7 +36,8 @@ class RunningTrial:
     trial: optuna.Trial
     folder: TrialFolder
     objective: Objective
-    recipe: Recipe
+    recipe: Recipe | None  # None where its point is refused
+    refusal: str = ""  # why it cannot be trained
     folds: int = 1
     told_by_fold: bool = False  # the pruner compares folds rather than epochs
     events: list[Event] = field(default_factory=list)  # of all attempts, in order
@@ -53,8 +54,8 @@ class RunningTrial:
         self.stop = self._recorded_prune()
         if self.stop is Stop.PRUNED:  # at the step that was the last to be reported
             self.pruned_at = self.trial.storage.get_trial(self.trial._trial_id).last_step
-        if self.folder.plan.exists():
-            plan = load_plan(self.folder.plan)
+        plan = latest_plan(self.folder)
+        if plan is not None:
             self.number_of_attempt, self.micro_batch = plan.attempt, plan.micro_batch
 
     @property
@@ -63,10 +64,9 @@ class RunningTrial:
 
     def launch(self, launcher: Launcher, slot: Slot, plan: Plan) -> None:
         """Write the plan, then start its attempt."""
-        self.folder.path.mkdir(parents=True, exist_ok=True)
         launcher.sweep(self.folder)
         self.folder.stop.unlink(missing_ok=True)
-        save_message(self.folder.plan, plan)
+        save_plan(self.folder, plan)
         self.stop, self.slot, self.number_of_attempt = None, slot, plan.attempt
         self.attempt = launcher.launch(self.folder, plan)
 
@@ -78,7 +78,8 @@ class RunningTrial:
 
     def take_less_memory(self) -> bool:
         """Let the next attempt run fewer samples at once; False where it was one already."""
-        less = memory_rule.smaller(load_plan(self.folder.plan))
+        plan = latest_plan(self.folder)
+        less = None if plan is None else memory_rule.smaller(plan)
         self.micro_batch = less or self.micro_batch
         return less is not None
 
@@ -88,7 +89,8 @@ class RunningTrial:
 
     def judged(self, exit: Exit | None) -> Verdict | None:
         """The verdict on the latest attempt, of which None is known where nobody saw its exit."""
-        limited = self.folder.plan.exists() and memory_rule.limited(load_plan(self.folder.plan))
+        plan = latest_plan(self.folder)
+        limited = plan is not None and memory_rule.limited(plan)
         return judge(self.attempt_events(), exit, self.stop, limited=limited)
 
     def request_stop(self, reason: Stop) -> None:
@@ -130,7 +132,8 @@ class RunningTrial:
                 return event.fold == self.folds - 1
             case Validated():
                 # What version 0.1.0 told does not say whether it was the last.
-                return event.last or event.epoch >= self.folds * self.recipe.training.epochs
+                epochs = self.recipe.training.epochs if self.recipe else 0
+                return event.last or event.epoch >= self.folds * epochs
         return False
 
     def _step_and_value(self, event: Event) -> tuple[int, float] | None:
@@ -144,7 +147,7 @@ class RunningTrial:
 
     def _recorded_prune(self) -> Stop | None:
         try:
-            recorded = self.folder.stop.read_text().strip()
+            recorded = self.folder.stop.read_text(errors="replace").strip()
         except FileNotFoundError:
             return None
         return Stop.PRUNED if recorded == Stop.PRUNED else None

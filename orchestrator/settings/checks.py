@@ -11,11 +11,20 @@ from orchestrator.launcher.base import Launcher
 from orchestrator.settings.complaints import nearest
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
-from orchestrator.settings.space import Search, Space, candidates, check_point, grid, unreachable
+from orchestrator.settings.space import (
+    Search,
+    Space,
+    candidates,
+    check_point,
+    grid,
+    sampled,
+    unreachable,
+)
 from protocol.doors import Call
 from protocol.errors import SettingsError
 from protocol.recipe import FILE_KEY, SHA256_KEY, Recipe, TrainingRecipe
 
+_SAMPLE = 64  # points of the search that are tried beforehand
 _FILLED_IN = (f"recipe.{FILE_KEY}", f"recipe.{SHA256_KEY}")  # by the `parent` section
 
 
@@ -27,6 +36,7 @@ class Checked:
     metrics: dict[str, str]  # the family's, with the better direction of each
     samples: dict[str, int]  # by split
     free: list[str]  # dotted keys of the family that change no result
+    refused: str = ""  # a point of the search that the family would refuse, and why
 
 
 def check_at_once(settings: Settings, layers: Layers) -> None:
@@ -99,6 +109,7 @@ def check_with_family(
         SettingsError: naming file and key of everything that is wrong.
         UserError: the data cannot be used.
     """
+    points = sampled(settings.search, settings.recipe, _SAMPLE)
     answer = launcher.call(
         Call.CHECK_SETTINGS,
         {
@@ -110,6 +121,7 @@ def check_with_family(
             "folds": settings.folds,
             "stages": settings.parallel.depth,
             "parent": settings.parent is not None,
+            "sample": [{**settings.recipe, **point} for point in points],
         },
         waiting,
     )
@@ -122,7 +134,24 @@ def check_with_family(
         for key in space.ordered():
             _refuse_unreachable(key, space)
     return Checked(
-        space=space, metrics=answer["metrics"], samples=answer["samples"], free=answer["free"]
+        space=space,
+        metrics=answer["metrics"],
+        samples=answer["samples"],
+        free=answer["free"],
+        refused=_refusal(answer["refused"], points, layers),
+    )
+
+
+def _refusal(refused: list[dict[str, Any]], points: list[dict[str, Any]], layers: Layers) -> str:
+    """What is wrong with the first refused point of a sample, and how many are."""
+    if not refused:
+        return ""
+    first = refused[0]
+    point = ", ".join(f"{key}={value}" for key, value in points[first["index"]].items())
+    sentence = _sentence({"key": first["key"], "problem": first["problem"]}, layers)
+    return (
+        f"{sentence} (at {point}); {len(refused)} of {len(points)} points drawn from the search "
+        "cannot be trained: give the values as `choices`, whole numbers, or a `step`"
     )
 
 

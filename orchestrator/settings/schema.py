@@ -19,7 +19,7 @@ from pydantic import (
 
 from orchestrator.settings.parallel import Parallel
 from protocol.objective import Objective
-from protocol.recipe import FREE
+from protocol.recipe import FREE, is_whole
 
 
 class Section(BaseModel):
@@ -55,6 +55,14 @@ class Range(Section):
     def integer(self) -> bool:
         """Whole numbers in the file mean a whole-number search."""
         return all(isinstance(value, int) for value in (self.low, self.high, self.step or 1))
+
+    def whole(self) -> Self:
+        """The same range, its numbers written as whole ones where all of them are."""
+        numbers = {name: getattr(self, name) for name in ("low", "high", "step")}
+        given = {name: value for name, value in numbers.items() if value is not None}
+        if any(value != int(value) for value in given.values()):
+            return self
+        return self.model_copy(update={name: int(value) for name, value in given.items()})
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -301,6 +309,15 @@ class Settings(Section):
         4, ge=0, description="validation samples drawn at a trial's end"
     )
     tracking: Annotated[TrackingSettings, FREE] = TrackingSettings()
+
+    @field_validator("search")
+    @classmethod
+    def _whole(cls, search: dict[str, Range | Choices]) -> dict[str, Range | Choices]:
+        """1e1 to 1e3 is a float's range to YAML: of a whole-number key it is read as whole."""
+        return {
+            key: spec.whole() if isinstance(spec, Range) and is_whole(key) else spec
+            for key, spec in search.items()
+        }
 
     @field_validator("devices")
     @classmethod

@@ -18,7 +18,7 @@ from optuna.distributions import (
 
 from orchestrator.settings.schema import Choices, Range
 from protocol.errors import SettingsError
-from protocol.recipe import Recipe
+from protocol.recipe import Recipe, TrainingRecipe
 
 Search = Mapping[str, Range | Choices]
 
@@ -165,6 +165,15 @@ def candidates(search: Search, recipe: Mapping[str, Any]) -> Iterator[dict[str, 
     for key, spec in search.items():
         for value in _ends(spec)[1:]:
             yield {**base, key: value}
+
+
+def sampled(search: Search, recipe: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """Random points of the space, the same in every run; a key whose condition names a key of the
+    family that is neither searched nor fixed is left out."""
+    values = dict.fromkeys(other for spec in search.values() for other in spec.when)
+    space = Space.of(search, recipe, {**values, **TrainingRecipe().model_dump()})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    return [space.suggest(study.ask()) for _ in range(count)]
 
 
 def _ends(spec: Range | Choices) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from orchestrator.tracking.state import Told, ToldState
 from protocol.files import LineTail
 from protocol.folders import StudyFolder, TrialFolder
-from protocol.messages import Event, Outcome, Plan, load_outcome, load_plan, parse_event
+from protocol.messages import Event, Outcome, Plan, latest_plan, load_outcome, parse_event
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,8 @@ class _Followed:
         return lines[skipped:]
 
     def _current_sink(self) -> Sink:
-        plan = load_plan(self._folder.plan)
+        plan = latest_plan(self._folder)
+        assert plan is not None, "looked for, and never removed"
         if self._sink is None:
             self._sink = self._open_sink(self._folder, plan)
         if plan.attempt != self._attempt:

@@ -33,6 +33,14 @@ def test_a_value_out_of_range_is_refused_before_anything_is_written(studio):
     assert not studio.folder.path.exists()
 
 
+def test_a_search_with_points_that_the_family_refuses_is_refused_before_anything_is_written(inside):
+    inside.preset["search"]["width"] = {"low": 2, "high": 6}
+    inside.change(recipe={"refused_width": 4})
+    code, output = inside.run()
+    assert_refused(inside, code, output, "width=4", "cannot be", "points drawn")
+    assert not inside.folder.path.exists()
+
+
 def test_an_unknown_metric_is_refused_with_those_there_are(inside):
     inside.change(objective={"metric": "sharpness"})
     code, output = inside.run()

@@ -12,12 +12,12 @@ import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import nn
 
 from models.family import Batch, Direction, Family, FamilySettings
@@ -29,6 +29,7 @@ class ToySettings(FamilySettings):
     """Recipe keys of the toy."""
 
     width: int = 4  # channels of the hidden layer
+    refused_width: int | None = None  # the one that is no valid setting
     batch_norm: bool = False
     dropout: float = 0.0
     steep: bool = False  # exponential loss: adam diverges from a learning rate of 0.3 on
@@ -48,6 +49,12 @@ class ToySettings(FamilySettings):
     fault_once: str = ""  # a file that the fault creates; while it exists there is no fault
     nan_validation: bool = False  # the metrics are NaN
     largest_batch: int | None = None  # more samples than this in a batch: out of memory
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        if self.width == self.refused_width:
+            raise ValueError(f"a width of {self.width} is one that cannot be")
+        return self
 
 
 class ToyData(BaseModel):

@@ -29,6 +29,7 @@ def check_settings(
     folds: int = 1,
     stages: int = 1,
     parent: bool = False,
+    sample: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """What is wrong with a study's settings, and what its family offers.
 
@@ -41,14 +42,17 @@ def check_settings(
         folds: above 1 the data must have as many folds.
         stages: above 1 the family's models must be made of pieces.
         parent: whether the recipes name a model that the trials start from.
+        sample: flat recipes of points that the search may come to.
 
     Returns:
         {"errors": [{"key", "problem", "valid_keys"?}], "metrics": {name: direction},
         "family_keys": {key: default}, "free": [dotted keys that change no result],
-        "samples": {"train": n, "validation": n}}. Where there are errors the rest may be empty.
+        "samples": {"train": n, "validation": n},
+        "refused": [{"key", "problem", "index"}] of the points in `sample`}. Where there are errors
+        the rest may be empty.
     """
     report: dict[str, Any] = {"errors": [], "metrics": {}, "family_keys": {}, "samples": {}}
-    report["free"] = []
+    report["free"], report["refused"] = [], []
     try:
         loaded = load_family(family)
     except UserError as error:
@@ -66,6 +70,11 @@ def check_settings(
         report["errors"] = [{"key": "parent", "problem": problem}]
         return report
     recipe_errors = _recipe_problems(loaded, recipes, set(searched))
+    report["refused"] = [
+        {**problem, "index": index}
+        for index, recipe in enumerate(sample or [])
+        for problem in _recipe_problems(loaded, [recipe], set(searched))[:1]
+    ]
     data_errors = problems(loaded.Data, data, "data") + _fold_problems(loaded, folds)
     data_errors += _stage_problems(loaded, stages)
     report["errors"] = [*recipe_errors, *data_errors, *_objective_problems(loaded, objective)]

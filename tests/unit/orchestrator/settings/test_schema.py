@@ -11,6 +11,7 @@ from orchestrator.settings.schema import (
     StorageSettings,
     options_of,
 )
+from tests.searches import make_settings
 
 
 @pytest.mark.parametrize(
@@ -167,3 +168,15 @@ def test_a_study_s_best_trial_is_meant_unless_a_number_is_given():
 def test_what_names_no_one_model_is_refused(section, words):
     with pytest.raises(ValidationError, match=words):
         ParentSettings.model_validate(section)
+
+
+def test_a_range_of_a_whole_number_key_is_read_as_whole_however_its_ends_are_written():
+    search = make_settings({"warmup_steps": {"low": 1e1, "high": 1e3, "log": True}}, {}).search
+    assert search["warmup_steps"].integer
+    other = make_settings({"warmup_steps": {"low": 1.5, "high": 1e3}}, {}).search
+    assert not other["warmup_steps"].integer  # refused when a sample is tried
+    assert (
+        not make_settings({"learning_rate": {"low": 1.0, "high": 2.0}}, {})
+        .search["learning_rate"]
+        .integer
+    )
