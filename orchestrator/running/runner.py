@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import logging
 import select
+import time
+from collections.abc import Callable
 from typing import Any
 
+import optuna
 from optuna.trial import TrialState
 
 from orchestrator import words
@@ -19,6 +22,7 @@ from orchestrator.launcher.base import Exit
 from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
 from orchestrator.running.queue import TrialQueue
+from orchestrator.running.repeated import Repeated
 from orchestrator.running.session import Session
 from orchestrator.running.settle import STATES, make_outcome, settle
 from orchestrator.running.slots import Slot
@@ -26,11 +30,12 @@ from orchestrator.running.trial import RunningTrial, make_plan
 from orchestrator.running.verdict import Verdict
 from orchestrator.study.ranking import point_to_best
 from protocol.errors import UserError
-from protocol.messages import Ending, Failed, Outcome, Plan, Stop, load_outcome
+from protocol.messages import Ending, Failed, Outcome, Plan, Stop, load_outcome, save_message
 
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2  # between looks at the events of running trials
+_ELSEWHERE_SECONDS = 2.0  # between looks whether somebody else ended a trial
 
 
 class Runner:
@@ -46,6 +51,8 @@ class Runner:
         self._running: list[RunningTrial] = []
         self._politely_stopped = self._killed = False
         self._trouble: UserError | None = None
+        self._repeated = Repeated(session.settings.limits.same_failures)
+        self._looked = 0.0  # when others' ends were looked for
 
     def run(self) -> None:
         """Search until done or interrupted.
@@ -60,12 +67,22 @@ class Runner:
             if not self._running:
                 break
             self._wait()
+            self._look_for_ends_elsewhere()
             for running in list(self._running):
                 self._follow(running)
             self._clock.save()
         self._clock.save(now=True)
         if self._trouble is not None:
             raise self._trouble
+
+    def abandon(self) -> None:
+        """End every attempt at once: what they came to is taken up again as after a kill."""
+        for running in self._running:
+            if running.attempt is not None:
+                running.attempt.kill()
+        for running in self._running:
+            self._session.launcher.sweep(running.folder)
+        self._running.clear()
 
     @property
     def interrupted(self) -> bool:
@@ -159,12 +176,47 @@ class Runner:
     def _follow(self, running: RunningTrial) -> None:
         assert running.attempt is not None
         exit = running.attempt.poll()  # first, so that the events read below are all there are
-        self._report(running)
+        self._guarded(running, lambda: self._report(running))
         if exit is not None:
             self._running.remove(running)
             assert running.slot is not None
             self._free.append(running.slot)
-            self._conclude(running, exit)
+            self._guarded(running, lambda: self._conclude(running, exit))
+            if running.ended_elsewhere:
+                self._leave(running)
+
+    def _guarded(self, running: RunningTrial, action: Callable[[], None]) -> None:
+        """Do something to a trial that somebody else may end in the study at any time."""
+        if running.ended_elsewhere:
+            return
+        try:
+            action()
+        except optuna.exceptions.UpdateFinishedTrialError:
+            self._ended_elsewhere(running)
+
+    def _look_for_ends_elsewhere(self) -> None:
+        """The dashboard's button, or a notebook: nobody says so but the study."""
+        if time.monotonic() - self._looked < _ELSEWHERE_SECONDS:
+            return
+        self._looked = time.monotonic()
+        for running in self._running:
+            if not running.ended_elsewhere and running.state.is_finished():
+                self._ended_elsewhere(running)
+
+    def _ended_elsewhere(self, running: RunningTrial) -> None:
+        running.ended_elsewhere = True
+        self._session.display.notice(
+            f"trial {running.number} was ended as {running.state.name} from outside, and is stopped"
+        )
+        running.request_stop(Stop.INTERRUPT)
+
+    def _leave(self, running: RunningTrial) -> None:
+        """Keep what became of a trial that was told by others."""
+        reason = f"ended as {running.state.name} from outside, such as by the dashboard"
+        verdict = Verdict(ending=Ending.INTERRUPTED, reason=reason)
+        outcome = make_outcome(running, verdict)
+        save_message(running.folder.outcome, outcome)
+        self._concluded(running, outcome, running.state)
 
     def _report(self, running: RunningTrial) -> None:
         """Pass new events on; those behind a decision to prune are no part of the record.
@@ -232,9 +284,16 @@ class Runner:
             for event in running.events:
                 running.report(event)
         settle(session.study, session.folder, running, outcome)
+        self._concluded(running, outcome, STATES[outcome.ending])
+
+    def _concluded(self, running: RunningTrial, outcome: Outcome, state: TrialState) -> None:
+        session = self._session
         point_to_best(session.folder, session.study)
         self._source.tidy()
-        session.display.trial_ended(running.number, outcome, _STATE_WORDS[STATES[outcome.ending]])
+        session.display.trial_ended(running.number, outcome, _STATE_WORDS[state])
+        trouble = self._repeated.trouble(outcome)
+        if trouble is not None:
+            self._stop_for(trouble)
 
     # ------------------------------------------------------------------ stopping
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import errno
+import logging
 from dataclasses import dataclass
 
 import optuna
 
 from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
+from orchestrator.running.room import DiskFull, disk_full, is_full, wait_for_room
 from orchestrator.running.runner import Runner
 from orchestrator.running.session import Session
 from orchestrator.study.ranking import best_trial
 from protocol.errors import UserError
 from protocol.folders import StudyFolder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +41,7 @@ def run_trials(session: Session, source: TrialSource) -> Ended:
         best=_best_of(session.study),
         timeout=None if timeout is None else max(0.0, timeout - clock.seconds),
     )
-    runner = Runner(session, source, clock)
-    trouble: UserError | None = None
-    try:
-        runner.run()
-    except UserError as error:
-        trouble = error
-    except (optuna.exceptions.StorageInternalError, OSError) as error:
-        trouble = disk_trouble(error, session.folder)
-        if trouble is None:
-            raise
+    runner, trouble = _search(session, source, clock)
     session.display.close()
     return Ended(
         interrupted=runner.interrupted,
@@ -56,21 +50,41 @@ def run_trials(session: Session, source: TrialSource) -> Ended:
     )
 
 
+def _search(session: Session, source: TrialSource, clock: Clock) -> tuple[Runner, UserError | None]:
+    """Run to an end, over every pause for want of room; the last runner, and its trouble."""
+    while True:
+        runner = Runner(session, source, clock)
+        try:
+            runner.run()
+            return runner, None
+        except DiskFull as error:
+            full = error
+        except UserError as error:
+            return runner, error
+        except (optuna.exceptions.StorageInternalError, OSError) as error:
+            runner.abandon()
+            if not is_full(error):
+                trouble = disk_trouble(error, session.folder)
+                if trouble is None:
+                    raise
+                return runner, trouble
+            full = disk_full(session.folder)
+        log.warning("%s", full)
+        session.display.notice(str(full))
+        if not wait_for_room(session.folder, session.pause):
+            return runner, None
+        session.display.notice("there is room again, the study goes on")
+
+
 def _best_of(study: optuna.Study) -> tuple[int, float] | None:
     best = best_trial(study)
     return None if best is None or best.value is None else (best.number, best.value)
 
 
 def disk_trouble(error: Exception, folder: StudyFolder) -> UserError | None:
-    """A sentence for a disk that is full or cannot be written; None for anything else."""
+    """A sentence for a disk that cannot be written; None for anything else."""
     cause: BaseException | None = error
     while cause is not None:
-        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or "disk is full" in str(cause):
-            return UserError(
-                f"the disk that holds {folder.path} is full; running trials were ended and keep "
-                "their last checkpoints; free some space and type the same command again"
-            )
         if "readonly database" in str(cause) or "disk I/O error" in str(cause):
             return UserError(f"{folder.database} cannot be written: {cause}")
         cause = cause.__cause__ or cause.__context__

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,13 @@ class Session:
         self._stack.callback(tracker.close)
         if tracker.sentence:
             self.display.notice(tracker.sentence)
+
+    def pause(self, seconds: float) -> bool:
+        """Sleep; False, at once, where the user wants to stop."""
+        if self.interrupts.count == 0:
+            select.select([self.interrupts.fileno()], [], [], seconds)
+            self.interrupts.drain()
+        return self.interrupts.count == 0
 
     def waiting(self) -> None:
         """To be called while something is waited for.

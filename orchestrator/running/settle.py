@@ -114,7 +114,8 @@ def settle(
         _mark_infeasible(study, running, outcome)
     _annotate(folder, running, outcome)
     state = STATES[outcome.ending]
-    study.tell(trial, outcome.value if state is TrialState.COMPLETE else None, state=state)
+    told = outcome.value if state is TrialState.COMPLETE else None
+    study.tell(trial, told, state=state, skip_if_finished=True)
 
 
 def _reduced(folder: TrialFolder) -> dict[str, int]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 
 from orchestrator.launcher.base import Attempt, Exit, Launcher
 from orchestrator.running import memory_rule
@@ -47,6 +48,7 @@ class RunningTrial:
     number_of_attempt: int = -1
     micro_batch: int | None = None  # where the recipe's batch_size did not fit into memory
     slot: Slot | None = None
+    ended_elsewhere: bool = False  # the study had it as ended before it was told
     _tail: LineTail = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +63,11 @@ class RunningTrial:
     @property
     def number(self) -> int:
         return self.trial.number
+
+    @property
+    def state(self) -> TrialState:
+        """What the study has it as now: people may end a trial from the dashboard."""
+        return self.trial.storage.get_trial(self.trial._trial_id).state
 
     def launch(self, launcher: Launcher, slot: Slot, plan: Plan) -> None:
         """Write the plan, then start its attempt."""

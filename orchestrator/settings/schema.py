@@ -227,6 +227,9 @@ class Limits(Section):
     relaunches: int = Field(
         3, ge=0, description="times a trial whose processes were killed or hung is resumed"
     )
+    same_failures: int = Field(
+        3, ge=1, description="trials in a row with the same failure before the search stops"
+    )
     checkpoint_seconds: float = Field(300.0, gt=0, description="between checkpoints in an epoch")
     memory_gb: float | None = Field(
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -96,9 +97,7 @@ def test_data_that_vanish_stop_the_study_and_lose_no_trial(inside):
     assert inside.states() == ["RUNNING"]
 
 
-def test_a_full_disk_stops_the_study_with_a_sentence_and_room_lets_it_go_on(
-    studio, tmp_path, launcher
-):
+def test_a_full_disk_lets_the_study_pause_and_room_lets_it_go_on_by_itself(studio, tmp_path):
     runs = tmp_path / "runs"
     runs.mkdir()
     mounted = subprocess.run(
@@ -109,16 +108,18 @@ def test_a_full_disk_stops_the_study_with_a_sentence_and_room_lets_it_go_on(
     try:
         studio.change(n_trials=3, recipe={"epochs": 3, "width": 64}, data={"size": 8})
         (runs / "ballast").write_bytes(bytes(500_000))
-        code, output = studio.run()
-        assert code == 1, output
-        assert "Traceback" not in output
-        assert "space" in output
+        run = studio.start()
+        told = itertools.takewhile(lambda line: "pauses" not in line, run.stdout)
+        assert "Traceback" not in "".join(told)
+        assert run.poll() is None
         (runs / "ballast").unlink()
-        subprocess.run(["mount", "-o", "remount,size=64m", str(runs)], check=True)
-        studio.launcher = launcher
-        code, output = studio.run()
+        subprocess.run(["mount", "-o", "remount,size=128m", str(runs)], check=True)
+        code, output = finish(run)
         assert code == 0, output
+        assert "Traceback" not in output
+        assert "there is room again" in output
         assert set(studio.states()) == {"COMPLETE"}
+        assert len(studio.trials()) == 3
     finally:
         subprocess.run(["umount", "-l", str(runs)], check=True)
 

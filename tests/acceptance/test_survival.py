@@ -8,7 +8,9 @@ import signal
 import subprocess
 import time
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from protocol.messages import Started, Stopped, Validated
 from tests.studio import Studio, finish, wait_until
@@ -278,3 +280,23 @@ def test_a_file_in_the_studys_folder_ends_the_search_as_an_interrupt_does(studio
     code, output = studio.run()
     assert code == 0, output
     assert {trial.state.name for trial in studio.trials()} == {"COMPLETE"}
+
+
+@pytest.mark.parametrize(("state", "value"), [("FAIL", None), ("COMPLETE", 0.25)])
+def test_a_trial_that_is_ended_from_the_dashboard_is_stopped_and_the_study_goes_on(
+    studio, state, value
+):
+    slow(studio, n_trials=2)
+    run = studio.start()
+    studio.wait_for_event(0, "validated")
+    storage = optuna.storages.RDBStorage(f"sqlite:///{studio.folder.database}")
+    study = optuna.load_study(study_name=studio.name, storage=storage)
+    study.tell(0, value, state=TrialState[state])
+    storage.engine.dispose()
+    code, output = finish(run)
+    assert code == 0, output
+    assert studio.states() == [state, "COMPLETE"]
+    assert studio.trials()[0].value == value
+    assert f"trial 0 was ended as {state} from outside" in output
+    assert isinstance(studio.events(0)[-1], Stopped)
+    studio.wait_for_silence()
