@@ -97,6 +97,14 @@ def run(
 
 
 @app.command()
+def verify(study_name: StudyName, runs_dir: RunsDir = RUNS) -> None:
+    """Check that a study's record fits together: recompute what was asked and decided."""
+    from orchestrator.commands.verify import verify_study
+
+    raise typer.Exit(verify_study(_folder(study_name, runs_dir)))
+
+
+@app.command()
 def status(
     study_name: StudyName,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,

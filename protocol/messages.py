@@ -253,6 +253,7 @@ class Outcome(Message):
     folds: list[float] = []  # of a cross-validated trial: every fold's objective at its best epoch
     traceback: str = ""
     detail: dict[str, Any] = {}  # of a divergence: step, ranks, loss terms, parameters
+    sha256: dict[str, str] = {}  # of the trial's files that do not change any more, by path
 
 
 def save_message(path: Path, message: Message) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from protocol.messages import Event, Validated
+from protocol.messages import Event, FoldFinished, Validated
 from protocol.objective import Objective, ranked
 
 
@@ -41,6 +41,25 @@ def mean_metrics(epochs: Sequence[Validated]) -> dict[str, float]:
     """The mean of every metric over the best epochs of the folds; none of none."""
     names = epochs[0].metrics if epochs else {}
     return {name: fmean(event.metrics[name] for event in epochs) for name in names}
+
+
+def step_and_value(
+    events: Iterable[Event], event: Event, objective: Objective, *, by_fold: bool
+) -> tuple[int, float] | None:
+    """What the pruner is to hear of one of a trial's `events`, if anything.
+
+    Args:
+        events: of the trial, as many as are known.
+        event: one of them.
+        objective: whose value is told.
+        by_fold: folds are told rather than epochs.
+    """
+    match event:
+        case FoldFinished() if by_fold:
+            return event.fold, event.metrics[objective.metric]
+        case Validated() if not by_fold:
+            return event.epoch, value_so_far(events, event, objective)
+    return None
 
 
 def value_so_far(events: Iterable[Event], event: Validated, objective: Objective) -> float:

@@ -17,6 +17,7 @@ from orchestrator.running import memory_rule
 from orchestrator.running.folds import best_epoch, best_epochs, mean_metrics, unique_epochs
 from orchestrator.running.trial import RunningTrial
 from orchestrator.running.verdict import Verdict
+from protocol.files import sha256_of
 from protocol.folders import StudyFolder, TrialFolder
 from protocol.messages import (
     Ending,
@@ -44,6 +45,8 @@ STATES = {
     Ending.HUNG: TrialState.FAIL,
     Ending.INTERRUPTED: TrialState.FAIL,
 }
+ELSEWHERE = "ended_elsewhere"  # in an outcome's detail: the state in which others told the trial
+OUTCOME_SHA256 = "outcome_sha256"  # the user attribute that holds a trial to its outcome.json
 _CONSTRAINTS = {  # that an ending violates
     Ending.NONFINITE: "finite",
     Ending.MEMORY: "memory",
@@ -75,10 +78,21 @@ def make_outcome(running: RunningTrial, verdict: Verdict) -> Outcome:
         metrics=metrics,
         traceback=decided.traceback if isinstance(decided, Failed) else "",
         detail=_detail(running, verdict),
+        sha256=_settled_files(running.folder),
         folds=[event.metrics[running.objective.metric] for event in of_folds]
         if running.folds > 1
         else [],
     )
+
+
+def _settled_files(folder: TrialFolder) -> dict[str, str]:
+    """The SHA-256 of what is complete now that the ranks are gone, checkpoints aside."""
+    files = [folder.events, folder.plans, *sorted(folder.pictures.glob("*.png"))]
+    return {
+        str(file.relative_to(folder.path)): sha256_of(file, fresh=False)
+        for file in files
+        if file.exists()
+    }
 
 
 def _disagrees(ended: Finished, metrics: dict[str, float], best_epoch: int) -> bool:
@@ -99,6 +113,7 @@ def settle(
     save_message(running.folder.outcome, outcome)
     trial = running.trial
     attributes = {
+        OUTCOME_SHA256: sha256_of(running.folder.outcome, fresh=False),
         "ending": outcome.ending.value,
         "reason": outcome.reason,
         "epoch": outcome.epoch,

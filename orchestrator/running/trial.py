@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from orchestrator.launcher.base import Attempt, Exit, Launcher
 from orchestrator.running import memory_rule
-from orchestrator.running.folds import value_so_far
+from orchestrator.running.folds import step_and_value
 from orchestrator.running.slots import Slot
 from orchestrator.running.verdict import Verdict, judge
 from orchestrator.settings.schema import Settings
@@ -144,13 +144,7 @@ class RunningTrial:
         return False
 
     def _step_and_value(self, event: Event) -> tuple[int, float] | None:
-        """What the pruner is to hear of an event, if anything."""
-        match event:
-            case FoldFinished() if self.told_by_fold:
-                return event.fold, event.metrics[self.objective.metric]
-            case Validated() if not self.told_by_fold:
-                return event.epoch, value_so_far(self.events, event, self.objective)
-        return None
+        return step_and_value(self.events, event, self.objective, by_fold=self.told_by_fold)
 
     def _recorded_prune(self) -> Stop | None:
         try:

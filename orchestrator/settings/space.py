@@ -50,6 +50,17 @@ class Space:
                 values[key] = point[key] = _suggest_one(trial, key, distribution(self.search[key]))
         return point
 
+    def drawn(self, sampler: optuna.samplers.RandomSampler) -> dict[str, Any]:
+        """A random point, of no study."""
+        nobody: Any = None  # which a random sampler looks at neither of
+        values, point = dict(self.values), {}
+        for key in self.ordered():
+            if active(self.search[key], values):
+                found = distribution(self.search[key])
+                drawn = sampler.sample_independent(nobody, nobody, key, found)
+                values[key] = point[key] = drawn
+        return point
+
     def recipe(self, point: Mapping[str, Any]) -> Recipe:
         """What is fixed, and the searched keys' values of `point`.
 
@@ -168,12 +179,14 @@ def candidates(search: Search, recipe: Mapping[str, Any]) -> Iterator[dict[str, 
 
 
 def sampled(search: Search, recipe: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """Random points of the space, the same in every run; a key whose condition names a key of the
-    family that is neither searched nor fixed is left out."""
-    values = dict.fromkeys(other for spec in search.values() for other in spec.when)
-    space = Space.of(search, recipe, {**values, **TrainingRecipe().model_dump()})
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    return [space.suggest(study.ask()) for _ in range(count)]
+    """Random points of the space, the same in every run.
+
+    A key whose condition names a key of the family that is neither searched nor fixed is left out.
+    """
+    unknown = dict.fromkeys(other for spec in search.values() for other in spec.when)
+    space = Space.of(search, recipe, {**unknown, **TrainingRecipe().model_dump()})
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    return [space.drawn(sampler) for _ in range(count)]
 
 
 def _ends(spec: Range | Choices) -> list[Any]:

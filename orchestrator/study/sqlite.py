@@ -54,6 +54,19 @@ def read_sqlite(path: Path, name: str) -> StudyRecord:
         )
 
 
+def copy_sqlite(path: Path, target: Path) -> None:
+    """A copy of the file at `path` as of one moment, whoever writes to it.
+
+    Raises:
+        sqlite3.DatabaseError: the file is no database, or damaged.
+    """
+    with (
+        contextlib.closing(_open(path)) as source,
+        contextlib.closing(sqlite3.connect(target)) as copy,
+    ):
+        source.backup(copy)
+
+
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(_open(path)) as connection:

@@ -1,0 +1,82 @@
+"""`verify`: whether everything that a study's folder and database say fits together."""
+
+from __future__ import annotations
+
+import optuna
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator import words
+from orchestrator.proposing.decisions import read_decisions
+from orchestrator.settings.schema import Settings
+from orchestrator.study.journal import read_journal
+from orchestrator.study.ranking import best_trial
+from orchestrator.study.study_file import read_study_file
+from orchestrator.verifying.artifacts import check_artifacts
+from orchestrator.verifying.findings import Report
+from orchestrator.verifying.opened import opened_copy
+from orchestrator.verifying.replay import check_decisions, check_suggestions
+from orchestrator.verifying.trials import TrialChecker, check_numbers
+from protocol.errors import SettingsError
+from protocol.folders import StudyFolder
+
+_FITS, _DOES_NOT = 0, 1
+
+
+def verify_study(folder: StudyFolder) -> int:
+    """Print each thing that does not fit with its place, or that all does; the exit code.
+
+    Raises:
+        SettingsError: there is no such study.
+        UserError: it cannot be read.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with opened_copy(folder) as study:
+        report = verified(folder, study)
+    console = Console()
+    for finding in report.found:
+        console.print(
+            Text.assemble((finding.place, "bold"), f": {finding.problem}"), soft_wrap=True
+        )
+    for sentence in report.unknown:
+        console.print(Text(f"Not checked: {sentence}", style="dim"), soft_wrap=True)
+    looked = ", ".join(words.counted(count, what) for what, count in report.looked.items())
+    if report.found:
+        things = words.counted(len(report.found), "thing")
+        console.print(Text(f"{things} in {folder.path} do not fit, of {looked}."), soft_wrap=True)
+        return _DOES_NOT
+    console.print(Text(f"All fits: {looked}."), soft_wrap=True)
+    return _FITS
+
+
+def verified(folder: StudyFolder, study: optuna.Study) -> Report:
+    """Everything that can be checked of a study that is open to be read."""
+    report = Report()
+    settings = _settings(folder)
+    check_numbers(report, study, folder)
+    by_fold = settings.pruner.kind == "wilcoxon"
+    checker = TrialChecker(report, folder, settings.objective, by_fold)
+    for trial in study.get_trials(deepcopy=False):
+        checker.check(trial)
+        check_artifacts(report, study, folder, trial)
+    journal = read_journal(folder)
+    check_suggestions(report, study, journal)
+    check_decisions(report, study, journal, read_decisions(folder))
+    _check_best(report, study, folder)
+    return report
+
+
+def _settings(folder: StudyFolder) -> Settings:
+    known = read_study_file(folder)
+    if known is None:
+        raise SettingsError(f"{folder.settings} is missing: it says what was searched for")
+    return known.settings
+
+
+def _check_best(report: Report, study: optuna.Study, folder: StudyFolder) -> None:
+    best = best_trial(study)
+    if best is None:
+        return
+    led = folder.best.readlink().name if folder.best.is_symlink() else "nothing"
+    if led != f"trial_{best.number}":
+        report.add(folder.best.name, f"leads to {led}, but the best trial is {best.number}")
