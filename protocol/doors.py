@@ -18,6 +18,7 @@ class Call(StrEnum):
 
     CHECK_SETTINGS = "worker.calls.check:check_settings"
     DEVICES = "worker.calls.check:devices"
+    SURROUNDINGS = "worker.calls.surroundings:surroundings"
     JUDGE = "worker.calls.evaluation:judge"
     TUNING = "worker.calls.evaluation:tuning"
     SCORE = "worker.calls.evaluation:score"

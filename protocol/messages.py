@@ -53,6 +53,7 @@ class Plan(Message):
     hang_seconds: float = 1800.0  # without progress before a rank counts as hung
     micro_batch: int | None = None  # samples in one forward pass, where batch_size did not fit
     memory_gb: float | None = None  # that one rank may take, in units of 2³⁰ bytes
+    surroundings: dict[str, str] = {}  # what else bits may depend on: processor, versions, commit
     rehearsal: bool = False  # only as many steps as tell what training needs
 
     @property

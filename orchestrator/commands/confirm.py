@@ -62,6 +62,7 @@ class _Job:
     record: StudyRecord  # of the search
     sources: Sources
     seeds: int
+    threads: int | None  # of one rank of the search
 
     @property
     def numbers(self) -> list[int]:
@@ -105,6 +106,7 @@ def _look_at(folder: StudyFolder, top: int, seeds: int) -> _Job:
         record=record,
         sources=best_sources(record, top),
         seeds=seeds,
+        threads=known.threads,
     )
 
 
@@ -161,8 +163,11 @@ def _train(session: Session, job: _Job, search: optuna.Study) -> Ended:
     settings = _settings_of_runs(job.settings)
     layers = Layers()
     layers.add(job.settings.model_dump(mode="json"), str(job.folder.settings))
-    session.begin(settings, layers)
-    study = session.keep_study(StudyFile(asked=Asked(), settings=settings, parent=job.parent))
+    session.begin(settings, layers, job.threads)
+    known = StudyFile(
+        asked=Asked(), settings=settings, parent=job.parent, threads=session.slots[0].threads
+    )
+    study = session.keep_study(known)
     trials = search.get_trials(deepcopy=False)
     runs = Repetitions(
         folder=session.folder,
@@ -172,8 +177,7 @@ def _train(session: Session, job: _Job, search: optuna.Study) -> Ended:
         seeds=job.seeds,
     )
     counted = settings.model_copy(update={"n_trials": runs.total})
-    known = StudyFile(asked=Asked(), settings=counted, parent=job.parent)
-    write_study_file(session.folder, known)
+    write_study_file(session.folder, known.model_copy(update={"settings": counted}))
     name_values(study, settings.objective.metric)
     session.track()
     return run_trials(session, runs)

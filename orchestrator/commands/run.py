@@ -85,7 +85,8 @@ def _open(folder: StudyFolder, asked: Asked) -> OpenedStudy:
 def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Asker:
     """Make everything ready for the first trial, the study included."""
     folder, settings = session.folder, opened.settings
-    for sentence in [*_harmless_changes(opened), clash(settings.family)]:
+    sentences = [*opened.layers.told(), *_harmless_changes(opened), clash(settings.family)]
+    for sentence in sentences:
         if sentence:
             session.display.notice(sentence)
     parent, told = adopt(folder, settings, opened.layers, opened.earlier)
@@ -93,14 +94,19 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
         session.display.notice(sentence)
     if parent is not None:
         settings = parent.given_to(settings, folder)
-    checked = session.begin(settings, opened.layers)
+    begun = opened.earlier
+    checked = session.begin(settings, opened.layers, begun.threads if begun else None)
     space = checked.space
     if checked.refused:
         if opened.earlier is None:
             raise SettingsError(checked.refused)
         session.display.notice(f"such trials are left out: {checked.refused}")
     known = StudyFile(
-        asked=opened.asked, settings=opened.settings, parent=parent, free=checked.free
+        asked=opened.asked,
+        settings=opened.settings,
+        parent=parent,
+        free=checked.free,
+        threads=session.slots[0].threads,
     )
     study = session.keep_study(known)
     _enqueue(study, settings)
@@ -109,8 +115,8 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
     if is_wanted(rehearses, folder, session.slots, study):
         session.display.notice("preflight: trying the largest configurations for two steps each")
         session.display.notice(preflight(Rehearsal(session, space)).sentence)
-    begun = sum(t.state != TrialState.WAITING for t in study.get_trials(deepcopy=False))
-    return Asker(folder, study, settings, space, note(folder, settings, space, begun))
+    asked = sum(t.state != TrialState.WAITING for t in study.get_trials(deepcopy=False))
+    return Asker(folder, study, settings, space, note(folder, settings, space, asked))
 
 
 def _harmless_changes(opened: OpenedStudy) -> list[str]:

@@ -163,6 +163,7 @@ class Runner:
             recipe=running.recipe,
             searched=sorted(running.trial.params),
             micro_batch=running.micro_batch,
+            surroundings=self._session.surroundings,
         )
 
     # ------------------------------------------------------------------ following

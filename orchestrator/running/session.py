@@ -49,6 +49,7 @@ class Session:
     settings: Settings
     launcher: Launcher
     slots: list[Slot]
+    surroundings: dict[str, str]
     study: optuna.Study
 
     def __init__(
@@ -65,8 +66,13 @@ class Session:
         self.interrupts = interrupts
         self._stack = stack  # closes all of it
 
-    def begin(self, settings: Settings, layers: Layers) -> Checked:
+    def begin(self, settings: Settings, layers: Layers, threads: int | None) -> Checked:
         """Start the launcher; everything that can be wrong is found here, before a study exists.
+
+        Args:
+            settings: of the study.
+            layers: where they come from.
+            threads: of one rank when the study began; None of a new one.
 
         Raises:
             UserError: settings, data or devices cannot be used.
@@ -82,7 +88,8 @@ class Session:
         gpus = []
         if settings.devices != "cpu" or settings.parallel.devices is not None:
             gpus = self.launcher.call(Call.DEVICES, {}, self.waiting)["cuda"]
-        self.slots = cut_slots(settings, gpus, cpu_cores())
+        self.slots = cut_slots(settings, gpus, cpu_cores(), threads)
+        self.surroundings = self.launcher.call(Call.SURROUNDINGS, {}, self.waiting)
         return checked
 
     def keep_study(self, known: StudyFile) -> optuna.Study:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator import words
 from orchestrator.settings.schema import Settings
 from protocol.errors import SettingsError
 
+_CROWD = 8  # processes a core from which on they are taken for a mistake
 _CORES_OF_A_CPU_TRIAL = 8  # by default; a big CPU server then runs several trials at once
 
 
@@ -36,12 +38,27 @@ def cpu_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
-def cut_slots(settings: Settings, found: list[dict[str, Any]], cores: int) -> list[Slot]:
+def cut_slots(
+    settings: Settings, found: list[dict[str, Any]], cores: int, threads: int | None = None
+) -> list[Slot]:
     """The slots of a study on the GPUs `found` (their `index` and `name`) and `cores`.
+
+    Args:
+        settings: the study's.
+        found: GPUs.
+        cores: that may be used.
+        threads: of one rank, as they were when the study began; None of a new one.
 
     Raises:
         SettingsError: a named device is not there, or a trial needs more than there are.
     """
+    slots = _cut(settings, found, cores)
+    if settings.threads != "auto":
+        threads = settings.threads
+    return slots if threads is None else [replace(slot, threads=threads) for slot in slots]
+
+
+def _cut(settings: Settings, found: list[dict[str, Any]], cores: int) -> list[Slot]:
     present = [f"cuda:{gpu['index']}" for gpu in found]
     if settings.parallel.devices is not None:
         return _given_slots(settings, settings.parallel.devices, present, cores)
@@ -75,7 +92,7 @@ def _given_slots(
             "one trial at a time; expected 1, or parallel.stages instead",
             key="parallel_trials",
         )
-    return [Slot(tuple(devices), max(1, cores // settings.parallel.processes))]
+    return [Slot(tuple(devices), _share(cores, settings.parallel.processes))]
 
 
 def _gpu_slots(settings: Settings, gpus: list[str], cores: int) -> list[Slot]:
@@ -95,7 +112,7 @@ def _gpu_slots(settings: Settings, gpus: list[str], cores: int) -> list[Slot]:
             f"but there are {len(gpus)}",
             key="parallel_trials",
         )
-    threads = max(1, cores // (trials * settings.parallel.processes))
+    threads = _share(cores, trials * settings.parallel.processes)
     return [Slot(tuple(gpus[i * needed : (i + 1) * needed]), threads) for i in range(trials)]
 
 
@@ -106,9 +123,28 @@ def _what(settings: Settings) -> str:
     return f"{depth} stages" if ranks == 1 else f"{ranks} ranks of {depth} stages"
 
 
+def _share(cores: int, processes: int) -> int:
+    """The threads of each of so many processes; OMP_NUM_THREADS is the user's word on it."""
+    most = os.environ.get("OMP_NUM_THREADS", "")
+    share = max(1, cores // processes)
+    return min(share, max(1, int(most))) if most.isdecimal() else share
+
+
+def _refuse_crowd(settings: Settings, processes: int, cores: int) -> None:
+    """Processes that only take the cores from one another are a mistake, unless they are meant."""
+    if processes > _CROWD * cores and settings.threads == "auto":
+        key = "parallel_trials" if settings.parallel.processes <= cores else "parallel"
+        raise SettingsError(
+            f"{processes} processes at a time on {words.counted(cores, 'core')} would stand in "
+            "each other's way; lower it, or set threads: 1 where that is meant",
+            key=key,
+        )
+
+
 def _cpu_slots(settings: Settings, cores: int) -> list[Slot]:
     processes = settings.parallel.processes
     automatic = max(1, cores // max(processes, _CORES_OF_A_CPU_TRIAL))
     trials = automatic if settings.parallel_trials == "auto" else settings.parallel_trials
-    threads = max(1, cores // (trials * processes))
+    _refuse_crowd(settings, trials * processes, cores)
+    threads = _share(cores, trials * processes)
     return [Slot(("cpu",) * settings.parallel.trial_devices, threads)] * trials

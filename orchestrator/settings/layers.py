@@ -53,12 +53,24 @@ class Layers:
 
     merged: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
+    overruled: dict[str, str] = field(default_factory=dict)  # a sentence for each such key
 
     def add(self, layer: dict[str, Any], source: str) -> None:
+        before, given = _leaves(self.merged), _leaves(layer)
+        for key in before.keys() & given.keys():
+            if before[key] != given[key]:
+                self.overruled[key] = (
+                    f"{key}: {given[key]!r} by {_short(source)}, "
+                    f"not {before[key]!r} as in {_short(self.source_of(key))}"
+                )
         self._let_go_of_replaced(layer)
         self.merged = _merge(self.merged, layer)
         for key in _dotted(layer):
             self.sources[key] = source
+
+    def told(self) -> list[str]:
+        """What one layer decided although another one below it had said otherwise."""
+        return list(self.overruled.values())
 
     def source_of(self, key: str) -> str:
         """The source that set `key` or the nearest key above it; for a missing key the first."""
@@ -207,6 +219,21 @@ def _items(section: Any) -> list[tuple[str, Any]]:
 def _pop(section: Any, key: str) -> None:
     if isinstance(section, dict):
         section.pop(key, None)
+
+
+def _leaves(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, dict):
+            leaves.update(_leaves(value, f"{prefix}{key}."))
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def _short(source: str) -> str:
+    """A file's name without its folder, or an option."""
+    return source if source.startswith("--") else Path(source).name
 
 
 def _dotted(mapping: dict[str, Any], prefix: str = "") -> list[str]:

@@ -305,6 +305,11 @@ class Settings(Section):
         "auto",
         description="trials at a time; auto: as many as fit on the GPUs, on CPUs one per 8 cores",
     )
+    threads: Annotated[Literal["auto"] | int, FREE] = Field(
+        "auto",
+        description="CPU threads of one rank, on which the last bits of sums depend; auto: a share "
+        "of the cores, at most OMP_NUM_THREADS, and as many as when the study began",
+    )
     storage: Annotated[StorageSettings, FREE] = StorageSettings()
     keep: Annotated[Keep, FREE] = Keep()
     limits: Annotated[Limits, FREE] = Limits()
@@ -332,7 +337,7 @@ class Settings(Section):
             raise ValueError("expected one or more devices, each once")
         return devices
 
-    @field_validator("parallel_trials")
+    @field_validator("parallel_trials", "threads")
     @classmethod
     def _at_least_one(cls, value: str | int) -> str | int:
         if isinstance(value, int) and value < 1:

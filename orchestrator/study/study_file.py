@@ -32,6 +32,7 @@ class StudyFile(BaseModel):
     asked: Asked
     settings: Settings
     parent: ParentRecord | None = None  # that the study was begun with
+    threads: int | None = None  # CPU threads of one rank; of a study of version 0.2 unknown
     free: list[str] = _FREE_DATA  # the family's keys that change no result
 
 

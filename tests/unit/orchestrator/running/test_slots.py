@@ -7,6 +7,32 @@ from protocol.errors import SettingsError
 from tests.searches import NUMBERS, make_settings
 
 
+@pytest.fixture(autouse=True)
+def no_word_on_threads(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
+def test_threads_stay_what_they_were_when_the_study_began_until_they_are_set():
+    settings = make_settings(NUMBERS, {})
+    assert cut_slots(settings, [], cores=16, threads=3)[0].threads == 3
+    settings = make_settings(NUMBERS, {}, threads=5)
+    assert cut_slots(settings, [], cores=16, threads=3)[0].threads == 5
+
+
+def test_the_users_word_on_threads_holds_for_every_rank(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert slots(cores=16, parallel_trials=1)[0].threads == 2
+    assert slots(cores=2, ranks=2)[0].threads == 1
+
+
+def test_a_crowd_of_processes_is_refused_unless_it_is_meant():
+    with pytest.raises(SettingsError, match="parallel: 64 processes at a time on 2 cores"):
+        slots(cores=2, ranks=64)
+    with pytest.raises(SettingsError, match="parallel_trials"):
+        slots(cores=2, parallel_trials=64)
+    assert len(slots(cores=2, ranks=64, threads=1)[0].devices) == 64
+
+
 def slots(*, gpus: int = 0, cores: int = 16, ranks: int = 1, **given) -> list[Slot]:
     found = [{"index": index, "name": "a GPU"} for index in range(gpus)]
     settings = make_settings(NUMBERS, {}, parallel={"ranks": ranks}, **given)

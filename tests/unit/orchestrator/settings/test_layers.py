@@ -3,7 +3,7 @@ import textwrap
 
 import pytest
 
-from orchestrator.settings.layers import Asked, find_preset, load_settings
+from orchestrator.settings.layers import Asked, Layers, find_preset, load_settings
 from protocol.errors import SettingsError
 
 PRESET = """
@@ -402,3 +402,14 @@ def test_a_parent_s_path_is_repeated_as_it_was_meant(tmp_path):
 )
 def test_a_wrong_parent_section_is_told_with_its_file_and_key(refused, tmp_path, text, words):
     assert f"{tmp_path}/config.yml: {words}" in refused(text)
+
+
+def test_what_a_layer_decides_over_another_is_told():
+    layers = Layers()
+    layers.add({"parallel_trials": 2, "recipe": {"epochs": 3}, "seed": 1}, "/a/studies/x.yml")
+    layers.add({"parallel_trials": "auto", "seed": 1}, "/a/config.yml")
+    layers.add({"recipe": {"epochs": 5}}, "--set recipe.epochs")
+    assert layers.told() == [
+        "parallel_trials: 'auto' by config.yml, not 2 as in x.yml",
+        "recipe.epochs: 5 by --set recipe.epochs, not 3 as in x.yml",
+    ]
