@@ -12,7 +12,7 @@ import torch
 from protocol.errors import CheckpointError
 from protocol.messages import Finished, NonFinite, Progressed, Started, Stop, Stopped, Validated
 from tests.ranks import attempt, events, make_plan, started, wait_for
-from worker.training.checkpoint import load_checkpoint
+from worker.training.checkpoint import digest, load_checkpoint
 
 # Everything that could hide state: augmentation, dropout, momentum, a schedule, an average.
 RICH = {
@@ -124,6 +124,24 @@ def test_a_moving_clipping_threshold_goes_on_after_a_kill_as_if_there_had_been_n
     assert states[0] == states[1]
     assert states[0]["steps"] == 30
     assert_same_result(trial, whole)
+
+
+@pytest.mark.parametrize("killed_at", [2, 8])
+def test_a_kill_among_three_ranks_leads_to_the_very_same_bits(tmp_path, killed_at):
+    """With three ranks the order of addition tells, which two ranks cannot show."""
+    recipe = RICH | {"width": 24, "epochs": 2}
+    changes = {"data": NOISY, "checkpoint_seconds": 0.0, "ranks": 3}
+    whole = whole_run(tmp_path, recipe=recipe, **changes)
+    fault = {"die_at_step": killed_at, "fault_once": str(tmp_path / "died"), "fault_rank": 1}
+    trial = make_plan(tmp_path, recipe=recipe | fault, **changes)
+    assert -signal.SIGKILL in attempt(trial, ranks=3)
+    make_plan(tmp_path, recipe=recipe | fault, attempt=1, **changes)
+    assert attempt(trial, ranks=3) == [0, 0, 0]
+    assert_same_result(trial, whole)
+    ends = [load_checkpoint(place.last)["training"] for place in (trial, whole)]
+    assert digest(ends[0]["optimizer"]) == digest(ends[1]["optimizer"])
+    told, expected = ([e.losses for e in events(place, Validated)] for place in (trial, whole))
+    assert told == expected
 
 
 def test_kills_at_random_moments_lead_to_the_very_same_weights(tmp_path):
