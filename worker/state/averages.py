@@ -54,9 +54,9 @@ class LossMeans:
         self._samples += samples
 
     def gathered(self, group: Group) -> dict[str, Any]:
-        """Every rank's sums and samples, to be called by all of them."""
+        """Every replica's sums and samples, to be called by all ranks."""
         own = {name: total.item() for name, total in self._sums.items()}
-        shares = group.gather((own, self._samples))
+        shares = group.gather((own, self._samples))[:: group.chain.ranks]  # who sees the loss
         return {"sums": [sums for sums, _ in shares], "samples": [count for _, count in shares]}
 
     def means(self, group: Group) -> dict[str, float]:
@@ -66,20 +66,21 @@ class LossMeans:
         return {name: total / samples for name, total in _added(shares["sums"]).items()}
 
     def restore(self, shares: dict[str, Any], group: Group) -> None:
-        """Go on from what `gathered` gave, each rank from its own sums, so that means are exact.
+        """Go on from what `gathered` gave, each from its own sums, so that means are exact.
 
-        Of another number of ranks, and of version 0.2.0, which kept one sum, rank 0 takes all.
+        Of another number of replicas, and of version 0.2.0, which kept one sum, rank 0 takes all.
         """
         self.clear()
         sums, samples = shares["sums"], shares["samples"]
         if isinstance(sums, dict):
             sums, samples = [sums], [samples]
-        if len(sums) != group.ranks:
+        replica = group.replicas.rank
+        if len(sums) != group.replicas.ranks:
             sums, samples = [_added(sums)], [sum(samples)]
-        if group.rank < len(sums):
-            own = sums[group.rank].items()
+        if group.leads and replica < len(sums):
+            own = sums[replica].items()
             self._sums = {name: torch.tensor(total, dtype=torch.float64) for name, total in own}
-            self._samples = samples[group.rank]
+            self._samples = samples[replica]
 
     def clear(self) -> None:
         self._sums = {}
