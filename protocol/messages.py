@@ -51,6 +51,7 @@ class Plan(Message):
     hang_seconds: float = 1800.0  # without progress before a rank counts as hung
     micro_batch: int | None = None  # samples in one forward pass, where batch_size did not fit
     memory_gb: float | None = None  # that one rank may take, in units of 2³⁰ bytes
+    deterministic: bool = False  # the same bits from the same numbers, on GPUs as well
     rehearsal: bool = False  # only as many steps as tell what training needs
 
     @property
