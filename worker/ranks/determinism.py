@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.utils.deterministic
@@ -27,7 +28,8 @@ def deterministic(wanted: bool, family: str) -> Iterator[None]:
         yield
         return
     os.environ.setdefault(_WORKSPACES, ":4096:8")  # cuBLAS reads it when it is first used
-    cudnn, memory = torch.backends.cudnn, torch.utils.deterministic
+    cudnn = torch.backends.cudnn
+    memory: Any = torch.utils.deterministic  # whose attribute is made when it is asked for
     before = (cudnn.deterministic, cudnn.benchmark, memory.fill_uninitialized_memory)
     mode = torch.get_deterministic_debug_mode()
     torch.set_deterministic_debug_mode("error")
