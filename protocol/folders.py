@@ -130,6 +130,10 @@ class RunFolder:
         """A checkpoint kept because every k-th epoch was asked for."""
         return self.path / f"epoch_{epoch}.pth"
 
+    def superseded(self, epoch: int | str) -> Path:
+        """The `best` of an epoch, set aside when a later epoch was better."""
+        return self.path / f".best_{epoch}.pth"
+
     @property
     def history(self) -> Path:
         """A line for every validated epoch, for a spreadsheet."""

@@ -54,6 +54,7 @@ class Plan(Message):
     micro_batch: int | None = None  # samples in one forward pass, where batch_size did not fit
     memory_gb: float | None = None  # that one rank may take, in units of 2³⁰ bytes
     surroundings: dict[str, str] = {}  # what else bits may depend on: processor, versions, commit
+    deterministic: bool = False  # the same bits from the same numbers, on GPUs as well
     rehearsal: bool = False  # only as many steps as tell what training needs
 
     @property
@@ -103,7 +104,11 @@ class Progressed(EventBase):
 
 
 class Validated(EventBase):
-    """An epoch is trained, validated and in `last.pth`."""
+    """An epoch is trained and validated; its training is in `last.pth`, or in a later one.
+
+    Digests are of what training alone decides in a checkpoint, neither times nor paths: equal
+    digests of two runs mean equal bits.
+    """
 
     event: Literal["validated"] = "validated"
     epoch: int  # counted from 1 over all folds; the step under which the study is told
@@ -115,6 +120,8 @@ class Validated(EventBase):
     seconds: float  # of the epoch in this attempt
     best: bool  # whether this is the fold's best so far, in `best.pth`
     last: bool = False  # whether nothing of the trial is left to train after it
+    digest: str = ""  # of the trained epoch's `last.pth`, before it was validated
+    best_digest: str = ""  # of `best.pth`, where this is the best
 
 
 class NonFinite(EventBase):
@@ -147,6 +154,7 @@ class Stopped(EventBase):
     reason: Stop
     epoch: int
     step: int
+    digest: str = ""  # of `last.pth`
 
 
 class Measured(EventBase):
@@ -176,6 +184,8 @@ class FoldFinished(EventBase):
     early: bool
     best_epoch: int
     metrics: dict[str, float]  # of the fold's best epoch
+    digest: str = ""  # of the fold's `last.pth`
+    best_digest: str = ""  # of its `best.pth`
 
 
 class Finished(EventBase):
@@ -187,6 +197,8 @@ class Finished(EventBase):
     early: bool
     best_epoch: int  # with folds: of the best fold
     metrics: dict[str, float]  # of the best epoch; with folds: means over them
+    digest: str = ""  # of `last.pth`; with folds: of their digests
+    best_digest: str = ""  # of `best.pth`
 
 
 Event = Annotated[

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
 import optuna
 from rich.console import Console
 from rich.text import Text
 
 from orchestrator import words
+from orchestrator.launcher.base import Launcher
+from orchestrator.launcher.open import open_launcher
 from orchestrator.proposing.decisions import read_decisions
 from orchestrator.settings.schema import Settings
 from orchestrator.study.journal import read_journal
 from orchestrator.study.ranking import best_trial
 from orchestrator.study.study_file import read_study_file
 from orchestrator.verifying.artifacts import check_artifacts
+from orchestrator.verifying.checkpoints import check_checkpoints
 from orchestrator.verifying.findings import Report
 from orchestrator.verifying.opened import opened_copy
 from orchestrator.verifying.replay import check_decisions, check_suggestions
 from orchestrator.verifying.trials import TrialChecker, check_numbers
+from protocol.doors import Call
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
 
@@ -31,9 +39,14 @@ def verify_study(folder: StudyFolder) -> int:
         UserError: it cannot be read.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with opened_copy(folder) as study:
-        report = verified(folder, study)
     console = Console()
+    with (
+        opened_copy(folder) as study,
+        tempfile.NamedTemporaryFile(prefix="tomostudy-", suffix=".log") as log,
+        closing(open_launcher(Path(log.name), trains=False)) as launcher,
+        console.status("reading the record and the checkpoints"),
+    ):
+        report = verified(folder, study, launcher)
     for finding in report.found:
         console.print(
             Text.assemble((finding.place, "bold"), f": {finding.problem}"), soft_wrap=True
@@ -49,7 +62,7 @@ def verify_study(folder: StudyFolder) -> int:
     return _FITS
 
 
-def verified(folder: StudyFolder, study: optuna.Study) -> Report:
+def verified(folder: StudyFolder, study: optuna.Study, launcher: Launcher) -> Report:
     """Everything that can be checked of a study that is open to be read."""
     report = Report()
     settings = _settings(folder)
@@ -62,6 +75,12 @@ def verified(folder: StudyFolder, study: optuna.Study) -> Report:
     journal = read_journal(folder)
     check_suggestions(report, study, journal)
     check_decisions(report, study, journal, read_decisions(folder))
+    check_checkpoints(
+        report,
+        folder,
+        study.get_trials(deepcopy=False),
+        lambda paths: launcher.call(Call.DIGESTS, {"paths": paths}),
+    )
     _check_best(report, study, folder)
     return report
 

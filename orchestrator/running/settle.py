@@ -17,8 +17,9 @@ from orchestrator.running import memory_rule
 from orchestrator.running.folds import best_epoch, best_epochs, mean_metrics, unique_epochs
 from orchestrator.running.trial import RunningTrial
 from orchestrator.running.verdict import Verdict
+from protocol.bests import cut_best, forget_superseded
 from protocol.files import sha256_of
-from protocol.folders import StudyFolder, TrialFolder
+from protocol.folders import RunFolder, StudyFolder, TrialFolder
 from protocol.messages import (
     Ending,
     Failed,
@@ -110,6 +111,7 @@ def settle(
 ) -> None:
     """Write the outcome, annotate the trial, and tell the study."""
     running.folder.path.mkdir(parents=True, exist_ok=True)  # of a point that was never launched
+    _cut_best(running, outcome)
     save_message(running.folder.outcome, outcome)
     trial = running.trial
     attributes = {
@@ -131,6 +133,27 @@ def settle(
     state = STATES[outcome.ending]
     told = outcome.value if state is TrialState.COMPLETE else None
     study.tell(trial, told, state=state, skip_if_finished=True)
+    for place in _runs(running):
+        forget_superseded(place)
+
+
+def _runs(running: RunningTrial) -> list[RunFolder]:
+    """Where the trial's checkpoints lie, as far as it came: a folder for every fold."""
+    if running.folds == 1:
+        return [running.folder]
+    folds = (running.folder.fold(fold) for fold in range(running.folds))
+    return [fold for fold in folds if fold.path.is_dir()]
+
+
+def _cut_best(running: RunningTrial, outcome: Outcome) -> None:
+    """Take back what ranks found better behind a decision to prune, which had not reached them."""
+    if outcome.ending is not Ending.PRUNED or running.recipe is None:
+        return
+    validated = unique_epochs(running.events)
+    for fold, place in enumerate(_runs(running)):
+        before = fold * running.recipe.training.epochs
+        bests = [told.epoch - before for told in validated if told.best and told.fold == fold]
+        cut_best(place, bests, outcome.epoch - before)
 
 
 def _reduced(folder: TrialFolder) -> dict[str, int]:

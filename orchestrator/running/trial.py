@@ -175,5 +175,6 @@ def make_plan(settings: Settings, slot: Slot, **particulars: Any) -> Plan:
         "history_epochs": settings.keep.history_epochs,
         "hang_seconds": settings.limits.hang_seconds,
         "memory_gb": settings.limits.memory_gb,
+        "deterministic": settings.deterministic,
     }
     return Plan(**(of_settings | particulars))

@@ -295,6 +295,11 @@ class Settings(Section):
         1, ge=1, description="above 1 a trial is cross-validated: its value is the mean over folds"
     )
     seed: int = Field(0, ge=0, description="of everything random: sampler, weights, order, noise")
+    deterministic: Annotated[bool, FREE] = Field(
+        False,
+        description="have GPUs compute the same bits from the same numbers, which may be slower; "
+        "CPUs do anyway",
+    )
     sampler: Annotated[SamplerSettings, FREE] = SamplerSettings()
     pruner: Annotated[PrunerSettings, FREE] = PrunerSettings()
     devices: Annotated[Literal["auto", "cpu"] | list[str], FREE] = Field(

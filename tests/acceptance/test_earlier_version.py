@@ -46,8 +46,10 @@ def test_a_study_that_was_begun_before_goes_on_to_what_it_would_have_come_to(beg
     expected = json.loads((MADE / "expected.json").read_text())
     for trial, known in zip(begun.trials(), expected, strict=True):
         epochs = {int(epoch): value for epoch, value in known["epochs"].items()}
-        assert (trial.params, trial.value) == (known["params"], known["value"])
-        assert trial.intermediate_values == epochs
+        # Made on a processor with other instructions, whose sums end in other bits.
+        assert trial.params == pytest.approx(known["params"], rel=1e-4)
+        assert trial.value == pytest.approx(known["value"], rel=1e-4)
+        assert trial.intermediate_values == pytest.approx(epochs, rel=1e-4)
     assert begun.trials()[1].user_attrs["attempts"] == 2
     assert "changed since the last run" not in output
 

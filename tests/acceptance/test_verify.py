@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import zipfile
+from unittest import mock
 
 import pytest
 
+from orchestrator.commands import verify
 from orchestrator.commands.verify import verify_study
 from protocol.folders import StudyFolder
 from tests.acceptance.test_survival import slow
@@ -30,8 +33,10 @@ def searched_with_pruning(tmp_path_factory, launcher):
 
 
 @pytest.fixture
-def copied(searched_with_pruning, tmp_path):
+def copied(searched_with_pruning, tmp_path, launcher, monkeypatch):
     """A copy under another name, as somebody would send it."""
+    lent = mock.Mock(wraps=launcher, close=lambda: None)
+    monkeypatch.setattr(verify, "open_launcher", lambda *_, **__: lent)
     return StudyFolder(shutil.copytree(searched_with_pruning, tmp_path / "copy", symlinks=True))
 
 
@@ -85,7 +90,24 @@ def change_a_picture(folder):
         stream.write(b"x")
 
 
+def change_a_byte(folder):
+    """One of a tensor's: between the file's records are bytes that mean nothing."""
+    file = folder.trial(0).best
+    with zipfile.ZipFile(file) as records:
+        largest = max(records.infolist(), key=lambda record: record.file_size)
+        weights = records.read(largest)
+    content = file.read_bytes()
+    at = content.index(weights) + len(weights) // 2
+    file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+
+
+def exchange_checkpoints(folder):
+    shutil.copy(folder.trial(0).best, folder.trial(1).best)
+
+
 CHANGES = {
+    "trial_0/best.pth is damaged": change_a_byte,
+    "trial_1/best.pth: is not of the training": exchange_checkpoints,
     "trial_2/events.jsonl": change_an_event,
     "trial 1: its parameters": lambda folder: in_database(
         folder, "UPDATE trial_params SET param_value = param_value * 1.01 WHERE trial_id = 2"

@@ -48,6 +48,7 @@ class ToySettings(FamilySettings):
     fault_rank: int = 0  # whom the faults above strike
     fault_once: str = ""  # a file that the fault creates; while it exists there is no fault
     nan_validation: bool = False  # the metrics are NaN
+    refused: bool = False  # an operator without a deterministic form
     largest_batch: int | None = None  # more samples than this in a batch: out of memory
 
     @model_validator(mode="after")
@@ -127,6 +128,8 @@ class Toy(Family[ToySettings, ToyData]):
         source = batch["input"]
         if len(source) > (self.settings.largest_batch or len(source)):
             raise torch.OutOfMemoryError(f"the toy holds {self.settings.largest_batch} samples")
+        if self.settings.refused:
+            source = source.clone().put_(torch.tensor([0]), torch.zeros(1))
         if self._struck(self.settings.nan_at_step):
             source = source * float("nan")
         difference = model(source) - batch["target"]

@@ -110,6 +110,13 @@ class StageGuard:
         )
         return torch.tensor(verdict.norm, device=group.device), verdict
 
+    def arrival(self) -> list[str]:
+        """Nothing: gradients are averaged one after the other as the model has them."""
+        return []
+
+    def follow(self, arrival: list[str]) -> None:
+        """Nothing to do."""
+
     def _prepared(self, batch: Batch, number: int) -> Prepared:
         """A micro-batch's inputs and targets, by the seed that an unsplit model would have."""
         reseed(mix(self._trial.plan.seed, "step", *self._place, number + 1))

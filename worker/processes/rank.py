@@ -17,6 +17,7 @@ from models.registry import load_family
 from protocol.errors import UserError
 from protocol.folders import TrialFolder
 from protocol.messages import Failed, Plan, append_event, load_plan
+from worker.ranks.determinism import deterministic
 from worker.ranks.divergence import Divergence
 from worker.ranks.group import join, peer_loss
 from worker.ranks.memory import limit_memory, loader_killed, out_of_memory
@@ -44,7 +45,8 @@ def run_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
     plan = load_plan(folder.plan)
     with contextlib.ExitStack() as limits:
         try:
-            _train(folder, plan, rank, tick, limits)
+            with deterministic(plan.deterministic, plan.family):
+                _train(folder, plan, rank, tick, limits)
         except Exception as error:
             limits.close()  # or there might be no memory to say that there is none
             traceback.print_exc()

@@ -118,9 +118,21 @@ class Guard(Protocol):
         """The whole gradient's norm on the device, before clipping, and the verdict."""
         ...
 
+    def arrival(self) -> list[str]:
+        """What decides in which order ranks add gradients up, for a checkpoint; may be empty."""
+        ...
+
+    def follow(self, arrival: list[str]) -> None:
+        """Go on as an attempt did whose `arrival` this was; before the first step."""
+        ...
+
 
 class ReplicaGuard:
     """Of a model that is whole on every rank: data-parallel where there are several.
+
+    Ranks add gradients up in buckets, and where in a bucket a number lies decides in which order
+    three ranks or more add it. Torch lays the buckets anew after an attempt's first step, in the
+    order in which that step's gradients came: this order is therefore a part of the trial's state.
 
     Args:
         seed: of the trial.
@@ -135,9 +147,7 @@ class ReplicaGuard:
         self._seed = seed
         self._tick = tick
         self._parallel: DistributedDataParallel | None = None
-        if group.ranks > 1:
-            _leave_constants_alone(loss)
-            self._parallel = DistributedDataParallel(loss, gradient_as_bucket_view=True)
+        self._arrival: list[str] = []
 
     @property
     def signal(self) -> Tensor:
@@ -148,7 +158,7 @@ class ReplicaGuard:
     def __call__(
         self, batch: Batch, weight: float, wishes: Wishes
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        return (self._parallel or self._loss)(batch, weight, wishes)
+        return (self._joined() or self._loss)(batch, weight, wishes)
 
     def forget_gradients(self) -> None:
         """Drop every gradient, the signal's included."""
@@ -182,11 +192,75 @@ class ReplicaGuard:
     @contextmanager
     def accumulating(self, more: bool) -> Iterator[None]:
         """Exchange gradients in this backward pass only if no `more` micro-batches follow."""
-        if more and self._parallel is not None:
-            with self._parallel.no_sync():
+        parallel = self._joined()
+        if parallel is not None and more:
+            with parallel.no_sync():
                 yield
+        elif parallel is not None and not self._arrival:
+            with self._watching() as came:
+                yield
+            self._arrival = came
         else:
             yield
+
+    def arrival(self) -> list[str]:
+        """The names of the parameters in the order in which their first gradients came."""
+        return self._arrival
+
+    def follow(self, arrival: list[str]) -> None:
+        """Lay the buckets as they were after the trial's first step; before this one's."""
+        assert self._parallel is None
+        self._arrival = arrival
+
+    def _joined(self) -> DistributedDataParallel | None:
+        """The loss in parallel with the other ranks', if any; not before the order is known."""
+        if self._group.ranks > 1 and self._parallel is None:
+            _leave_constants_alone(self._loss)
+            self._parallel = _Buckets(self._loss, self._arrival)
+        return self._parallel
+
+    @contextmanager
+    def _watching(self) -> Iterator[list[str]]:
+        """Collects the names of parameters as their gradients come."""
+        came: list[str] = []
+
+        def note(name: str) -> Callable[[Tensor], None]:
+            return lambda _: came.append(name)
+
+        handles = [
+            parameter.register_post_accumulate_grad_hook(note(name))
+            for name, parameter in self._loss.named_parameters()
+            if parameter.requires_grad
+        ]
+        try:
+            yield came
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+class _Buckets(DistributedDataParallel):
+    """Lays its buckets at once where it is known in which order gradients come.
+
+    Args:
+        arrival: names of all the trained parameters; without them torch finds out in the first
+            step, which it takes with all gradients in one bucket.
+    """
+
+    def __init__(self, loss: nn.Module, arrival: Sequence[str]) -> None:
+        named = {name: item for name, item in loss.named_parameters() if item.requires_grad}
+        self._order = [named[name] for name in arrival] if set(arrival) == named.keys() else []
+        super().__init__(loss, gradient_as_bucket_view=True)
+        if self._order:
+            self.reducer._push_all_rebuilt_params()
+            self.reducer._rebuild_buckets()
+
+    def _build_params_for_reducer(self) -> tuple[list[nn.Parameter], list[bool]]:
+        parameters, sparse = super()._build_params_for_reducer()
+        if not self._order:
+            return parameters, sparse
+        kinds = {id(item): kind for item, kind in zip(parameters, sparse, strict=True)}
+        return self._order, [kinds[id(item)] for item in self._order]
 
 
 def _leave_constants_alone(loss: nn.Module) -> None:

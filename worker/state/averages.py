@@ -54,30 +54,42 @@ class LossMeans:
         self._samples += samples
 
     def gathered(self, group: Group) -> dict[str, Any]:
-        """Sums and samples of all ranks, to be called by all of them."""
+        """Every replica's sums and samples, to be called by all ranks."""
         own = {name: total.item() for name, total in self._sums.items()}
-        shares = group.gather((own, self._samples))
-        sums: dict[str, float] = {}
-        for share, _ in shares:
-            for name, total in share.items():
-                sums[name] = sums.get(name, 0.0) + total
-        return {"sums": sums, "samples": sum(samples for _, samples in shares)}
+        shares = group.gather((own, self._samples))[:: group.chain.ranks]  # who sees the loss
+        return {"sums": [sums for sums, _ in shares], "samples": [count for _, count in shares]}
 
     def means(self, group: Group) -> dict[str, float]:
         """The mean of every term over all ranks' samples, to be called by all of them."""
-        whole = self.gathered(group)
-        return {name: total / whole["samples"] for name, total in whole["sums"].items()}
+        shares = self.gathered(group)
+        samples = sum(shares["samples"])
+        return {name: total / samples for name, total in _added(shares["sums"]).items()}
 
-    def restore(self, whole: dict[str, Any], group: Group) -> None:
-        """Go on from what `gathered` gave: rank 0 takes it all, the others start at zero."""
+    def restore(self, shares: dict[str, Any], group: Group) -> None:
+        """Go on from what `gathered` gave, each from its own sums, so that means are exact.
+
+        Of another number of replicas, and of version 0.2.0, which kept one sum, rank 0 takes all.
+        """
         self.clear()
-        if group.first:
-            self._sums = {
-                name: torch.tensor(total, dtype=torch.float64)
-                for name, total in whole["sums"].items()
-            }
-            self._samples = whole["samples"]
+        sums, samples = shares["sums"], shares["samples"]
+        if isinstance(sums, dict):
+            sums, samples = [sums], [samples]
+        replica = group.replicas.rank
+        if len(sums) != group.replicas.ranks:
+            sums, samples = [_added(sums)], [sum(samples)]
+        if group.leads and replica < len(sums):
+            own = sums[replica].items()
+            self._sums = {name: torch.tensor(total, dtype=torch.float64) for name, total in own}
+            self._samples = samples[replica]
 
     def clear(self) -> None:
         self._sums = {}
         self._samples = 0
+
+
+def _added(shares: list[dict[str, float]]) -> dict[str, float]:
+    totals: dict[str, float] = {}
+    for share in shares:
+        for name, total in share.items():
+            totals[name] = totals.get(name, 0.0) + total
+    return totals

@@ -19,6 +19,7 @@ class Progress:
     best: float | None = None  # objective
     best_epoch: int = 0
     best_metrics: dict[str, float] = field(default_factory=dict)
+    best_digest: str = ""  # of `best.pth`; rank 0 alone knows it before a checkpoint is read
     validated: dict[str, Any] | None = None  # the last epoch's event, to be told once for certain
 
     def stopped_early(self, recipe: TrainingRecipe) -> bool:

@@ -1,8 +1,11 @@
-"""Checkpoint files that say when they are damaged.
+"""Checkpoint files that say when they are damaged, and which two hold the same training.
 
-The file is torch.save of {"sha256": hex, "content": {...}}. The digest covers every tensor's
-type, shape and bytes and everything else, because a flipped byte or a zeroed page otherwise loads
-without a word.
+The file is torch.save of {"sha256": hex, "digest": hex, "content": {...}}. `digest` is the SHA-256
+of what training alone decides: every tensor's type, shape and bytes, the optimiser, schedule,
+progress and random numbers, but neither times nor paths nor attempts, so that two runs of one trial
+have the same. `sha256` is that of `digest` and everything else, because a flipped byte or a zeroed
+page otherwise loads without a word; so every byte is hashed once. Files of version 0.2.0 have no
+`digest`, and a `sha256` of the whole content.
 """
 
 from __future__ import annotations
@@ -24,9 +27,13 @@ from protocol.errors import CheckpointError
 from protocol.files import replacing
 from protocol.folders import RunFolder
 
+# What training decides of a checkpoint; of the progress all but the event to be told.
+_TRAINED = ("model", "epoch", "metrics", "training")
+_TOLD = "validated"
 
-def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Replace `path` atomically and durably.
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> str:
+    """Replace `path` atomically and durably; the digest of what training decides of it.
 
     Args:
         content: dictionaries, lists and tuples of tensors, numbers, strings and None.
@@ -36,24 +43,34 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         TypeError: something in `content` cannot be stored safely.
     """
     with _full_disk_told(path), replacing(path) as stream:
-        _write(stream, content)
+        return _write(stream, content)
 
 
-def save_last(folder: RunFolder, content: dict[str, Any]) -> None:
+def save_last(folder: RunFolder, content: dict[str, Any]) -> str:
     """Make `content` the training's last checkpoint and the one that was there the previous.
 
     Whenever this is killed, a whole `last.pth` remains.
     """
     with _full_disk_told(folder.last), replacing(folder.last) as stream:
-        _write(stream, content)
+        trained = _write(stream, content)
         # Only a new checkpoint that is safely on the disk may push the old one back.
         stream.flush()
         os.fsync(stream.fileno())
         _keep_as_previous(folder)
+    return trained
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, with tensors on the CPU.
+
+    Raises:
+        CheckpointError: as `read_checkpoint`.
+    """
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
+    """A checkpoint's content, with tensors on the CPU, and its digest, both found to be whole.
 
     Raises:
         CheckpointError: there is none, or it is damaged or of another program.
@@ -66,12 +83,26 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is damaged or cannot be read: {_first_sentence(error)}"
         ) from error
-    if not (isinstance(saved, dict) and saved.keys() == {"sha256", "content"}):
+    if not (isinstance(saved, dict) and saved.keys() - {"digest"} == {"sha256", "content"}):
         raise CheckpointError(f"{path} is not a checkpoint of this program: it has no checksum")
     content: dict[str, Any] = saved["content"]
-    if digest(content) != saved["sha256"]:
+    trained, rest = _digests(content)
+    found = rest if "digest" in saved else digest(content)
+    if found != saved["sha256"] or trained != saved.get("digest", trained):
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
-    return content
+    return content, trained
+
+
+def _digests(content: dict[str, Any]) -> tuple[str, str]:
+    """Of what training decides of a content, and of everything."""
+    trained = {name: content[name] for name in _TRAINED if name in content}
+    rest = {name: value for name, value in content.items() if name not in trained}
+    if "training" in trained:
+        progress = dict(content["training"]["progress"])
+        rest[_TOLD] = progress.pop(_TOLD, None)
+        trained["training"] = content["training"] | {"progress": progress}
+    found = digest(trained)
+    return found, digest([found, rest])
 
 
 def digest(content: Any) -> str:
@@ -102,13 +133,16 @@ def _feed(sha: hashlib._Hash, value: Any) -> None:
         raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}: {value!r}")
 
 
-def _write(stream: IO[bytes], content: dict[str, Any]) -> None:
+def _write(stream: IO[bytes], content: dict[str, Any]) -> str:
     guarded = _RememberingStream(stream)
+    trained, sha256 = _digests(content)
+    saved = {"sha256": sha256, "digest": trained, "content": content}
     try:
-        torch.save({"sha256": digest(content), "content": content}, cast(IO[bytes], guarded))
+        torch.save(saved, cast(IO[bytes], guarded))
     except RuntimeError as error:
         # torch's own writer hides what the operating system said.
         raise guarded.error or error from error
+    return trained
 
 
 def _keep_as_previous(folder: RunFolder) -> None:
@@ -120,6 +154,7 @@ def _keep_as_previous(folder: RunFolder) -> None:
             spare.unlink()
         os.link(folder.last, spare)
         spare.replace(folder.previous)
+        spare.unlink(missing_ok=True)  # which after a kill is the same file, and then stays
     except OSError:  # a file system without links: for a moment there is a `previous` alone
         folder.last.replace(folder.previous)
 

@@ -15,6 +15,7 @@ from protocol.messages import Finished, FoldFinished, Plan, append_event, read_e
 from protocol.objective import ranked
 from worker.ranks.group import Group
 from worker.ranks.trial import open_trial
+from worker.training.checkpoint import digest
 from worker.training.train import Training
 
 
@@ -71,4 +72,6 @@ def _finished(plan: Plan, finished: Sequence[FoldFinished]) -> Finished:
         metrics={
             name: fmean(event.metrics[name] for event in finished) for name in finished[0].metrics
         },
+        digest=digest([event.digest for event in finished]),
+        best_digest=_best(plan, finished).best_digest,
     )

@@ -88,6 +88,7 @@ class Learner:
             "progress": vars(self.progress),
             "losses": losses,
             "random": random_state(),
+            "arrival": self.guard.arrival(),
         }
 
     def restore(self, judged: dict[str, Any], state: dict[str, Any], trial: Trial) -> None:
@@ -104,6 +105,7 @@ class Learner:
         self.progress = Progress(**state["progress"])
         self.losses.restore(state["losses"], trial.group)
         restore_random_state(state["random"])
+        self.guard.follow(state.get("arrival", []))  # not in checkpoints of before it was kept
 
 
 def _guard(trial: Trial, placement: Placement) -> Guard:

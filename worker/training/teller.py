@@ -112,18 +112,24 @@ class Teller:
             )
         )
 
-    def stopped(self, reason: Stop, progress: Progress) -> None:
+    def stopped(self, reason: Stop, progress: Progress, digest: str) -> None:
         self._tell(
             Stopped(
                 attempt=self._attempt,
                 reason=reason,
                 epoch=self._epochs_before + progress.epoch,
                 step=self._steps_before + progress.step,
+                digest=digest,
             )
         )
 
-    def finished(self, progress: Progress) -> None:
-        """The end of the training; of a trial with folds, of this one."""
+    def finished(self, progress: Progress, digest: str) -> None:
+        """The end of the training; of a trial with folds, of this one.
+
+        Args:
+            progress: as it is in the last checkpoint.
+            digest: of that checkpoint.
+        """
         told: dict[str, Any] = {
             "attempt": self._attempt,
             "epoch": self._epochs_before + progress.epoch - 1,
@@ -131,6 +137,8 @@ class Teller:
             "early": progress.epoch <= self._trial.recipe.epochs,
             "best_epoch": self._epochs_before + progress.best_epoch,
             "metrics": progress.best_metrics,
+            "digest": digest,
+            "best_digest": progress.best_digest,
         }
         folds = self._trial.plan.folds
         self._tell(FoldFinished(fold=self._trial.fold, **told) if folds > 1 else Finished(**told))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from models.family import Batch
+from protocol.bests import forget_superseded
 from protocol.messages import Validated
 from worker.ranks.batches import Step, epoch_order, epoch_steps, steps_per_epoch
 from worker.ranks.divergence import Divergence
@@ -16,7 +17,7 @@ from worker.ranks.stopping import StopAgreed, StopRequest
 from worker.ranks.trial import Trial, open_split
 from worker.ranks.validate import Validator
 from worker.training.history import read_history, write_history
-from worker.training.keeping import Keeper, resume
+from worker.training.keeping import Keeper
 from worker.training.learner import Learner
 from worker.training.pictures import draw_best
 from worker.training.step import take_step
@@ -48,16 +49,19 @@ class Training:
             while not self.learner.progress.ended(self.trial.recipe):
                 started = time.monotonic()
                 self._train_epoch()
+                self.keeper.keep_last()  # a validation may take long
                 self._validate_epoch(started)
                 if (self.learner.progress.epoch - 1) % self.trial.plan.history_epochs == 0:
                     self._keep_history()
             self._keep_history()
             draw_best(self.trial, self.learner, self.teller)
-            self.teller.finished(self.learner.progress)
+            self.teller.finished(self.learner.progress, self.keeper.digest)
+            if self.trial.group.first:
+                forget_superseded(self.trial.place)
         except StopAgreed:
             self.keeper.keep_last()
             self._keep_history()
-            self.teller.stopped(self.stop.reason, self.learner.progress)
+            self.teller.stopped(self.stop.reason, self.learner.progress, self.keeper.digest)
             raise
         except Divergence as error:
             self._keep_history()
@@ -65,7 +69,7 @@ class Training:
             raise
 
     def _begin(self) -> None:
-        resume(self.trial, self.learner)
+        self.keeper.resume()
         progress = self.learner.progress
         self.teller.started(
             parameters=self.learner.placement.parameter_count,
@@ -105,10 +109,18 @@ class Training:
                 self.keeper.keep_last()
 
     def _validate_epoch(self, started: float) -> None:
-        """Judge the epoch, keep what it came to, then tell: in this order, for a kill's sake."""
+        """Judge the epoch, keep what it came to, then tell: in this order, for a kill's sake.
+
+        After a kill before the next checkpoint the epoch is judged again, to the same end, and not
+        told again.
+        """
         learner, trial = self.learner, self.trial
         metrics = self.metrics()
+        earlier = learner.progress.best_epoch
         best = self._judge(metrics)
+        kept = self.keeper.keep_validated(metrics, earlier if best else None)
+        if best:
+            learner.progress.best_digest = kept
         learner.learning_rate.validated(metrics[trial.plan.objective.metric])
         event = Validated(
             attempt=trial.plan.attempt,
@@ -120,12 +132,14 @@ class Training:
             seconds=time.monotonic() - started,
             best=best,
             last=trial.is_last_fold and learner.progress.ends_with_epoch(trial.recipe),
+            digest=self.keeper.digest,
+            best_digest=kept if best else "",
         )
-        self.keeper.keep_validated(metrics, best)
         learner.progress.validated = event.model_dump()
         learner.progress.next_epoch()
         learner.losses.clear()
-        self.keeper.keep_last()
+        if learner.progress.ended(trial.recipe) or trial.group.any(self.keeper.due):
+            self.keeper.keep_last()
         self.teller.validated(event)
 
     def metrics(self) -> dict[str, float]:

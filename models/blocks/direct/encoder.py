@@ -8,6 +8,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from models.blocks.resampling import interpolated
+
 ViewEncoderNorm = Literal["batch", "group"]
 Lift = Literal["mean", "rays"]
 
@@ -85,7 +87,7 @@ class LiftedViews(nn.Module):
 def _resized(volume: Tensor, extent: list[int]) -> Tensor:
     if list(volume.shape[2:]) == extent:
         return volume
-    return nn.functional.interpolate(volume, size=extent, mode="trilinear", align_corners=False)
+    return interpolated(volume, extent)
 
 
 def _normed(channels: int, norm: ViewEncoderNorm) -> tuple[nn.Module, nn.Module]:

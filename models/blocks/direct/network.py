@@ -14,6 +14,7 @@ from models.blocks.direct.encoder import (
     ViewEncoderNorm,
     feature_volume,
 )
+from models.blocks.resampling import averaged, interpolated
 
 SCALES = (4, 2, 1)  # edge of the volume over that of each scale, the coarsest first
 SMALLEST_EDGE = 2 * SCALES[0]  # of the volume: instance normalisation needs more than one voxel
@@ -117,5 +118,5 @@ def _resized(volume: Tensor, edge: int) -> Tensor:
     if set(volume.shape[2:]) == {edge}:
         return volume
     if all(extent % edge == 0 for extent in volume.shape[2:]):
-        return F.avg_pool3d(volume, [extent // edge for extent in volume.shape[2:]])
-    return F.interpolate(volume, size=(edge, edge, edge), mode="trilinear", align_corners=False)
+        return averaged(volume, [extent // edge for extent in volume.shape[2:]])
+    return interpolated(volume, (edge, edge, edge))

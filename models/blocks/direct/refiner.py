@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from models.blocks.resampling import interpolated
 
 FACTOR = 4
 OCTANTS = 8  # fine voxels of a coarse one at each doubling
@@ -131,4 +132,4 @@ def _channels_last(features: Tensor) -> Tensor:
 
 def trilinear(coarse: Tensor) -> Tensor:
     """The volume four times as fine along each axis by trilinear interpolation, the baseline."""
-    return F.interpolate(coarse, scale_factor=FACTOR, mode="trilinear", align_corners=False)
+    return interpolated(coarse, [FACTOR * edge for edge in coarse.shape[2:]])

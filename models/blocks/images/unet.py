@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.blocks.resampling import BilinearDoubling
+
 Norm = Literal["none", "batch", "group"]
 Head = Literal["sigmoid", "linear", "residual"]
 Skip = Literal["full"] | int  # channels that a level hands to its decoder; `full` is all of them
@@ -111,7 +113,7 @@ def small_unet(*, head: Head = "sigmoid") -> UNet:
     ]
     up = [
         DecoderLevel(
-            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+            BilinearDoubling(),
             nn.Sequential(*_leaky(finer, SMALL_SKIP, kernel=1)),
             nn.Sequential(
                 nn.BatchNorm2d(coarser + SMALL_SKIP),

@@ -24,6 +24,7 @@ from protocol.messages import (
     load_outcome,
 )
 from protocol.objective import Objective
+from protocol.recipe import Recipe
 from tests.ranks import make_plan
 
 ERROR = Objective(metric="error", direction="minimize")
@@ -61,7 +62,7 @@ def running_trial(study, folder, errors=()):
     place.path.mkdir()
     for epoch, error in enumerate(errors, start=1):
         append_event(place.events, validated(epoch, error))
-    running = RunningTrial(trial=trial, folder=place, objective=ERROR, recipe={})
+    running = RunningTrial(trial=trial, folder=place, objective=ERROR, recipe=Recipe.of({}))
     running.number_of_attempt = 0
     for event in running.new_events():
         running.report(event)
@@ -108,7 +109,9 @@ def test_what_was_trained_behind_a_decision_to_prune_is_no_part_of_the_outcome(s
     outcome = make_outcome(running, running.judged(None))
     assert (outcome.ending, outcome.epoch, outcome.step) == (Ending.PRUNED, 2, 12)
     assert (outcome.value, outcome.best_epoch) == (2.0, 2)
-    again = RunningTrial(trial=running.trial, folder=running.folder, objective=ERROR, recipe={})
+    again = RunningTrial(
+        trial=running.trial, folder=running.folder, objective=ERROR, recipe=Recipe.of({})
+    )
     assert again.pruned_at == 3  # of an earlier version, whose decision was at the last report
 
 
@@ -209,7 +212,9 @@ def test_a_plan_on_disk_keeps_the_size_that_fits_and_gives_the_next_one(study, f
     running = running_trial(study, folder)
     plan = make_plan(folder.path / "elsewhere", recipe={"batch_size": 6}, micro_batch=3, attempt=4)
     running.folder.plan.write_bytes(plan.plan.read_bytes())
-    again = RunningTrial(trial=running.trial, folder=running.folder, objective=ERROR, recipe={})
+    again = RunningTrial(
+        trial=running.trial, folder=running.folder, objective=ERROR, recipe=Recipe.of({})
+    )
     assert (again.number_of_attempt, again.micro_batch) == (4, 3)
     assert again.take_less_memory()
     assert again.micro_batch == 1

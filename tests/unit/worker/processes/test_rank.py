@@ -243,3 +243,14 @@ def test_every_sign_of_progress_ticks(tmp_path):
         ticks = len((trial.path / f"ticks{rank}").read_text())
         # each step, each of two validation rounds, two checkpoints, rank 0's pictures
         assert ticks >= begun.steps_per_epoch + 2 + 2 + (2 if rank == 0 else 0)
+
+
+def test_a_deterministic_rank_trains_and_names_what_it_cannot_do_deterministically(tmp_path):
+    trial = make_plan(tmp_path / "well", deterministic=True)
+    assert attempt(trial) == [0]
+    trial = make_plan(tmp_path, deterministic=True, recipe={"refused": True})
+    assert attempt(trial) == [1]
+    (failed,) = events(trial, Failed)
+    assert failed.user_error
+    assert failed.message.startswith("deterministic: found true, but the family ")
+    assert "needs put_" in failed.message

@@ -115,3 +115,56 @@ def test_gradients_are_exchanged_with_the_last_micro_batch_alone(together):
 
 def test_ranks_exchange_the_buffers_that_are_state_and_spare_the_constants(together):
     assert [together[rank]["buffers"] for rank in (0, 1)] == [[0.0, 0.0], [1.0, 0.0]]
+
+
+class Backwards(torch.nn.Module):
+    """Several buckets' worth of layers, called in another order than they are defined in."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(400, 400) for _ in range(5))
+
+    def forward(self, values):
+        for number in (3, 0, 4, 1, 2):
+            values = self.layers[number](values).tanh()
+        return values
+
+
+def gradients_of_steps(rendezvous, rank, answers):
+    group = join(devices=["cpu"] * 3, rank=rank, rendezvous=rendezvous, patience=20.0)
+    torch.manual_seed(rank)
+    values = torch.randn(4, 400)
+
+    def step(guard, model):
+        guard.forget_gradients()
+        with guard.accumulating(more=False):
+            loss, word, _ = guard({"input": values}, 1.0, Wishes())
+            (loss + word).backward()
+        return [parameter.grad.clone() for parameter in model.parameters()]
+
+    model = Backwards()
+    guard = ReplicaGuard(GuardedLoss(Squares(), model, TrainingRecipe(), group), group)
+    first, second, third = (step(guard, model) for _ in range(3))
+    other = Backwards()
+    resumed = ReplicaGuard(GuardedLoss(Squares(), other, TrainingRecipe(), group), group)
+    resumed.follow(guard.arrival())
+    again, _ = step(resumed, other), step(resumed, other)  # torch tells of it in the next step
+    data = [each._parallel._get_ddp_logging_data() for each in (guard, resumed)]
+    group.leave()
+    equal = [
+        all(torch.equal(a, b) for a, b in zip(one, second, strict=True))
+        for one in (first, third, again)
+    ]
+    buckets = [each["rebuilt_bucket_sizes"] for each in data]
+    answers.put((rank, (equal, buckets, guard.arrival())))
+
+
+def test_a_resumed_step_of_three_ranks_adds_gradients_up_as_the_unbroken_one(tmp_path):
+    answers = talk_together(gradients_of_steps, tmp_path / "rendezvous", ranks=3)
+    for equal, buckets, arrival in answers.values():
+        assert equal == [False, True, True]  # the first step has buckets of its own
+        assert buckets[0] == buckets[1]
+        assert len(buckets[0].split(",")) > 1  # so that reduction and backward pass overlap
+        layers = [name.split(".")[2] for name in arrival if name.endswith("weight")]
+        assert layers == ["2", "1", "4", "0", "3"]

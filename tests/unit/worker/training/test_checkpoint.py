@@ -13,7 +13,13 @@ import torch
 from protocol.errors import CheckpointError
 from protocol.folders import TrialFolder
 from worker.training import checkpoint
-from worker.training.checkpoint import digest, load_checkpoint, save_checkpoint, save_last
+from worker.training.checkpoint import (
+    digest,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+    save_last,
+)
 
 CONTENT = {
     "model": OrderedDict(
@@ -127,6 +133,62 @@ def test_the_old_last_becomes_the_previous(tmp_path):
     assert load_checkpoint(folder.last) == {"number": 2}
     assert load_checkpoint(folder.previous) == {"number": 1}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pth", "previous.pth"]
+
+
+def test_saving_after_a_kill_that_left_one_file_under_both_names_leaves_no_third(tmp_path):
+    folder = TrialFolder(tmp_path)
+    save_last(folder, {"number": 0})
+    os.link(folder.last, folder.previous)
+    save_last(folder, {"number": 1})
+    assert load_checkpoint(folder.previous) == {"number": 0}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pth", "previous.pth"]
+
+
+TRAINED = {
+    "model": {"weight": torch.ones(3)},
+    "data": {"root": "/a"},
+    "training": {"progress": {"step": 3, "validated": {"time": 1.0}}, "optimizer": {"lr": 0.1}},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"data": {"root": "/b"}}, True),
+        ({"training": TRAINED["training"] | {"progress": {"step": 3, "validated": None}}}, True),
+        ({"training": TRAINED["training"] | {"progress": {"step": 4}}}, False),
+        ({"training": TRAINED["training"] | {"optimizer": {"lr": 0.2}}}, False),
+        ({"model": {"weight": torch.tensor([1.0, 1.0, -1.0])}}, False),
+    ],
+)
+def test_the_digest_is_of_what_training_decides_and_the_checksum_of_everything(
+    tmp_path, change, same
+):
+    paths = [tmp_path / "one.pth", tmp_path / "other.pth"]
+    digests = [save_checkpoint(paths[0], TRAINED), save_checkpoint(paths[1], TRAINED | change)]
+    assert (digests[0] == digests[1]) == same
+    assert [read_checkpoint(path)[1] for path in paths] == digests
+    sums = [torch.load(path, weights_only=True)["sha256"] for path in paths]
+    assert (sums[0] == sums[1]) == (change == {})
+
+
+@pytest.mark.parametrize("part", ["sha256", "digest"])
+def test_a_changed_digest_or_checksum_is_noticed(tmp_path, part):
+    path = tmp_path / "last.pth"
+    save_checkpoint(path, TRAINED)
+    torch.save(torch.load(path, weights_only=True) | {part: "0" * 64}, path)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_of_version_0_2_0_is_read_and_has_the_digest_of_todays(tmp_path):
+    old, new = tmp_path / "old.pth", tmp_path / "new.pth"
+    torch.save({"sha256": digest(TRAINED), "content": TRAINED}, old)
+    assert read_checkpoint(old)[1] == save_checkpoint(new, TRAINED)
+    torch.save({"sha256": digest(TRAINED), "content": TRAINED | {"more": 1}}, old)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(old)
 
 
 def test_without_hard_links_the_old_last_still_becomes_the_previous(tmp_path, monkeypatch):

@@ -31,7 +31,18 @@ def test_with_both_checkpoints_damaged_the_trial_fails_and_names_them(trial):
 def test_with_last_missing_the_previous_is_taken(trial):
     trial.last.unlink()
     assert again(trial) == [0]
-    assert events(trial, Started)[1].resumed_step == 6
+    assert events(trial, Started)[1].resumed_step == 12  # trained to the end, not yet validated
+
+
+def test_a_damaged_last_checkpoint_does_not_take_the_place_of_the_whole_one_before(trial):
+    before = trial.previous.read_bytes()
+    trial.last.write_bytes(trial.last.read_bytes()[:-100])
+    make_plan(trial.path.parent, recipe={"epochs": 2, "raise_at_step": 1}, attempt=1)
+    attempt(trial)
+    assert trial.previous.read_bytes() == before
+    assert attempt(trial) == [0]
+    load_checkpoint(trial.last)
+    load_checkpoint(trial.previous)
 
 
 def test_without_any_checkpoint_the_trial_starts_anew(trial):

@@ -12,7 +12,7 @@ import torch
 from protocol.errors import CheckpointError
 from protocol.messages import Finished, NonFinite, Progressed, Started, Stop, Stopped, Validated
 from tests.ranks import attempt, events, make_plan, started, wait_for
-from worker.training.checkpoint import load_checkpoint
+from worker.training.checkpoint import load_checkpoint, read_checkpoint
 
 # Everything that could hide state: augmentation, dropout, momentum, a schedule, an average.
 RICH = {
@@ -126,6 +126,23 @@ def test_a_moving_clipping_threshold_goes_on_after_a_kill_as_if_there_had_been_n
     assert_same_result(trial, whole)
 
 
+@pytest.mark.parametrize("killed_at", [2, 8])
+def test_a_kill_among_three_ranks_leads_to_the_very_same_bits(tmp_path, killed_at):
+    """With three ranks the order of addition tells, which two ranks cannot show."""
+    recipe = RICH | {"width": 24, "epochs": 2}
+    changes = {"data": NOISY, "checkpoint_seconds": 0.0, "ranks": 3}
+    whole = whole_run(tmp_path, recipe=recipe, **changes)
+    fault = {"die_at_step": killed_at, "fault_once": str(tmp_path / "died"), "fault_rank": 1}
+    trial = make_plan(tmp_path, recipe=recipe | fault, **changes)
+    assert -signal.SIGKILL in attempt(trial, ranks=3)
+    make_plan(tmp_path, recipe=recipe | fault, attempt=1, **changes)
+    assert attempt(trial, ranks=3) == [0, 0, 0]
+    assert_same_result(trial, whole)
+    assert_same_digests(trial, whole)
+    told, expected = ([e.losses for e in events(place, Validated)] for place in (trial, whole))
+    assert told == expected
+
+
 def test_kills_at_random_moments_lead_to_the_very_same_weights(tmp_path):
     changes = {"data": NOISY, "checkpoint_seconds": 0.0}
     recipe = RICH | {"step_seconds": 0.01, "epochs": 4}
@@ -209,6 +226,66 @@ def test_a_stop_within_validation_repeats_the_validation_on_resuming(tmp_path):
     assert attempt(trial, ranks=2) == [0, 0]
     assert events(trial, Validated)[0].metrics == pytest.approx(events(whole, Validated)[0].metrics)
     assert events(trial, Validated)[0].losses == pytest.approx(events(whole, Validated)[0].losses)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_kill_within_validation_loses_no_step_and_changes_no_event(tmp_path, ranks):
+    changes = {"data": NOISY, "ranks": ranks}
+    whole = whole_run(tmp_path, recipe=RICH, **changes)
+    mark = tmp_path / "validating"
+    slow = {"validation_seconds": 0.3, "validation_mark": str(mark)}
+    trial = make_plan(tmp_path, recipe=RICH | slow, **changes)
+    with started(trial, ranks=ranks) as processes:
+        for epoch in (1, 2):
+            wait_for(mark.exists)
+            mark.unlink()
+            wait_for(lambda: len(events(trial, Validated)) >= epoch)  # noqa: B023
+            mark.unlink(missing_ok=True)
+        wait_for(mark.exists)
+        for process in processes:
+            os.kill(process.pid, signal.SIGKILL)
+    make_plan(tmp_path, recipe=RICH, attempt=1, **changes)
+    assert attempt(trial, ranks=ranks) == [0] * ranks
+    first = events(whole, Validated)
+    resumed = events(trial, Started)[1].resumed_step
+    assert resumed == first[len(events(trial, Validated)) - 1].step == first[-1].step
+    assert_same_result(trial, whole)
+    assert [event.losses for event in events(trial, Validated)] == [e.losses for e in first]
+    assert_same_digests(trial, whole)
+
+
+def test_a_kill_after_validation_judges_the_epoch_again_to_the_same_end(tmp_path):
+    whole = whole_run(tmp_path, recipe=RICH, data=NOISY)
+    trial = whole_run(tmp_path / "cut", recipe=RICH, data=NOISY)
+    trial.previous.replace(trial.last)  # as it was before the last epoch was validated
+    lines = trial.events.open()
+    trial.events.write_text("".join(line for line in lines if '"finished"' not in line))
+    make_plan(trial.path.parent, recipe=RICH, data=NOISY, attempt=1)
+    assert attempt(trial) == [0]
+    assert_same_result(trial, whole)
+    assert_same_digests(trial, whole)
+
+
+def test_two_runs_compare_by_their_events_digests_and_those_by_the_files(tmp_path):
+    one, same_again = (whole_run(tmp_path / name, recipe=RICH, data=NOISY) for name in "ab")
+    assert_same_digests(one, same_again)
+    other = whole_run(tmp_path / "c", recipe=RICH, data=NOISY, seed=4)
+    assert events(one, Finished)[0].digest != events(other, Finished)[0].digest
+    (finished,) = events(one, Finished)
+    assert finished.digest == read_checkpoint(one.last)[1]
+    assert finished.best_digest == read_checkpoint(one.best)[1]
+    bests = [event.best_digest for event in events(one, Validated) if event.best]
+    assert finished.best_digest == bests[-1]
+
+
+def assert_same_digests(trial, whole):
+    told, expected = events(trial, Validated), events(whole, Validated)
+    assert [e.digest for e in told] == [e.digest for e in expected]
+    for trials in (told, expected):
+        assert all(len(event.digest) == 64 for event in trials)
+        assert all(bool(event.best_digest) == event.best for event in trials)
+    (end,), (right,) = events(trial, Finished), events(whole, Finished)
+    assert (end.digest, end.best_digest) == (right.digest, right.best_digest)
 
 
 def test_an_epochs_event_that_a_kill_swallowed_is_told_on_resuming_once(tmp_path):
