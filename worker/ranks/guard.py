@@ -210,13 +210,18 @@ class ReplicaGuard:
     def follow(self, arrival: list[str]) -> None:
         """Lay the buckets as they were after the trial's first step; before this one's."""
         assert self._parallel is None
-        self._arrival = arrival
+        if set(arrival) == self._trained().keys():
+            self._arrival = arrival
+
+    def _trained(self) -> dict[str, nn.Parameter]:
+        return {name: item for name, item in self._loss.named_parameters() if item.requires_grad}
 
     def _joined(self) -> DistributedDataParallel | None:
         """The loss in parallel with the other ranks', if any; not before the order is known."""
         if self._group.ranks > 1 and self._parallel is None:
             _leave_constants_alone(self._loss)
-            self._parallel = _Buckets(self._loss, self._arrival)
+            trained = self._trained()
+            self._parallel = _Buckets(self._loss, [trained[name] for name in self._arrival])
         return self._parallel
 
     @contextmanager
@@ -229,8 +234,7 @@ class ReplicaGuard:
 
         handles = [
             parameter.register_post_accumulate_grad_hook(note(name))
-            for name, parameter in self._loss.named_parameters()
-            if parameter.requires_grad
+            for name, parameter in self._trained().items()
         ]
         try:
             yield came
@@ -243,15 +247,14 @@ class _Buckets(DistributedDataParallel):
     """Lays its buckets at once where it is known in which order gradients come.
 
     Args:
-        arrival: names of all the trained parameters; without them torch finds out in the first
-            step, which it takes with all gradients in one bucket.
+        order: all the trained parameters; without them torch finds out in the first step, which it
+            takes with all gradients in one bucket.
     """
 
-    def __init__(self, loss: nn.Module, arrival: Sequence[str]) -> None:
-        named = {name: item for name, item in loss.named_parameters() if item.requires_grad}
-        self._order = [named[name] for name in arrival] if set(arrival) == named.keys() else []
+    def __init__(self, loss: nn.Module, order: list[nn.Parameter]) -> None:
+        self._order = order
         super().__init__(loss, gradient_as_bucket_view=True)
-        if self._order:
+        if order:
             self.reducer._push_all_rebuilt_params()
             self.reducer._rebuild_buckets()
 

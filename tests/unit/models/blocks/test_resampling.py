@@ -11,9 +11,9 @@ MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 @pytest.fixture
 def deterministic():
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     yield
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
 
 
 def both(function, peer, shape, dtype=torch.float64):
