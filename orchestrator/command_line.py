@@ -97,14 +97,6 @@ def run(
 
 
 @app.command()
-def verify(study_name: StudyName, runs_dir: RunsDir = RUNS) -> None:
-    """Check that a study's record fits together: recompute what was asked and decided."""
-    from orchestrator.commands.verify import verify_study
-
-    raise typer.Exit(verify_study(_folder(study_name, runs_dir)))
-
-
-@app.command()
 def status(
     study_name: StudyName,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -114,6 +106,26 @@ def status(
     from orchestrator.commands.status import show_status
 
     show_status(_folder(study_name, runs_dir), as_json=json)
+
+
+@app.command()
+def verify(study_name: StudyName, runs_dir: RunsDir = RUNS) -> None:
+    """Check that a study's record fits together: recompute what was asked and decided."""
+    from orchestrator.commands.verify import verify_study
+
+    raise typer.Exit(verify_study(_folder(study_name, runs_dir)))
+
+
+@app.command()
+def reproduce(
+    study_name: StudyName,
+    trial: Annotated[int, typer.Option("--trial", min=0, help="The trial's number.")],
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Train a trial once more from its plan, and compare it epoch by epoch."""
+    from orchestrator.commands.reproduce import reproduce_trial
+
+    raise typer.Exit(reproduce_trial(_folder(study_name, runs_dir), trial))
 
 
 @app.command()

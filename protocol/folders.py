@@ -90,6 +90,11 @@ class StudyFolder:
         return StudyFolder(self.path / "confirm")
 
     @property
+    def reproductions(self) -> StudyFolder:
+        """Where `reproduce` trains trials once more; may be deleted."""
+        return StudyFolder(self.path / "reproduced")
+
+    @property
     def parent(self) -> Path:
         """Of a dependent study: the checkpoint that its trials start from, its own hold on it."""
         return self.path / _PARENT
