@@ -89,3 +89,17 @@ def test_gradients_have_the_type_of_what_they_are_of(deterministic):
         interpolated(image, (8, 8)).float().sum().backward()
         averaged(volume, (2, 2, 2)).float().sum().backward()
     assert image.grad.dtype == volume.grad.dtype == torch.bfloat16
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_finds_the_same_gradients_each_time_and_refuses_none(deterministic):
+    volume = torch.randn(2, 8, 24, 24, 24, device="cuda")
+    found = []
+    for _ in range(3):
+        values = volume.clone().requires_grad_()
+        (
+            interpolated(values, (48, 48, 48)).sin().sum() + averaged(values, (2, 2, 2)).sum()
+        ).backward()
+        found.append(values.grad)
+    assert all(torch.equal(found[0], other) for other in found[1:])
