@@ -25,6 +25,9 @@ def launcher(tmp_path_factory):
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="also the tests that are marked long")
+    parser.addoption("--faults", action="store_true", help="tests/faults at length")
+    parser.addoption("--minutes", type=float, default=30.0, help="how long each of these takes")
+    parser.addoption("--seed", type=int, default=0, help="the first of their seeds")
 
 
 def pytest_configure():

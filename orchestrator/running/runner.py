@@ -281,10 +281,6 @@ class Runner:
 
     def _end(self, running: RunningTrial, outcome: Outcome) -> None:
         session = self._session
-        if outcome.ending is Ending.COMPLETED and running.stop is Stop.PRUNED:
-            # Also what came behind a decision to prune that the trial was too far on to follow.
-            for event in running.events:
-                running.report(event)
         settle(session.study, session.folder, running, outcome)
         self._concluded(running, outcome, STATES[outcome.ending])
 

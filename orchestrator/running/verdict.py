@@ -2,7 +2,7 @@
 
 ending        because of                              told to the study    then
 COMPLETED     all epochs, or early stopping           COMPLETE, the best   —
-PRUNED        the pruner's decision, in time          PRUNED               —
+PRUNED        the pruner's decision                   PRUNED, at its step  —
 NONFINITE     NaN or infinity on any rank             PRUNED, infeasible   —
 MEMORY        memory that ran out on any rank         nothing yet          resumed, micro-batch/2
               the same with one sample at a time      PRUNED, infeasible   —
@@ -56,8 +56,9 @@ def judge(
     Args:
         limited: whether the memory of its processes was limited.
     """
-    finished = any(isinstance(event, Finished) for event in events)
-    if stop is Stop.PRUNED and not finished:
+    if stop is Stop.PRUNED:
+        # Whatever the ranks came to before they saw it: that is a race, which would end otherwise
+        # the next time. Of its last epoch a trial is not asked.
         return Verdict(ending=Ending.PRUNED, reason="the pruner expected no improvement")
     return _by_event(events) or _by_failure(events, exit) or _by_exit(exit, stop, limited)
 

@@ -64,10 +64,9 @@ KILLED = Exit(codes={0: 1, 1: -9}, first=1)
         # pruned
         ([PRUNED], ALL_WELL, Stop.PRUNED, "pruned", "the pruner expected no improvement"),
         ([PRUNED], ALL_WELL, None, "pruned", "stopped at step 5"),
-        # a trial that is done is done, however late the pruner's decision came
-        ([FINISHED], ALL_WELL, Stop.PRUNED, "completed", "all epochs trained"),
-        ([FINISHED], None, Stop.PRUNED, "completed", "all epochs trained"),
-        # but for that the decision stands, whatever came after it
+        # the decision stands, whatever the ranks came to before they saw it
+        ([FINISHED], ALL_WELL, Stop.PRUNED, "pruned", "the pruner expected no improvement"),
+        ([FINISHED], None, Stop.PRUNED, "pruned", "the pruner expected no improvement"),
         ([DIVERGED], ALL_WELL, Stop.PRUNED, "pruned", "the pruner expected no improvement"),
         ([CRASHED], crash_of(1), Stop.PRUNED, "pruned", "the pruner expected no improvement"),
         ([], KILLED, Stop.PRUNED, "pruned", "the pruner expected no improvement"),
