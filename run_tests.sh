@@ -2,6 +2,7 @@
 # Sets tomostudy up with its development tools on first use, then runs every check.
 # Usage: ./run_tests.sh [PYTEST ARGUMENTS], paths as seen from the project's root
 # Examples: ./run_tests.sh tests/unit -x;  ./run_tests.sh -n 2;  ./run_tests.sh -m "not slow"
+# ./run_tests.sh --faults [--minutes 30] [--seed 0] runs the suites of faults alone, and at length.
 set -euo pipefail
 
 script=${BASH_SOURCE[0]}

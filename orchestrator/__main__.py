@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 
@@ -21,6 +22,10 @@ def with_command(arguments: list[str]) -> list[str]:
         command.callback.__name__ for command in app.registered_commands if command.callback
     }
     spelled = [_underscored(argument) for argument in arguments]
+    if spelled and spelled[0].isidentifier() and spelled[0] not in commands:
+        near = difflib.get_close_matches(spelled[0], sorted(commands), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(commands))}"
+        raise UserError(f"there is no command {spelled[0]!r}; {hint}")
     if spelled[:1] == ["infer"]:
         spelled = _repeated(spelled)
     if spelled and spelled[0] not in commands and spelled[0] not in ("--help", "-h", "--version"):

@@ -84,16 +84,15 @@ def run(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Search, or go on with a study that was interrupted."""
-    from rich.console import Console
-
     from orchestrator.commands.run import run_study
+    from orchestrator.live.console import PatientConsole
     from orchestrator.settings.layers import Asked
 
     sets = list(set_ or [])
     sets += [f"n_trials={n_trials}"] if n_trials is not None else []
     sets += [f"timeout={timeout}"] if timeout is not None else []
     asked = Asked(preset=_absolute_preset(preset), config=_absolute(config), sets=sets)
-    raise typer.Exit(run_study(study_name, runs_dir, asked, Console(), preflight))
+    raise typer.Exit(run_study(study_name, runs_dir, asked, PatientConsole(), preflight))
 
 
 @app.command()

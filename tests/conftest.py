@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,9 @@ from orchestrator.launcher.local import LocalLauncher
 # Threads that wait for one another let go of their core: spinning, as they do by themselves, takes
 # ten times the tests' own time where as many tests as cores run side by side.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+FAULTS = Path(__file__).parent / "faults"
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +29,7 @@ def launcher(tmp_path_factory):
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="also the tests that are marked long")
-    parser.addoption("--faults", action="store_true", help="tests/faults at length")
+    parser.addoption("--faults", action="store_true", help="tests/faults alone, and at length")
     parser.addoption("--minutes", type=float, default=30.0, help="how long each of these takes")
     parser.addoption("--seed", type=int, default=0, help="the first of their seeds")
 
@@ -38,12 +42,21 @@ def pytest_configure():
 def pytest_collection_modifyitems(items):
     """The slow tests first: one that began last would run while the other cores wait."""
     found = yield
+    if items and items[0].config.getoption("--faults"):
+        items[:] = [item for item in items if FAULTS in item.path.parents]
     if items and not items[0].config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="only with --long"))
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     return found
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the suites of faults did, by kind."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{report.nodeid}: {name}: {value}")
 
 
 def pytest_collection_finish():

@@ -10,7 +10,6 @@ import contextlib
 from dataclasses import dataclass
 
 import optuna
-from rich.console import Console
 from rich.text import Text
 
 from orchestrator import words
@@ -23,6 +22,7 @@ from orchestrator.confirmation.repetitions import (
 )
 from orchestrator.confirmation.results import confirmation_of
 from orchestrator.confirmation.saved import Confirmation, save_confirmation
+from orchestrator.live.console import PatientConsole
 from orchestrator.reporting.confirmation import print_confirmation
 from orchestrator.reporting.confirmation_note import confirmation_note
 from orchestrator.reporting.hints import commands_on
@@ -78,7 +78,7 @@ def confirm_study(folder: StudyFolder, *, top: int, seeds: int, as_json: bool = 
         StudyInUse: another process works on the study.
     """
     refuse_confirmations(folder)
-    progress = Console(stderr=as_json)
+    progress = PatientConsole(stderr=as_json)
     _look_at(folder, top, seeds)  # what is wrong at once is said before anything is written
     try:
         with (
@@ -111,7 +111,7 @@ def _look_at(folder: StudyFolder, top: int, seeds: int) -> _Job:
 
 
 def _confirm(session: Session, job: _Job, as_json: bool) -> int:
-    console = Console()
+    console = PatientConsole()
     for sentence in _notices(job):
         session.display.notice(sentence)
     search = open_study(job.folder, job.settings.storage.url, job.settings.objective.direction)
@@ -128,7 +128,7 @@ def _confirm(session: Session, job: _Job, as_json: bool) -> int:
         print_confirmation(console, job.folder, confirmation, interrupted=interrupted)
     if ended.trouble is not None:
         trouble = Text(f"Stopped: {ended.trouble}", style="bold red")
-        Console(stderr=as_json).print(trouble, soft_wrap=True)
+        PatientConsole(stderr=as_json).print(trouble, soft_wrap=True)
         return NOT_DONE
     if ended.interrupted:
         return INTERRUPTED

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from orchestrator.evaluation.bench import EvaluationBench, JudgedRun
 from orchestrator.evaluation.postprocessing import Tuned, search_postprocessing
 from orchestrator.evaluation.results import (
@@ -21,6 +19,7 @@ from orchestrator.evaluation.results import (
     save_table,
     summary,
 )
+from orchestrator.live.console import PatientConsole
 from orchestrator.reporting.evaluation import print_evaluation
 from orchestrator.study.find import resolve_trial
 from protocol.errors import SettingsError
@@ -46,7 +45,7 @@ def evaluate_trial(
     folder = resolve_trial(study, trial)
     plan = _plan(folder)
     runs = runs_of(folder, plan)
-    console = Console()
+    console = PatientConsole()
     with EvaluationBench(console, plan.family, device) as bench:
         tuned = None
         if tune_postprocessing is not None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from orchestrator.launcher.open import open_launcher
+from orchestrator.live.console import PatientConsole
 from orchestrator.study.find import resolve_trial
 from orchestrator.study.peek import ancestors
 from protocol.doors import Call
@@ -69,7 +69,7 @@ def infer_volume(study: StudyFolder, trial: str, wanted: Wanted) -> None:
     """
     wanted = wanted.checked()
     folder = resolve_trial(study, trial)
-    console = Console()
+    console = PatientConsole()
     with tempfile.TemporaryDirectory(prefix="tomostudy-") as place:
         launcher = open_launcher(
             Path(place) / "log", _family(folder), calls=(Call.INFER,), trains=False

@@ -14,6 +14,7 @@ from rich.text import Text
 from orchestrator import words
 from orchestrator.launcher.base import Attempt, Launcher
 from orchestrator.launcher.open import open_launcher
+from orchestrator.live.console import PatientConsole
 from orchestrator.running.folds import unique_epochs
 from orchestrator.running.interrupts import Interrupts
 from orchestrator.running.session import DONE, INTERRUPTED, NOT_DONE, held
@@ -61,7 +62,7 @@ def reproduce_trial(folder: StudyFolder, number: int) -> int:
             "compared",
             key="--trial",
         )
-    console = Console()
+    console = PatientConsole()
     place = folder.reproductions.trial(number)
     with Interrupts() as interrupts, held(folder.reproductions):
         shutil.rmtree(place.path, ignore_errors=True)

@@ -18,8 +18,7 @@ def show_status(folder: StudyFolder, *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(status_json(status), indent=2, allow_nan=False, default=str))
         return
-    from rich.console import Console
-
+    from orchestrator.live.console import PatientConsole
     from orchestrator.reporting.status_screen import print_status
 
-    print_status(Console(), status)
+    print_status(PatientConsole(), status)

@@ -7,12 +7,12 @@ from contextlib import closing
 from pathlib import Path
 
 import optuna
-from rich.console import Console
 from rich.text import Text
 
 from orchestrator import words
 from orchestrator.launcher.base import Launcher
 from orchestrator.launcher.open import open_launcher
+from orchestrator.live.console import PatientConsole
 from orchestrator.proposing.decisions import read_decisions
 from orchestrator.settings.schema import Settings
 from orchestrator.study.journal import read_journal
@@ -39,7 +39,7 @@ def verify_study(folder: StudyFolder) -> int:
         UserError: it cannot be read.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    console = Console()
+    console = PatientConsole()
     with (
         opened_copy(folder) as study,
         tempfile.NamedTemporaryFile(prefix="tomostudy-", suffix=".log") as log,

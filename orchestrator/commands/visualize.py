@@ -6,11 +6,11 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.launcher.open import open_launcher
+from orchestrator.live.console import PatientConsole
 from orchestrator.study.find import resolve_trial
 from protocol.doors import Call
 from protocol.errors import SettingsError
@@ -32,7 +32,7 @@ def visualize_trial(
         raise SettingsError(f"found {split!r}, expected one of {', '.join(_SPLITS)}", key="--split")
     folder = resolve_trial(study, trial)
     target = out if out is not None else folder.pictures / split
-    console = Console()
+    console = PatientConsole()
     with tempfile.NamedTemporaryFile(prefix="tomostudy-", suffix=".log") as log:
         launcher = open_launcher(Path(log.name), trains=False)
         with closing(launcher), console.status(f"trial {folder.number}: loading {folder.best}"):

@@ -24,7 +24,7 @@ from orchestrator.running.clock import Clock
 from orchestrator.running.queue import TrialQueue
 from orchestrator.running.repeated import Repeated
 from orchestrator.running.session import Session
-from orchestrator.running.settle import ELSEWHERE, STATES, make_outcome, settle
+from orchestrator.running.settle import ELSEWHERE, STATES, forget, make_outcome, settle
 from orchestrator.running.slots import Slot
 from orchestrator.running.trial import RunningTrial, make_plan
 from orchestrator.running.verdict import Verdict
@@ -218,6 +218,7 @@ class Runner:
         outcome = make_outcome(running, verdict)
         outcome = outcome.model_copy(update={"detail": {ELSEWHERE: running.state.name}})
         save_message(running.folder.outcome, outcome)
+        forget(running)
         self._concluded(running, outcome, running.state)
 
     def _report(self, running: RunningTrial) -> None:

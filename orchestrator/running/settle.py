@@ -133,6 +133,11 @@ def settle(
     state = STATES[outcome.ending]
     told = outcome.value if state is TrialState.COMPLETE else None
     study.tell(trial, told, state=state, skip_if_finished=True)
+    forget(running)
+
+
+def forget(running: RunningTrial) -> None:
+    """Remove what was kept while the trial could still be decided upon."""
     for place in _runs(running):
         forget_superseded(place)
 

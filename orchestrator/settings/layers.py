@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator.settings.complaints import complaints, nearest
 from orchestrator.settings.schema import Settings
-from orchestrator.settings.yaml import parse_yaml, read_mapping
+from orchestrator.settings.yaml import parse_value, read_mapping
 from protocol.errors import SettingsError
 from protocol.recipe import names_a_path
 
@@ -156,7 +156,7 @@ def _parse_set(entry: str) -> dict[str, Any]:
     key = _set_key(entry)
     if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
         raise SettingsError(f"--set {entry}: expected dotted.key=value, as in recipe.epochs=10")
-    value = parse_yaml(text, f"--set {key}")
+    value = parse_value(text, f"--set {key}")
     for part in reversed(key.split(".")):
         value = {part: value}
     nested: dict[str, Any] = value

@@ -85,6 +85,10 @@ class Choices(Section):
     def _distinct(self) -> Self:
         if len(set(self.choices)) < len(self.choices):
             raise ValueError("a choice stands twice (1, 1.0 and true count as the same)")
+        numbers = [c for c in self.choices if isinstance(c, int | float)]
+        for choice in self.choices if numbers else []:
+            if isinstance(choice, str) and re.fullmatch(r"[-+.\deE_]*\d[-+.\deE_]*", choice):
+                raise ValueError(f"{choice!r} is text among numbers; write it without quotes")
         if any(value != value for value in self.choices):
             raise ValueError("NaN cannot be a choice")
         return self

@@ -44,7 +44,7 @@ class Space:
 
         Asking again for a trial that has some of its values already gives the same point.
         """
-        values, point = dict(self.values), {}
+        values, point = self._unsearched(), {}
         for key in self.ordered():
             if active(self.search[key], values):
                 values[key] = point[key] = _suggest_one(trial, key, distribution(self.search[key]))
@@ -53,7 +53,7 @@ class Space:
     def drawn(self, sampler: optuna.samplers.RandomSampler) -> dict[str, Any]:
         """A random point, of no study."""
         nobody: Any = None  # which a random sampler looks at neither of
-        values, point = dict(self.values), {}
+        values, point = self._unsearched(), {}
         for key in self.ordered():
             if active(self.search[key], values):
                 found = distribution(self.search[key])
@@ -71,11 +71,16 @@ class Space:
 
     def at(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """The searched keys whose conditions hold, with their values of `wanted`."""
-        values, point = dict(self.values), {}
+        values, point = self._unsearched(), {}
         for key in self.ordered():
             if active(self.search[key], values):
                 values[key] = point[key] = wanted[key]
         return point
+
+    def _unsearched(self) -> dict[str, Any]:
+        """The values that conditions see at first: a searched key that does not hold has none,
+        not its default."""
+        return {key: value for key, value in self.values.items() if key not in self.search}
 
     def ordered(self) -> list[str]:
         """The searched keys, each after the keys that its condition names.

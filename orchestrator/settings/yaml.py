@@ -1,6 +1,7 @@
 """Reading and writing YAML as people mean it.
 
-1e-5 is a number, `off` is a word (only true and false are not), and no key may stand twice.
+1e-5 is a number, 010 and 1:30 are none, `off` is a word (only true and false are not), and no key
+may stand twice.
 """
 
 from __future__ import annotations
@@ -36,6 +37,18 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
     for first, resolvers in _Loader.yaml_implicit_resolvers.items()
 }
+# And 010 for 8, 0x10 for 16, 1:30 for 90: numbers are decimal, the rest is text.
+_INT = "tag:yaml.org,2002:int"
+for _first, _resolvers in _Loader.yaml_implicit_resolvers.items():
+    _Loader.yaml_implicit_resolvers[_first] = [
+        (tag, pattern) for tag, pattern in _resolvers if tag not in (_INT, _FLOAT)
+    ]
+_Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(0|[1-9][\d_]*)$"), list("-+0123456789"))
+_POINT = re.compile(
+    r"^([-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+)
+_Loader.add_implicit_resolver(_FLOAT, _POINT, list("-+.0123456789"))
+_Loader.add_implicit_resolver(_FLOAT, _NUMBER, list("-+.0123456789"))
 _TRUTH = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")
 _Loader.add_implicit_resolver(_BOOL, _TRUTH, list("tTfF"))
 
@@ -74,6 +87,18 @@ def parse_yaml(text: str, source: str) -> Any:
         # A ValueError comes from a date that no calendar has.
         reason = str(error).splitlines()[0]
         raise SettingsError(f"{source}: not valid YAML: {reason}") from None
+
+
+def parse_value(text: str, source: str) -> Any:
+    """One value of the command line, where ` #` begins no comment.
+
+    Raises:
+        SettingsError: it is not YAML, or a key stands twice.
+    """
+    typed = text.strip()
+    if re.search(r"\s#", typed) and typed[:1] not in "\"'[{":
+        return typed
+    return parse_yaml(text, source)
 
 
 def dump_yaml(value: Any) -> str:

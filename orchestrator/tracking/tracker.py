@@ -19,6 +19,11 @@ log = logging.getLogger(__name__)
 FLUSH_SECONDS = 15.0  # that the process may take to send what is left
 _ROOT = Path(__file__).resolve().parents[2]
 _KEY = "WANDB_API_KEY"
+_MODE = "WANDB_MODE"
+_NOT_ONLINE = ("offline", "dryrun", "disabled")
+# Of a run or sweep that this program was started in: ours are the trials', under ids of their own.
+_OTHERS_RUN = ("ID", "RESUME", "GROUP", "NAME", "JOB_TYPE", "TAGS", "NOTES")
+_OTHERS = ("WANDB_SWEEP_ID", "WANDB_NAME", "WANDB_RESUME", "WANDB_NOTES", "WANDB_TAGS")
 
 
 class Tracker:
@@ -33,6 +38,8 @@ class Tracker:
         """Begin tracking as the settings ask; `off` is a tracker that does nothing."""
         if settings.wandb == "off":
             return cls(None, "")
+        if os.environ.get(_MODE) == "disabled":
+            return cls(None, f"W&B is not used: {_MODE}=disabled")
         mode = mode_for(settings, os.environ)
         try:
             wandb_folder(folder).mkdir(parents=True, exist_ok=True)
@@ -60,8 +67,8 @@ class Tracker:
 def mode_for(
     settings: TrackingSettings, environment: Mapping[str, str]
 ) -> Literal["online", "offline"]:
-    """Online needs a key in the environment, whatever is asked for."""
-    wanted = settings.wandb in ("auto", "online")
+    """Online needs a key in the environment, and nothing there that is against it."""
+    wanted = settings.wandb in ("auto", "online") and environment.get(_MODE) not in _NOT_ONLINE
     return "online" if wanted and environment.get(_KEY) else "offline"
 
 
@@ -87,6 +94,9 @@ def _environment(folder: StudyFolder, mode: str) -> dict[str, str]:
     environment = dict(os.environ)
     if mode == "offline":
         environment.pop(_KEY, None)
+    for name in (*_OTHERS, *(f"WANDB_RUN_{what}" for what in _OTHERS_RUN), "WANDB_JOB_TYPE"):
+        environment.pop(name, None)
+    environment[_MODE] = mode
     path = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), path)))
     # Nothing of it belongs into the user's home.
@@ -98,5 +108,7 @@ def _environment(folder: StudyFolder, mode: str) -> dict[str, str]:
 def _sentence(folder: StudyFolder, settings: TrackingSettings, mode: str) -> str:
     if mode == "online":
         return f"W&B: project {settings.project}, group {folder.name}"
-    why = "" if settings.wandb == "offline" else f", because {_KEY} is not set"
+    forbidden = os.environ.get(_MODE) in _NOT_ONLINE
+    reason = f"of {_MODE}" if forbidden else f"{_KEY} is not set"
+    why = "" if settings.wandb == "offline" else f", because {reason}"
     return f"W&B: offline{why}; to send it later: wandb sync {wandb_folder(folder)}/offline-run-*"

@@ -100,13 +100,17 @@ class WandbSink:
         if isinstance(event, Pictured):
             self._picture(event)
         elif isinstance(event, Progressed | Validated):
-            self._step = event.step
-            self._run.log({"step": event.step, "epoch": event.epoch, **_numbers(event)})
+            self._log(event.step, {"epoch": event.epoch, **_numbers(event)})
 
     def _picture(self, event: Pictured) -> None:
         path = self._folder.path / event.path
         if path.exists():
-            self._run.log({"step": self._step, f"pictures/{path.stem}": wandb.Image(str(path))})
+            self._log(self._step, {f"pictures/{path.stem}": wandb.Image(str(path))})
+
+    def _log(self, step: int, content: dict[str, Any]) -> None:
+        """At the trial's step, also as W&B counts, which in a resumed offline run begins anew."""
+        self._step = max(step, self._step)
+        self._run.log({"step": step, **content}, step=self._step)
 
     def ended(self, outcome: Outcome) -> None:
         summary = outcome.model_dump(mode="json", exclude={"metrics"})

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 from protocol.messages import Started, Stopped, Validated
-from tests.studio import Studio, finish, wait_until
+from tests.studio import ROOT, Studio, finish, wait_until
 from worker.training.checkpoint import load_checkpoint
 
 KILLS = 20
@@ -300,3 +303,29 @@ def test_a_trial_that_is_ended_from_the_dashboard_is_stopped_and_the_study_goes_
     assert f"trial 0 was ended as {state} from outside" in output
     assert isinstance(studio.events(0)[-1], Stopped)
     studio.wait_for_silence()
+
+
+def test_whoever_stops_reading_does_not_decide_how_a_study_ends(studio):
+    studio.change(n_trials=1, recipe={"epochs": 1})
+    command = [sys.executable, "-P", "-m", "orchestrator"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    gone = subprocess.Popen(
+        [*command, *studio.arguments()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    gone.stdout.close()
+    assert (gone.wait(60), gone.stderr.read()) == (0, "")
+    with Path("/dev/full").open("w") as full:
+        code = subprocess.run(
+            [*command, *studio.arguments("--n_trials", "2")],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            timeout=60,
+        )
+    assert (code.returncode, code.stderr) == (0, "")
+    assert studio.states() == ["COMPLETE", "COMPLETE"]

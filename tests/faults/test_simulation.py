@@ -20,7 +20,9 @@ def quiet():
 
 
 @pytest.mark.timeout(0)
-def test_a_study_disturbed_between_any_two_writes_ends_as_if_it_had_not_been(tmp_path, request):
+def test_a_study_disturbed_between_any_two_writes_ends_as_if_it_had_not_been(
+    tmp_path, request, record_property
+):
     minutes = request.config.getoption("--minutes")
     first = request.config.getoption("--seed")
     deadline = time.monotonic() + 60 * minutes if request.config.getoption("--faults") else None
@@ -33,5 +35,5 @@ def test_a_study_disturbed_between_any_two_writes_ends_as_if_it_had_not_been(tmp
         for place in tmp_path.iterdir():
             shutil.rmtree(place)
         seed += 1
-    print(f"{seed - first} studies: {dict(counts)}")
+    record_property(f"{seed - first} studies", dict(counts))
     assert counts["orchestrator killed"] > SEEDS

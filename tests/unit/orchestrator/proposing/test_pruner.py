@@ -56,7 +56,6 @@ def test_options_reach_the_pruner(kind):
 @pytest.mark.parametrize("epochs", [1, 8])
 def test_hyperband_reckons_with_the_length_of_a_trial(epochs):
     pruner = make_pruner(PrunerSettings(kind="hyperband", reduction_factor=2), epochs)
-    pruner._try_initialization(optuna.create_study())
     assert len(pruner._pruners) == {1: 1, 8: 4}[epochs]
 
 

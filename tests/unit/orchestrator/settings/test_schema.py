@@ -52,13 +52,20 @@ def test_choices_that_the_study_could_not_tell_apart_are_refused(choices):
         Choices(choices=choices)
 
 
+@pytest.mark.parametrize("text", ["8", "1e-4", "-0.5"])
+def test_a_number_in_quotes_among_numbers_is_refused(text):
+    with pytest.raises(ValidationError, match="is text among numbers"):
+        Choices(choices=[4, text])
+    assert Choices(choices=["4", text]).choices == ["4", text]
+
+
 def test_nan_is_no_choice():
     with pytest.raises(ValidationError, match="NaN cannot be a choice"):
         Choices(choices=[1.0, float("nan")])
 
 
 def test_choices_keep_their_types():
-    assert [type(choice) for choice in Choices(choices=[2, 3.0, "4", True, None]).choices] == [
+    assert [type(choice) for choice in Choices(choices=[2, 3.0, "four", True, None]).choices] == [
         int,
         float,
         str,

@@ -12,6 +12,7 @@ from orchestrator.settings.space import (
     ordered,
 )
 from protocol.errors import SettingsError
+from tests.searches import make_settings
 
 WINDOW = Choices(choices=["full", "fourier"])
 HARMONICS = Range(low=10, high=40, step=10, when={"window": "fourier"})
@@ -249,3 +250,17 @@ def test_a_point_that_cannot_be_trained_is_refused_with_its_key(trial):
     space = Space.of({"epochs": Range(low=0, high=0)}, {}, {})
     with pytest.raises(SettingsError, match=r"^recipe\.epochs: found 0, expected 1 or more$"):
         space.recipe(space.suggest(trial))
+
+
+def test_a_key_that_does_not_hold_lets_none_that_hangs_on_its_default_hold():
+    search = make_settings(
+        {
+            "a": {"choices": ["off", "on"]},
+            "b": {"choices": ["x", "y"], "when": {"a": "on"}},
+            "c": {"low": 0.0, "high": 1.0, "when": {"b": "x"}},
+        },
+        {},
+    ).search
+    space = Space.of(search, {}, {"b": "x"})
+    assert space.at({"a": "off", "b": "y", "c": 0.5}) == {"a": "off"}
+    assert space.at({"a": "on", "b": "x", "c": 0.5}) == {"a": "on", "b": "x", "c": 0.5}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.settings.yaml import dump_yaml, parse_yaml, read_mapping
+from orchestrator.settings.yaml import dump_yaml, parse_value, parse_yaml, read_mapping
 from protocol.errors import SettingsError
 
 
@@ -136,3 +136,37 @@ def test_files_are_read_as_utf8_whatever_the_locale(tmp_path):
         text=True,
     )
     assert found.stdout.strip() == ascii({"name": "Jürgen"}), found.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", "010"),
+        ("1:30", "1:30"),
+        ("0x10", "0x10"),
+        ("1_000", 1000),
+        ("-7", -7),
+        ("0", 0),
+        ("1.", 1.0),
+        (".5e-3", 0.0005),
+        ("-.inf", float("-inf")),
+    ],
+)
+def test_only_what_people_write_as_a_number_is_one(text, value):
+    assert parse_yaml(text, "f") == value
+    assert type(parse_yaml(text, "f")) is type(value)
+    assert parse_yaml(dump_yaml({"a": value}), "f") == {"a": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("/x/set #2", "/x/set #2"),
+        ("[1, 2] # two", [1, 2]),
+        ("1e-3", 0.001),
+        ('"a # b"', "a # b"),
+        ("a#b", "a#b"),
+    ],
+)
+def test_on_the_command_line_a_sharp_begins_no_comment(text, value):
+    assert parse_value(text, "--set") == value
