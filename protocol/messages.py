@@ -31,6 +31,7 @@ class Plan(Message):
     """What one attempt at a trial has to do."""
 
     study: str
+    study_identity: str = ""  # the study's token
     trial: int
     attempt: int  # 0 for the first launch
     seed: int  # of the trial: the same for every attempt
@@ -51,6 +52,7 @@ class Plan(Message):
     hang_seconds: float = 1800.0  # without progress before a rank counts as hung
     micro_batch: int | None = None  # samples in one forward pass, where batch_size did not fit
     memory_gb: float | None = None  # that one rank may take, in units of 2³⁰ bytes
+    data_fingerprint: str = ""  # of the data that the study was begun with
     rehearsal: bool = False  # only as many steps as tell what training needs
 
     @property

@@ -59,6 +59,7 @@ class _Job:
     folder: StudyFolder  # of the search
     settings: Settings  # of the search, with its parent
     parent: ParentRecord | None
+    identity: str  # of the search
     record: StudyRecord  # of the search
     sources: Sources
     seeds: int
@@ -102,6 +103,7 @@ def _look_at(folder: StudyFolder, top: int, seeds: int) -> _Job:
         folder=folder,
         settings=parent.given_to(known.settings, folder) if parent else known.settings,
         parent=parent,
+        identity=known.identity,
         record=record,
         sources=best_sources(record, top),
         seeds=seeds,
@@ -112,7 +114,12 @@ def _confirm(session: Session, job: _Job, as_json: bool) -> int:
     console = Console()
     for sentence in _notices(job):
         session.display.notice(sentence)
-    search = open_study(job.folder, job.settings.storage.url, job.settings.objective.direction)
+    search = open_study(
+        job.folder,
+        job.settings.storage.url,
+        job.settings.objective.direction,
+        identity=job.identity,
+    )
     ended = _NOTHING_RUN if _is_done(job) else _train(session, job, search)
     confirmation = _results(job)
     # On a full disk the results are shown at least, and kept by the next run.
@@ -173,8 +180,7 @@ def _train(session: Session, job: _Job, search: optuna.Study) -> Ended:
         seeds=job.seeds,
     )
     counted = settings.model_copy(update={"n_trials": runs.total})
-    known = StudyFile(asked=Asked(), settings=counted, parent=job.parent)
-    write_study_file(session.folder, known)
+    write_study_file(session.folder, session.known.model_copy(update={"settings": counted}))
     name_values(study, settings.objective.metric)
     session.track()
     return run_trials(session, runs)

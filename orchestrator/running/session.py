@@ -14,6 +14,7 @@ from pathlib import Path
 import optuna
 from rich.console import Console
 
+from orchestrator.database.patient import Patience
 from orchestrator.launcher.base import Launcher
 from orchestrator.launcher.open import open_launcher
 from orchestrator.live.display import Display
@@ -23,9 +24,10 @@ from orchestrator.running.slots import Slot, cpu_cores, cut_slots
 from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
+from orchestrator.study.identity import new_identity
 from orchestrator.study.lock import StudyLock
-from orchestrator.study.storage import open_study
-from orchestrator.study.study_file import StudyFile, write_study_file
+from orchestrator.study.storage import identity_of, open_study
+from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
 from protocol.doors import Call
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder
@@ -48,6 +50,7 @@ class Session:
     settings: Settings
     launcher: Launcher
     slots: list[Slot]
+    known: StudyFile
     study: optuna.Study
 
     def __init__(
@@ -85,10 +88,31 @@ class Session:
         return checked
 
     def keep_study(self, known: StudyFile) -> optuna.Study:
-        """Write study.yml, then open the database: a folder without the file is an empty one."""
-        write_study_file(self.folder, known)
+        """Write study.yml, then open the database: a folder without the file is an empty one.
+
+        The study's token is in the file before it is in the database; only that of a study which
+        an earlier version began is looked up there first. So a kill between the two does no harm.
+        """
+        earlier = read_study_file(self.folder)
+        identity = earlier.identity if earlier else new_identity()
+        self.known = known.model_copy(update={"identity": identity})
+        write_study_file(self.folder, self.known)
         settings = self.settings
-        self.study = open_study(self.folder, settings.storage.url, settings.objective.direction)
+        patience = Patience(
+            seconds=settings.storage.patience,
+            say=self.display.notice,
+            interrupted=lambda: self.interrupts.count > 0,
+        )
+        self.study = open_study(
+            self.folder,
+            settings.storage.url,
+            settings.objective.direction,
+            identity=identity,
+            patience=patience,
+        )
+        if not identity:
+            self.known = self.known.model_copy(update={"identity": identity_of(self.study)})
+            write_study_file(self.folder, self.known)
         return self.study
 
     def track(self) -> None:

@@ -33,6 +33,7 @@ class StudyFile(BaseModel):
     settings: Settings
     parent: ParentRecord | None = None  # that the study was begun with
     free: list[str] = _FREE_DATA  # the family's keys that change no result
+    identity: str = ""  # the study's token; empty for a study of an earlier version
 
 
 def read_study_file(folder: StudyFolder) -> StudyFile | None:

@@ -12,7 +12,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from orchestrator.study.storage import database_url, open_study
+from orchestrator.study.storage import open_study
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder
 
@@ -220,10 +220,3 @@ def test_a_kill_between_the_first_ask_and_its_folder_does_not_lock_the_study_out
     study.enqueue_trial({"x": 1})
     states = [trial.state for trial in opened(folder, url).trials]
     assert states == [TrialState.RUNNING, TrialState.WAITING]
-
-
-def test_the_local_database_is_named_by_its_absolute_path(folder, monkeypatch):
-    monkeypatch.chdir(folder.path.parent)
-    assert database_url(StudyFolder(folder.path.relative_to(folder.path.parent)), None) == (
-        f"sqlite:///{folder.database}"
-    )
