@@ -112,6 +112,7 @@ def _missing_driver(error: BaseException) -> str | None:
 
 def redacted(text: str, url: URL) -> str:
     """`text` without the URL's password, in whatever spelling."""
+    text = re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", text)
     if not url.password:
         return text
     password = str(url.password)

@@ -252,7 +252,9 @@ class _Outage:
 def _equal(found: Sequence[float] | None, wanted: Sequence[float] | None) -> bool:
     if found is None or wanted is None:
         return wanted is None
-    return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(found, wanted, strict=True))
+    return all(
+        a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(found, wanted, strict=True)
+    )
 
 
 def _waiting(name: str) -> Callable[..., Any]:
