@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -30,7 +30,7 @@ from orchestrator.settings.checks import check_at_once
 from orchestrator.settings.layers import Asked, Layers, load_settings
 from orchestrator.settings.schema import Settings
 from orchestrator.study.find import check_study_name
-from orchestrator.study.parent import adopt
+from orchestrator.study.parent import adopt, relocated
 from orchestrator.study.record import record_of
 from orchestrator.study.study_file import StudyFile, read_study_file, refuse_other_meaning
 from protocol.folders import StudyFolder
@@ -82,6 +82,7 @@ def _open(folder: StudyFolder, asked: Asked) -> OpenedStudy:
 
 def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Asker:
     """Make everything ready for the first trial, the study included."""
+    opened = _with_parent_where_it_is(opened)
     folder, settings = session.folder, opened.settings
     for sentence in [*_harmless_changes(opened), clash(settings.family)]:
         if sentence:
@@ -92,6 +93,7 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
     if parent is not None:
         settings = parent.given_to(settings, folder)
     checked = session.begin(settings, opened.layers)
+    session.take_sources(folder, opened.earlier.sources if opened.earlier else {})
     space = checked.space
     known = StudyFile(
         asked=opened.asked, settings=opened.settings, parent=parent, free=checked.free
@@ -105,6 +107,18 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
         session.display.notice("preflight: trying the largest configurations for two steps each")
         session.display.notice(preflight(Rehearsal(session, space)).sentence)
     return Asker(folder, study, settings, space)
+
+
+def _with_parent_where_it_is(opened: OpenedStudy) -> OpenedStudy:
+    """An earlier parent is known by its checkpoint: the same one may lie elsewhere by now."""
+    earlier = opened.earlier
+    if earlier is None or earlier.settings.parent == opened.settings.parent:
+        return opened
+    found = relocated(opened.folder, opened.settings, earlier.parent)
+    if found is None:
+        return opened
+    known = earlier.settings.model_copy(update={"parent": opened.settings.parent})
+    return replace(opened, earlier=earlier.model_copy(update={"parent": found, "settings": known}))
 
 
 def _harmless_changes(opened: OpenedStudy) -> list[str]:

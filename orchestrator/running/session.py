@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import optuna
@@ -26,11 +26,13 @@ from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
 from orchestrator.study.identity import new_identity
 from orchestrator.study.lock import StudyLock
+from orchestrator.study.sources import DataWatch, Source, found_in, remember, take
 from orchestrator.study.storage import identity_of, open_study
 from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
 from protocol.doors import Call
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder
+from protocol.recipe import names_a_path
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Session:
     settings: Settings
     launcher: Launcher
     slots: list[Slot]
+    sources: dict[str, Source]
     known: StudyFile
     study: optuna.Study
 
@@ -81,11 +84,35 @@ class Session:
         self._stack.callback(self.launcher.close)
         self.display.notice("checking the settings and the data")
         checked = check_with_family(settings, layers, self.launcher, self.waiting)
+        caches = [
+            Path(settings.data[key])
+            for key in settings.data
+            if f"data.{key}" in checked.free and names_a_path(key) and settings.data[key]
+        ]
+        self.sources, self._files = found_in(checked.sources)
+        self._watch = DataWatch(self.sources, caches)
         gpus = []
         if settings.devices != "cpu" or settings.parallel.devices is not None:
             gpus = self.launcher.call(Call.DEVICES, {}, self.waiting)["cuda"]
         self.slots = cut_slots(settings, gpus, cpu_cores())
         return checked
+
+    def take_sources(self, folder: StudyFolder, begun: Mapping[str, Source]) -> None:
+        """Say what of a study's data has moved since it began.
+
+        Raises:
+            SettingsError: it is other data now.
+        """
+        for sentence in take(folder, begun, self.sources, self._files):
+            self.display.notice(sentence)
+
+    def check_data(self) -> None:
+        """To be called before an attempt.
+
+        Raises:
+            DataError: the data are not those any more that the study was begun with.
+        """
+        self._watch.check()
 
     def keep_study(self, known: StudyFile) -> optuna.Study:
         """Write study.yml, then open the database: a folder without the file is an empty one.
@@ -95,7 +122,8 @@ class Session:
         """
         earlier = read_study_file(self.folder)
         identity = earlier.identity if earlier else new_identity()
-        self.known = known.model_copy(update={"identity": identity})
+        self.known = known.model_copy(update={"identity": identity, "sources": self.sources})
+        remember(self.folder, self._files)
         write_study_file(self.folder, self.known)
         settings = self.settings
         patience = Patience(

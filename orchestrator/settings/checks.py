@@ -27,6 +27,7 @@ class Checked:
     metrics: dict[str, str]  # the family's, with the better direction of each
     samples: dict[str, int]  # by split
     free: list[str]  # dotted keys of the family that change no result
+    sources: Mapping[str, Any]  # by dotted key: the path that it names, and the files there
 
 
 def check_at_once(settings: Settings, layers: Layers) -> None:
@@ -122,7 +123,11 @@ def check_with_family(
         for key in space.ordered():
             _refuse_unreachable(key, space)
     return Checked(
-        space=space, metrics=answer["metrics"], samples=answer["samples"], free=answer["free"]
+        space=space,
+        metrics=answer["metrics"],
+        samples=answer["samples"],
+        free=answer["free"],
+        sources=answer["sources"],
     )
 
 
