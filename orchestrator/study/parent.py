@@ -78,9 +78,9 @@ def relocated(
         return None
     if parent.checkpoint is not None:
         file, study = Path(parent.checkpoint), None
-    elif parent.study is not None and record.trial is not None:
+    elif parent.study is not None and parent.trial in ("best", record.trial):
         source = parent_folder(folder, parent.study)
-        file, study = source.trial(record.trial).best, str(source.path.resolve())
+        file, study = source.trial(record.trial or 0).best, str(source.path.resolve())
     else:
         return None
     if not file.is_file() or sha256_of(file) != record.sha256:
