@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import optuna
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator import words
 from orchestrator.launcher.preload import clash
 from orchestrator.preflight.preflight import is_wanted, preflight
 from orchestrator.preflight.rehearsal import Rehearsal
@@ -32,7 +36,9 @@ from orchestrator.settings.schema import Settings
 from orchestrator.study.find import check_study_name
 from orchestrator.study.parent import adopt, relocated
 from orchestrator.study.record import record_of
+from orchestrator.study.restart import discard, may_be_discarded
 from orchestrator.study.study_file import StudyFile, read_study_file, refuse_other_meaning
+from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
 
 
@@ -48,12 +54,18 @@ class OpenedStudy:
 
 
 def run_study(
-    name: str, runs_dir: Path, asked: Asked, console: Console, rehearses: bool | None = None
+    name: str,
+    runs_dir: Path,
+    asked: Asked,
+    console: Console,
+    rehearses: bool | None = None,
+    restart: bool = False,
 ) -> int:
     """Search until the study's budget is spent; the exit code.
 
     Args:
         rehearses: whether to try the largest configuration first; None: where there are GPUs.
+        restart: discard what was begun under this name, if no trial of it is complete.
 
     Raises:
         UserError: settings or data are wrong; nothing of the study was changed.
@@ -61,23 +73,60 @@ def run_study(
     """
     folder = StudyFolder(runs_dir / check_study_name(name))
     refuse_confirmations(folder)
-    _open(folder, asked)
+    restart = restart or _starts_over(console, _open(folder, asked))
+    _open(folder, asked, restart)
     try:
         with open_session(folder, folder.name, console) as session:
+            if restart:
+                trials = words.counted(discard(folder), "trial")
+                session.display.notice(f"starting over: {trials} of the earlier start discarded")
             # Again: another run may have begun the study between the first look and the lock.
-            source = _begin(session, _open(folder, asked), rehearses)
+            opened = _open(folder, asked)
+            with _saying_how_to_discard(opened):
+                source = _begin(session, opened, rehearses)
             return _search(session, source, console)
     except StoppedEarly:
         return INTERRUPTED
 
 
-def _open(folder: StudyFolder, asked: Asked) -> OpenedStudy:
-    earlier = read_study_file(folder)
+def _open(folder: StudyFolder, asked: Asked, restart: bool = False) -> OpenedStudy:
+    earlier = None if restart else read_study_file(folder)
     if earlier is not None:
         asked = asked.over(earlier.asked)
     settings, layers = load_settings(asked)
     check_at_once(settings, layers)
     return OpenedStudy(folder, asked, settings, layers, earlier)
+
+
+def _starts_over(console: Console, opened: OpenedStudy) -> bool:
+    """On a terminal: whether the user rather starts over than is refused other settings."""
+    if not (console.is_terminal and sys.stdin.isatty()):
+        return False
+    try:
+        _harmless_changes(_with_parent_where_it_is(opened))
+    except SettingsError as refusal:
+        if not may_be_discarded(opened.folder):
+            return False
+        console.print(Text(str(refusal)), soft_wrap=True)
+        question = "No trial is complete. Discard what was begun and start over? [y/N] "
+        return console.input(Text(question)).strip().lower() in ("y", "yes")
+    return False
+
+
+@contextlib.contextmanager
+def _saying_how_to_discard(opened: OpenedStudy) -> Iterator[None]:
+    """Tell with what is refused of an earlier start how that can be got rid of."""
+    try:
+        yield
+    except SettingsError as refusal:
+        if opened.earlier is None or not may_be_discarded(opened.folder):
+            raise
+        raise SettingsError(
+            f"{refusal.problem}\nNo trial is complete: --restart discards what was begun and "
+            "starts over with the settings of now",
+            key=refusal.key,
+            source=refusal.source,
+        ) from None
 
 
 def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Asker:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,9 +27,11 @@ from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
 from orchestrator.study.identity import new_identity
 from orchestrator.study.lock import StudyLock
+from orchestrator.study.restart import sweep_discarded
 from orchestrator.study.sources import DataWatch, Source, found_in, remember, take
 from orchestrator.study.storage import identity_of, open_study
 from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
+from orchestrator.troubles import trouble_of
 from protocol.doors import Call
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder
@@ -205,13 +208,17 @@ def held(folder: StudyFolder) -> Iterator[None]:
         StudyInUse: another process holds the lock.
     """
     new = not folder.path.exists()
-    folder.path.mkdir(parents=True, exist_ok=True)
-    try:
-        with StudyLock(folder.lock):
+    with StudyLock(folder.lock):
+        sweep_discarded(folder)
+        try:
             yield
-    finally:
-        if new and not folder.settings.exists():
-            shutil.rmtree(folder.path, ignore_errors=True)
+        finally:
+            # While the lock is held: whoever is refused must not take the holder's folder away.
+            if new and not folder.settings.exists():
+                gone = folder.path.with_name(f".{folder.name}.{os.getpid()}.gone")
+                with contextlib.suppress(OSError):
+                    folder.path.rename(gone)  # at once, so that another start makes its own
+                    shutil.rmtree(gone)
 
 
 @contextlib.contextmanager
@@ -226,8 +233,9 @@ def logging_to(path: Path) -> Iterator[None]:
         yield
     except (UserError, StoppedEarly):
         raise
-    except Exception:
-        log.exception("a defect ended this run")
+    except Exception as error:
+        if trouble_of(error) is None:
+            log.exception("a defect ended this run")
         raise
     finally:
         root.removeHandler(handler)
