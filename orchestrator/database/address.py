@@ -19,7 +19,11 @@ from protocol.errors import SettingsError
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 # Up to the last @ before the host: passwords hold that character, hosts do not.
 _CREDENTIALS = re.compile(r"([\w+.-]+)://([^:/@]*):([^?]*)@([^@?]*(?:\?.*)?)", re.DOTALL)
-_PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # that bring the drivers
+_PACKAGES = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+}  # that bring the drivers
 
 
 def own_address(path: Path) -> URL:
@@ -99,7 +103,8 @@ def reason(error: BaseException, url: URL) -> str:
             f"its driver, the Python package {missing}, is not installed; install it beside this "
             f"program (python -m pip install {package}), or name another one in the URL"
         )
-    lines = str(error.__cause__ or error).splitlines()
+    cause = error.__cause__ or error
+    lines = str(getattr(cause, "orig", None) or cause).splitlines()
     return redacted(lines[0] if lines else type(error).__name__, url)
 
 

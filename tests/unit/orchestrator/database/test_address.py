@@ -63,7 +63,7 @@ def test_a_driver_that_is_missing_is_named_with_what_brings_it():
     url = address("postgresql://me@host/studies")
     error = ImportError("Failed to import DB access module")
     error.__cause__ = ModuleNotFoundError("No module named 'psycopg2'", name="psycopg2")
-    assert "pip install psycopg2-binary" in reason(error, url)
+    assert "python -m pip install psycopg2-binary" in reason(error, url)
 
 
 def test_a_url_without_a_password_changes_no_sentence():
