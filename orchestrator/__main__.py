@@ -7,6 +7,7 @@ import os
 import sys
 
 from orchestrator.command_line import app
+from orchestrator.troubles import trouble_of
 from protocol.errors import StudyInUse, UserError
 
 _SEVERAL = ("--input", "--voxel_size")  # options that take several values
@@ -69,6 +70,12 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        trouble = trouble_of(error)
+        if trouble is None:
+            raise
+        _say(str(trouble))
+        sys.exit(2)
 
 
 def _say(message: str) -> None:

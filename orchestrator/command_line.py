@@ -81,6 +81,14 @@ def run(
             show_default="on GPUs",
         ),
     ] = None,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Discard what was begun under this name and start over with this command alone; "
+            "only while no trial is complete.",
+        ),
+    ] = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Search, or go on with a study that was interrupted."""
@@ -92,7 +100,7 @@ def run(
     sets += [f"n_trials={n_trials}"] if n_trials is not None else []
     sets += [f"timeout={timeout}"] if timeout is not None else []
     asked = Asked(preset=_absolute_preset(preset), config=_absolute(config), sets=sets)
-    raise typer.Exit(run_study(study_name, runs_dir, asked, PatientConsole(), preflight))
+    raise typer.Exit(run_study(study_name, runs_dir, asked, PatientConsole(), preflight, restart))
 
 
 @app.command()

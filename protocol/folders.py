@@ -31,6 +31,11 @@ class StudyFolder:
         return self.path / "study.yml"
 
     @property
+    def data_files(self) -> Path:
+        """The files that the study reads, as they were when it began."""
+        return self.path / "data_files.json"
+
+    @property
     def lock(self) -> Path:
         return self.path / "lock"
 

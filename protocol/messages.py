@@ -33,6 +33,7 @@ class Plan(Message):
     """What one attempt at a trial has to do."""
 
     study: str
+    study_identity: str = ""  # the study's token
     trial: int
     attempt: int  # 0 for the first launch
     seed: int  # of the trial: the same for every attempt
@@ -55,6 +56,7 @@ class Plan(Message):
     memory_gb: float | None = None  # that one rank may take, in units of 2³⁰ bytes
     surroundings: dict[str, str] = {}  # what else bits may depend on: processor, versions, commit
     deterministic: bool = False  # the same bits from the same numbers, on GPUs as well
+    data_fingerprint: str = ""  # of the data that the study was begun with
     rehearsal: bool = False  # only as many steps as tell what training needs
 
     @property

@@ -7,6 +7,7 @@ interrupted and looked at as any trials are. The search itself only gets a note 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import optuna
@@ -44,6 +45,7 @@ from orchestrator.study.lock import StudyLock
 from orchestrator.study.parent import recorded
 from orchestrator.study.parent_record import ParentRecord
 from orchestrator.study.record import StudyRecord
+from orchestrator.study.sources import Source
 from orchestrator.study.storage import open_study
 from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
 from protocol.errors import SettingsError
@@ -59,6 +61,8 @@ class _Job:
     folder: StudyFolder  # of the search
     settings: Settings  # of the search, with its parent
     parent: ParentRecord | None
+    identity: str  # of the search
+    data: Mapping[str, Source]  # that the search was begun with
     record: StudyRecord  # of the search
     sources: Sources
     seeds: int
@@ -103,6 +107,8 @@ def _look_at(folder: StudyFolder, top: int, seeds: int) -> _Job:
         folder=folder,
         settings=parent.given_to(known.settings, folder) if parent else known.settings,
         parent=parent,
+        identity=known.identity,
+        data=known.sources,
         record=record,
         sources=best_sources(record, top),
         seeds=seeds,
@@ -114,7 +120,12 @@ def _confirm(session: Session, job: _Job, as_json: bool) -> int:
     console = PatientConsole()
     for sentence in _notices(job):
         session.display.notice(sentence)
-    search = open_study(job.folder, job.settings.storage.url, job.settings.objective.direction)
+    search = open_study(
+        job.folder,
+        job.settings.storage.url,
+        job.settings.objective.direction,
+        identity=job.identity,
+    )
     ended = _NOTHING_RUN if _is_done(job) else _train(session, job, search)
     confirmation = _results(job)
     # On a full disk the results are shown at least, and kept by the next run.
@@ -164,6 +175,7 @@ def _train(session: Session, job: _Job, search: optuna.Study) -> Ended:
     layers = Layers()
     layers.add(job.settings.model_dump(mode="json"), str(job.folder.settings))
     session.begin(settings, layers, job.threads)
+    session.take_sources(job.folder, job.data)
     known = StudyFile(
         asked=Asked(), settings=settings, parent=job.parent, threads=session.slots[0].threads
     )
@@ -177,7 +189,7 @@ def _train(session: Session, job: _Job, search: optuna.Study) -> Ended:
         seeds=job.seeds,
     )
     counted = settings.model_copy(update={"n_trials": runs.total})
-    write_study_file(session.folder, known.model_copy(update={"settings": counted}))
+    write_study_file(session.folder, session.known.model_copy(update={"settings": counted}))
     name_values(study, settings.objective.metric)
     session.track()
     return run_trials(session, runs)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from orchestrator.database.address import spelled, sqlite_file
 from orchestrator.study.find import database_of, read_study
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder
@@ -59,7 +60,7 @@ def _dashboard(
     # The folder of pictures is named even before there is one: the first may come any time.
     options = ["--host", host, "--port", str(port), "--artifact-dir", str(folder.artifacts)]
     process = subprocess.Popen(
-        [sys.executable, str(script), *options, database_of(folder)],
+        [sys.executable, str(script), *options, spelled(database_of(folder))],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -96,7 +97,7 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], host: str, port: in
 def _url(folder: StudyFolder, host: str, port: int) -> str:
     reachable = "127.0.0.1" if host == "0.0.0.0" else host
     # A study's own database holds nothing else, so that its number there is 1.
-    own = str(folder.database.absolute()) in database_of(folder)
+    own = sqlite_file(database_of(folder)) == folder.database.absolute()
     return f"http://{reachable}:{port}/dashboard{'/studies/1' if own else '/'}"
 
 

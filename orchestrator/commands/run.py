@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -10,6 +13,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator import words
 from orchestrator.launcher.preload import clash
 from orchestrator.preflight.preflight import is_wanted, preflight
 from orchestrator.preflight.rehearsal import Rehearsal
@@ -31,8 +35,9 @@ from orchestrator.settings.layers import Asked, Layers, load_settings
 from orchestrator.settings.schema import Settings
 from orchestrator.study.find import check_study_name
 from orchestrator.study.journal import note
-from orchestrator.study.parent import adopt
+from orchestrator.study.parent import adopt, relocated
 from orchestrator.study.record import record_of
+from orchestrator.study.restart import discard, may_be_discarded
 from orchestrator.study.study_file import StudyFile, read_study_file, refuse_other_meaning
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
@@ -50,12 +55,18 @@ class OpenedStudy:
 
 
 def run_study(
-    name: str, runs_dir: Path, asked: Asked, console: Console, rehearses: bool | None = None
+    name: str,
+    runs_dir: Path,
+    asked: Asked,
+    console: Console,
+    rehearses: bool | None = None,
+    restart: bool = False,
 ) -> int:
     """Search until the study's budget is spent; the exit code.
 
     Args:
         rehearses: whether to try the largest configuration first; None: where there are GPUs.
+        restart: discard what was begun under this name, if no trial of it is complete.
 
     Raises:
         UserError: settings or data are wrong; nothing of the study was changed.
@@ -63,18 +74,24 @@ def run_study(
     """
     folder = StudyFolder(runs_dir / check_study_name(name))
     refuse_confirmations(folder)
-    _open(folder, asked)
+    restart = restart or _starts_over(console, _open(folder, asked))
+    _open(folder, asked, restart)
     try:
         with open_session(folder, folder.name, console) as session:
+            if restart:
+                trials = words.counted(discard(folder), "trial")
+                session.display.notice(f"starting over: {trials} of the earlier start discarded")
             # Again: another run may have begun the study between the first look and the lock.
-            source = _begin(session, _open(folder, asked), rehearses)
+            opened = _open(folder, asked)
+            with _saying_how_to_discard(opened):
+                source = _begin(session, opened, rehearses)
             return _search(session, source, console)
     except StoppedEarly:
         return INTERRUPTED
 
 
-def _open(folder: StudyFolder, asked: Asked) -> OpenedStudy:
-    earlier = read_study_file(folder)
+def _open(folder: StudyFolder, asked: Asked, restart: bool = False) -> OpenedStudy:
+    earlier = None if restart else read_study_file(folder)
     if earlier is not None:
         asked = asked.over(earlier.asked)
     settings, layers = load_settings(asked)
@@ -82,8 +99,40 @@ def _open(folder: StudyFolder, asked: Asked) -> OpenedStudy:
     return OpenedStudy(folder, asked, settings, layers, earlier)
 
 
+def _starts_over(console: Console, opened: OpenedStudy) -> bool:
+    """On a terminal: whether the user rather starts over than is refused other settings."""
+    if not (console.is_terminal and sys.stdin.isatty()):
+        return False
+    try:
+        _harmless_changes(_with_parent_where_it_is(opened))
+    except SettingsError as refusal:
+        if not may_be_discarded(opened.folder):
+            return False
+        console.print(Text(str(refusal)), soft_wrap=True)
+        question = "No trial is complete. Discard what was begun and start over? [y/N] "
+        return console.input(Text(question)).strip().lower() in ("y", "yes")
+    return False
+
+
+@contextlib.contextmanager
+def _saying_how_to_discard(opened: OpenedStudy) -> Iterator[None]:
+    """Tell with what is refused of an earlier start how that can be got rid of."""
+    try:
+        yield
+    except SettingsError as refusal:
+        if opened.earlier is None or not may_be_discarded(opened.folder):
+            raise
+        raise SettingsError(
+            f"{refusal.problem}\nNo trial is complete: --restart discards what was begun and "
+            "starts over with the settings of now",
+            key=refusal.key,
+            source=refusal.source,
+        ) from None
+
+
 def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Asker:
     """Make everything ready for the first trial, the study included."""
+    opened = _with_parent_where_it_is(opened)
     folder, settings = session.folder, opened.settings
     sentences = [*opened.layers.told(), *_harmless_changes(opened), clash(settings.family)]
     for sentence in sentences:
@@ -96,6 +145,7 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
         settings = parent.given_to(settings, folder)
     begun = opened.earlier
     checked = session.begin(settings, opened.layers, begun.threads if begun else None)
+    session.take_sources(folder, begun.sources if begun else {})
     space = checked.space
     if checked.refused:
         if opened.earlier is None:
@@ -117,6 +167,18 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
         session.display.notice(preflight(Rehearsal(session, space)).sentence)
     asked = sum(t.state != TrialState.WAITING for t in study.get_trials(deepcopy=False))
     return Asker(folder, study, settings, space, note(folder, settings, space, asked))
+
+
+def _with_parent_where_it_is(opened: OpenedStudy) -> OpenedStudy:
+    """An earlier parent is known by its checkpoint: the same one may lie elsewhere by now."""
+    earlier = opened.earlier
+    if earlier is None or earlier.settings.parent == opened.settings.parent:
+        return opened
+    found = relocated(opened.folder, opened.settings, earlier.parent)
+    if found is None:
+        return opened
+    known = earlier.settings.model_copy(update={"parent": opened.settings.parent})
+    return replace(opened, earlier=earlier.model_copy(update={"parent": found, "settings": known}))
 
 
 def _harmless_changes(opened: OpenedStudy) -> list[str]:

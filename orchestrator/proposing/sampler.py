@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, CmaEsSampler, QMCSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.settings.schema import Choices, SamplerSettings, options_of
 from orchestrator.settings.space import Search, distribution, grid
@@ -22,6 +29,9 @@ from protocol.seeds import derive_seed
 
 if TYPE_CHECKING:
     import cmaes
+    import numpy as np
+    from numpy.typing import NDArray
+    from optuna._gp.acqf import BaseAcquisitionFunc
 
 Distributions = dict[str, BaseDistribution]
 
@@ -57,7 +67,7 @@ def _make(
         case "random":
             return RandomSampler(seed=seed)
         case "gp":
-            return optuna.samplers.GPSampler(seed=seed, **options)
+            return MovingGPSampler(search, seed=seed, **options)
         case "cmaes":
             return ReplayingCmaEsSampler(search, study_seed, seed, options)
         # These two walk through one sequence that the study's seed fixes.
@@ -120,16 +130,23 @@ def _asked_before(trial: FrozenTrial) -> dict[str, Any] | None:
 
 
 class MovingTPESampler(TPESampler):
-    """TPE whose groups of keys take ranges as they are now; Optuna's keep the first ever seen."""
+    """TPE that takes ranges as they are now.
+
+    Of Optuna's, the groups keep the first range ever seen, and without them a range that has moved
+    is left out of the joint proposal.
+    """
 
     def __init__(self, search: Search, **options: Any) -> None:
         super().__init__(**options)
+        self._search_now = search
         self._now = {key: distribution(spec) for key, spec in search.items()}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
         space = super().infer_relative_search_space(study, trial)
         if self._search_space_group is None:
-            return space
+            if not self._is_multivariate(study):
+                return space
+            return shared_space(self._search_now, study, TrialState.COMPLETE, TrialState.PRUNED)
         for group in self._search_space_group.search_spaces:
             group.update({key: self._now[key] for key in group if key in self._now})
         return {
@@ -138,6 +155,43 @@ class MovingTPESampler(TPESampler):
             for key, found in sorted(group.items())
             if not found.single()
         }
+
+
+class MovingGPSampler(GPSampler):
+    """A Gaussian process over the ranges of now; values of the past may lie outside of them.
+
+    For Optuna's own a range that has moved is none of the joint proposal's keys any more, so that
+    its value is drawn at random for ever.
+    """
+
+    def __init__(self, search: Search, **options: Any) -> None:
+        super().__init__(**options)
+        self._search_now = search
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
+        return shared_space(self._search_now, study, TrialState.COMPLETE)
+
+    def _optimize_acqf(
+        self, acqf: BaseAcquisitionFunc, best_params: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        """From the best points so far, as near to them as the ranges of now allow."""
+        if best_params is not None:
+            numbers = ~acqf.search_space.is_categorical
+            best_params = best_params.copy()
+            best_params[:, numbers] = best_params[:, numbers].clip(0.0, 1.0)
+        return super()._optimize_acqf(acqf, best_params)
+
+
+def shared_space(search: Search, study: optuna.Study, *states: TrialState) -> Distributions:
+    """The keys that all trials in these states have, in their ranges of now.
+
+    Choices, steps and scales stay what they were as long as a study goes on, so that a value from
+    a range of the past is a point of the same axis.
+    """
+    trials = study._get_trials(deepcopy=False, states=states, use_cache=False)
+    shared = set(search).intersection(*(trial.params for trial in trials)) if trials else ()
+    space = {key: distribution(search[key]) for key in sorted(shared)}
+    return {key: found for key, found in space.items() if not found.single()}
 
 
 class ReplayingCmaEsSampler(CmaEsSampler):

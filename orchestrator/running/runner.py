@@ -29,6 +29,7 @@ from orchestrator.running.slots import Slot
 from orchestrator.running.trial import RunningTrial, make_plan
 from orchestrator.running.verdict import Verdict
 from orchestrator.study.ranking import point_to_best
+from orchestrator.study.sources import data_fingerprint
 from protocol.errors import UserError
 from protocol.messages import Ending, Failed, Outcome, Plan, Stop, load_outcome, save_message
 
@@ -124,6 +125,11 @@ class Runner:
 
     def _start_what_fits(self) -> None:
         while self._free and not self._stopping:
+            try:
+                self._session.check_data()
+            except UserError as error:
+                self._stop_for(error)
+                return
             running = self._queue.next()
             if running is None:
                 return
@@ -157,6 +163,8 @@ class Runner:
             self._session.settings,
             slot,
             study=self._session.name,
+            study_identity=self._session.known.identity,
+            data_fingerprint=data_fingerprint(self._session.sources),
             trial=running.number,
             attempt=running.number_of_attempt + 1,
             seed=source.trial_seed(running.number),

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import optuna
 from rich.console import Console
 
+from orchestrator.database.patient import Patience
 from orchestrator.launcher.base import Launcher
 from orchestrator.launcher.open import open_launcher
 from orchestrator.live.display import Display
@@ -24,12 +26,17 @@ from orchestrator.running.slots import Slot, cpu_cores, cut_slots
 from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
+from orchestrator.study.identity import new_identity
 from orchestrator.study.lock import StudyLock
-from orchestrator.study.storage import open_study
-from orchestrator.study.study_file import StudyFile, write_study_file
+from orchestrator.study.restart import sweep_discarded
+from orchestrator.study.sources import DataWatch, Source, found_in, remember, take
+from orchestrator.study.storage import identity_of, open_study
+from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
+from orchestrator.troubles import trouble_of
 from protocol.doors import Call
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder
+from protocol.recipe import names_a_path
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +57,8 @@ class Session:
     launcher: Launcher
     slots: list[Slot]
     surroundings: dict[str, str]
+    sources: dict[str, Source]
+    known: StudyFile
     study: optuna.Study
 
     def __init__(
@@ -85,6 +94,13 @@ class Session:
         self._stack.callback(self.launcher.close)
         self.display.notice("checking the settings and the data")
         checked = check_with_family(settings, layers, self.launcher, self.waiting)
+        caches = [
+            Path(settings.data[key])
+            for key in settings.data
+            if f"data.{key}" in checked.free and names_a_path(key) and settings.data[key]
+        ]
+        self.sources, self._files = found_in(checked.sources)
+        self._watch = DataWatch(self.sources, caches)
         gpus = []
         if settings.devices != "cpu" or settings.parallel.devices is not None:
             gpus = self.launcher.call(Call.DEVICES, {}, self.waiting)["cuda"]
@@ -92,11 +108,50 @@ class Session:
         self.surroundings = self.launcher.call(Call.SURROUNDINGS, {}, self.waiting)
         return checked
 
+    def take_sources(self, folder: StudyFolder, begun: Mapping[str, Source]) -> None:
+        """Say what of a study's data has moved since it began.
+
+        Raises:
+            SettingsError: it is other data now.
+        """
+        for sentence in take(folder, begun, self.sources, self._files):
+            self.display.notice(sentence)
+
+    def check_data(self) -> None:
+        """To be called before an attempt.
+
+        Raises:
+            DataError: the data are not those any more that the study was begun with.
+        """
+        self._watch.check()
+
     def keep_study(self, known: StudyFile) -> optuna.Study:
-        """Write study.yml, then open the database: a folder without the file is an empty one."""
-        write_study_file(self.folder, known)
+        """Write study.yml, then open the database: a folder without the file is an empty one.
+
+        The study's token is in the file before it is in the database; only that of a study which
+        an earlier version began is looked up there first. So a kill between the two does no harm.
+        """
+        earlier = read_study_file(self.folder)
+        identity = earlier.identity if earlier else new_identity()
+        self.known = known.model_copy(update={"identity": identity, "sources": self.sources})
+        remember(self.folder, self._files)
+        write_study_file(self.folder, self.known)
         settings = self.settings
-        self.study = open_study(self.folder, settings.storage.url, settings.objective.direction)
+        patience = Patience(
+            seconds=settings.storage.patience,
+            say=self.display.notice,
+            interrupted=lambda: self.interrupts.count > 0,
+        )
+        self.study = open_study(
+            self.folder,
+            settings.storage.url,
+            settings.objective.direction,
+            identity=identity,
+            patience=patience,
+        )
+        if not identity:
+            self.known = self.known.model_copy(update={"identity": identity_of(self.study)})
+            write_study_file(self.folder, self.known)
         return self.study
 
     def track(self) -> None:
@@ -168,13 +223,17 @@ def held(folder: StudyFolder) -> Iterator[None]:
         StudyInUse: another process holds the lock.
     """
     new = not folder.path.exists()
-    folder.path.mkdir(parents=True, exist_ok=True)
-    try:
-        with StudyLock(folder.lock):
+    with StudyLock(folder.lock):
+        sweep_discarded(folder)
+        try:
             yield
-    finally:
-        if new and not folder.settings.exists():
-            shutil.rmtree(folder.path, ignore_errors=True)
+        finally:
+            # While the lock is held: whoever is refused must not take the holder's folder away.
+            if new and not folder.settings.exists():
+                gone = folder.path.with_name(f".{folder.name}.{os.getpid()}.gone")
+                with contextlib.suppress(OSError):
+                    folder.path.rename(gone)  # at once, so that another start makes its own
+                    shutil.rmtree(gone)
 
 
 @contextlib.contextmanager
@@ -189,8 +248,9 @@ def logging_to(path: Path) -> Iterator[None]:
         yield
     except (UserError, StoppedEarly):
         raise
-    except Exception:
-        log.exception("a defect ended this run")
+    except Exception as error:
+        if trouble_of(error) is None:
+            log.exception("a defect ended this run")
         raise
     finally:
         root.removeHandler(handler)

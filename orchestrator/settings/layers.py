@@ -7,6 +7,7 @@ Relative paths mean: beside the file that holds them, or in the working director
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -273,4 +274,7 @@ def _is_path(section: str, key: str, value: Any) -> bool:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    return str((folder / Path(path).expanduser()).resolve())
+    """The path in full, links as typed: `..` goes where that leads to the same place."""
+    full = str((folder / Path(path).expanduser()).absolute())
+    short = os.path.normpath(full)
+    return short if os.path.realpath(short) == os.path.realpath(full) else full

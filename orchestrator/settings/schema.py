@@ -200,11 +200,20 @@ class StorageSettings(Section):
     """Where the study is kept; without a URL in runs/<study>/study.db."""
 
     url: str | None = Field(None, description="another database, as SQLAlchemy spells it")
+    patience: float = Field(
+        3600.0,
+        ge=0,
+        description="seconds that a database which is locked, cannot be reached or has no room is "
+        "waited for while trials train on",
+    )
 
     @field_validator("url")
     @classmethod
     def _no_password(cls, url: str | None) -> str | None:
-        if url and re.search(r"://[^/@:]+:(?!\$\{)[^@]+@", url):
+        variable = r"(?!\$\{\w+\}(?:[@&]|$))"
+        credentials = rf"://[^/@:]*:{variable}[^@]+@"
+        options = rf"[?&][^=&]*(?:password|passwd|pwd)[^=&]*={variable}[^&]"
+        if url and re.search(f"{credentials}|{options}", url, re.IGNORECASE):
             raise ValueError(
                 "the URL holds a password; put it into an environment variable and write "
                 "${VARIABLE} in its place"

@@ -6,13 +6,16 @@ import difflib
 import re
 import sqlite3
 from pathlib import Path
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
 from orchestrator.study.peek import peek
 from orchestrator.study.record import StudyRecord, TrialRecord, record_of
 from orchestrator.study.sqlite import UnknownLayout, read_sqlite
-from protocol.errors import SettingsError
+from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder, TrialFolder
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 
 def require_study(folder: StudyFolder) -> None:
@@ -47,63 +50,71 @@ def read_study(folder: StudyFolder) -> StudyRecord:
         SettingsError: there is no such study, or its database cannot be read.
     """
     require_study(folder)
-    url = database_of(folder)
-    database = _sqlite_file(url)
-    return _through_optuna(url, folder.name) if database is None else _from(database, folder.name)
+    known = peek(folder)
+    if known.url is None:
+        return _from(folder.database, folder.name, known.identity)
+    # Optuna and SQLAlchemy are imported for another database alone.
+    from orchestrator.database.address import address, sqlite_file
+
+    url = address(known.url)
+    file = sqlite_file(url)
+    if file is not None:
+        return _from(file, folder.name, known.identity)
+    return _through_optuna(url, folder.name, known.identity)
 
 
-def database_of(folder: StudyFolder) -> str:
-    """Where the study is kept, as SQLAlchemy spells it.
+def database_of(folder: StudyFolder) -> URL:
+    """Where the study is kept.
 
     Raises:
         SettingsError: the URL names an environment variable that is not set.
     """
+    from orchestrator.database.address import address, own_address
+
     url = peek(folder).url
-    if url is None:
-        return f"sqlite:///{folder.database.absolute()}"
-    from orchestrator.study.storage import (
-        database_url,  # imports Optuna, which another database needs
-    )
-
-    return database_url(folder, url)
+    return own_address(folder.database) if url is None else address(url)
 
 
-def _sqlite_file(url: str) -> Path | None:
-    prefix = "sqlite:///"
-    return Path(url.removeprefix(prefix).partition("?")[0]) if url.startswith(prefix) else None
-
-
-def _from(database: Path, name: str) -> StudyRecord:
-    if not database.exists():
-        raise SettingsError(f"the study {name!r} has not begun: there is no {database}")
+def _from(database: Path, name: str, identity: str) -> StudyRecord:
     try:
-        return read_sqlite(database, name)
+        if not database.exists():
+            raise SettingsError(f"the study {name!r} has not begun: there is no {database}")
+        return read_sqlite(database, name, identity)
     except UnknownLayout:
-        location = f"file:{quote(str(database.absolute()))}?mode=ro&uri=true"
-        return _through_optuna(f"sqlite:///{location}", name)
+        from orchestrator.database.address import own_address
+
+        return _through_optuna(own_address(database), name, identity)
     except KeyError:
         raise SettingsError(f"{database} holds no study named {name!r}") from None
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, OSError) as error:
         raise SettingsError(f"{database} cannot be read: {error}") from error
 
 
-def _through_optuna(url: str, name: str) -> StudyRecord:
+def _through_optuna(url: URL, name: str, identity: str) -> StudyRecord:
     import optuna
-    from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
-    shown = make_url(url).render_as_string(hide_password=True)
+    from orchestrator.database.address import reason, shown
+    from orchestrator.database.patient import Patience, PatientStorage
+    from orchestrator.study.identity import IDENTITY
+
     try:
         # No tables are made and none is upgraded: looking must not change anything.
-        storage = optuna.storages.RDBStorage(
-            url, skip_compatibility_check=True, skip_table_creation=True
+        storage = PatientStorage(
+            url, Patience(seconds=0.0), skip_compatibility_check=True, skip_table_creation=True
         )
-        return record_of(optuna.load_study(study_name=name, storage=storage))
+        names = storage.names_with(IDENTITY, identity) if identity else []
+        found = name if name in names else (names or [name])[-1]
+        return record_of(optuna.load_study(study_name=found, storage=storage))
     except KeyError:
-        raise SettingsError(f"{shown} holds no study named {name!r}") from None
-    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise SettingsError(f"{shown} cannot be read: {reason}") from error
+        raise SettingsError(f"{shown(url)} holds no study named {name!r}") from None
+    except (
+        optuna.exceptions.StorageInternalError,
+        SQLAlchemyError,
+        ImportError,
+        UserError,
+    ) as error:
+        raise SettingsError(f"{shown(url)} cannot be read: {reason(error, url)}") from error
 
 
 def resolve_trial(folder: StudyFolder, which: str) -> TrialFolder:

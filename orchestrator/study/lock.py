@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -24,23 +25,37 @@ class StudyLock:
         self._descriptor = -1
 
     def __enter__(self) -> Self:
-        """Take the lock.
+        """Take the lock; the folder is made if need be.
 
         Raises:
             StudyInUse: another process holds it; the message names it.
         """
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        while (descriptor := self._locked()) is None:
+            pass
+        record = {"pid": os.getpid(), "host": socket.gethostname(), "start": time.time()}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, (json.dumps(record) + "\n").encode(), 0)
+        self._descriptor = descriptor
+        return self
+
+    def _locked(self) -> int | None:
+        """The file, locked; None where its holder took it away between opening and locking it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # the folder went meanwhile
+            return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(descriptor, 4096).decode(errors="replace")
             os.close(descriptor)
             raise StudyInUse(_in_use(self._path, holder)) from None
-        record = {"pid": os.getpid(), "host": socket.gethostname(), "start": time.time()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, (json.dumps(record) + "\n").encode(), 0)
-        self._descriptor = descriptor
-        return self
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), self._path.stat()):
+                return descriptor
+        os.close(descriptor)
+        return None
 
     def __exit__(self, *_: object) -> None:
         os.ftruncate(self._descriptor, 0)

@@ -19,6 +19,7 @@ from orchestrator.study.peek import ancestors, peek
 from orchestrator.study.record import StudyRecord, TrialRecord
 from orchestrator.study.study_file import StudyFile
 from protocol.errors import SettingsError, UserError
+from protocol.files import sha256_of
 from protocol.folders import StudyFolder, TrialFolder
 from protocol.messages import Plan, load_plan
 from protocol.recipe import FILE_KEY, SHA256_KEY
@@ -66,6 +67,25 @@ def recorded(folder: StudyFolder, known: StudyFile) -> tuple[ParentRecord | None
             "`parent` section back, or start a new study"
         )
     return record, [*check_kept(folder, record), *_better_one(folder, known.settings, record)]
+
+
+def relocated(
+    folder: StudyFolder, settings: Settings, record: ParentRecord | None
+) -> ParentRecord | None:
+    """The record of a parent that lies elsewhere by now; None where it is not there, or another."""
+    parent = settings.parent
+    if parent is None or record is None:
+        return None
+    if parent.checkpoint is not None:
+        file, study = Path(parent.checkpoint), None
+    elif parent.study is not None and parent.trial in ("best", record.trial):
+        source = parent_folder(folder, parent.study)
+        file, study = source.trial(record.trial or 0).best, str(source.path.resolve())
+    else:
+        return None
+    if not file.is_file() or sha256_of(file) != record.sha256:
+        return None
+    return record.model_copy(update={"checkpoint": str(file.resolve()), "study": study})
 
 
 def _refuse_both(settings: Settings, layers: Layers) -> None:

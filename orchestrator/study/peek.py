@@ -20,6 +20,7 @@ class Peek:
     metric: str | None = None
     n_trials: int | None = None
     url: str | None = None  # of another database than the study's own
+    identity: str = ""  # of a study of an earlier version
     parent: ParentRecord | None = None  # of a dependent study
 
 
@@ -33,10 +34,12 @@ def peek(folder: StudyFolder) -> Peek:
     metric = _section(settings, "objective").get("metric")
     n_trials = settings.get("n_trials")
     url = _section(settings, "storage").get("url")
+    identity = content.get("identity") if isinstance(content, dict) else None
     return Peek(
         metric=metric if isinstance(metric, str) else None,
         n_trials=n_trials if isinstance(n_trials, int) else None,
         url=url if isinstance(url, str) else None,
+        identity=str(identity) if isinstance(identity, str) else "",
         parent=record_in(_section(content, "parent") or None),
     )
 

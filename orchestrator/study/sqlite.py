@@ -21,6 +21,7 @@ from orchestrator.study.record import STATES, StudyRecord, TrialRecord
 
 _LAYOUT = "v3.2.0.a"  # Optuna's name of the table layout, as its migrations count
 _CONSTRAINT = "constraints:"
+_IDENTITY = "tomostudy:identity"  # as in `identity`, which imports Optuna
 
 Grouped = defaultdict[int, dict[str, Any]]
 
@@ -29,8 +30,8 @@ class UnknownLayout(Exception):
     """The file is a database, but its tables are not those that are read here."""
 
 
-def read_sqlite(path: Path, name: str) -> StudyRecord:
-    """The study `name` in the file at `path`, as of one moment.
+def read_sqlite(path: Path, name: str, identity: str = "") -> StudyRecord:
+    """The study `name` in the file at `path`, as of one moment, also after it was renamed there.
 
     Raises:
         UnknownLayout: another Optuna wrote the tables.
@@ -42,15 +43,15 @@ def read_sqlite(path: Path, name: str) -> StudyRecord:
         study = connection.execute(
             "SELECT s.study_id, d.direction FROM studies s JOIN study_directions d"
             " ON d.study_id = s.study_id WHERE s.study_name = ? AND d.objective = 0",
-            (name,),
+            (name_in(connection, name, identity),),
         ).fetchone()
         if study is None:
             raise KeyError(name)
-        identity, direction = study
+        number, direction = study
         return StudyRecord(
             name=name,
             direction="minimize" if direction == "MINIMIZE" else "maximize",
-            trials=_trials(connection, identity),
+            trials=_trials(connection, number),
         )
 
 
@@ -61,22 +62,35 @@ def copy_sqlite(path: Path, target: Path) -> None:
         sqlite3.DatabaseError: the file is no database, or damaged.
     """
     with (
-        contextlib.closing(_open(path)) as source,
+        contextlib.closing(opened(path)) as source,
         contextlib.closing(sqlite3.connect(target)) as copy,
     ):
         source.backup(copy)
 
 
+def name_in(connection: sqlite3.Connection, name: str, identity: str) -> str | None:
+    """What the study `name` is called in its database, by its token; None where it is not there."""
+    names = [row[0] for row in connection.execute("SELECT study_name FROM studies")]
+    rows = connection.execute(
+        "SELECT s.study_name FROM studies s JOIN study_user_attributes a"
+        " ON a.study_id = s.study_id WHERE a.key = ? AND a.value_json = ? ORDER BY s.study_id",
+        (_IDENTITY, json.dumps(identity)),
+    )
+    own = [row[0] for row in rows]
+    return name if name in own or (name in names and not own) else (own or [None])[-1]
+
+
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(_open(path)) as connection:
+    with contextlib.closing(opened(path)) as connection:
         connection.execute("BEGIN")  # every query sees the same moment
         yield connection
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def opened(path: Path, seconds: float = 10.0) -> sqlite3.Connection:
+    """The file, to be read alone; whoever writes into it is waited for as long as `seconds`."""
     location = f"file:{quote(str(path.absolute()))}?mode=ro"
-    connection = sqlite3.connect(location, uri=True, timeout=10, isolation_level=None)
+    connection = sqlite3.connect(location, uri=True, timeout=seconds, isolation_level=None)
     try:
         connection.execute("SELECT 1 FROM sqlite_master")
     except sqlite3.OperationalError:

@@ -2,115 +2,150 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sqlite3
 import warnings
-from pathlib import Path
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
+from orchestrator.database.address import address, own_address, reason, shown
+from orchestrator.database.patient import Patience, PatientStorage
+from orchestrator.study.identity import IDENTITY, new_identity
+from orchestrator.study.sqlite import name_in, opened
 from protocol.errors import SettingsError, UserError
 from protocol.files import sync_folder
 from protocol.folders import StudyFolder
 from protocol.objective import Direction
 
-_BUSY_SECONDS = 60.0  # a dashboard that reads at the same time never breaks the study
+_BUSY_SECONDS = 60.0  # that the first look at a database waits for whoever writes into it
+_ADVICE = "restore it from a copy, or start anew under another --study_name"
 
 
-def open_study(folder: StudyFolder, url: str | None, direction: Direction) -> optuna.Study:
+def open_study(
+    folder: StudyFolder,
+    url: str | None,
+    direction: Direction,
+    *,
+    identity: str = "",
+    patience: Patience | None = None,
+) -> optuna.Study:
     """The study in `folder`'s database, or at `url`, created when it is new.
 
+    Args:
+        identity: the study's own, as study.yml has it; empty for one of an earlier version, which
+            is then given what its database has, or a new one.
+        patience: with whatever keeps the database from answering, once it is open.
+
     Raises:
-        UserError: the database is damaged or holds something else.
+        UserError: the database is damaged, holds something else, or another's study.
         SettingsError: `url` names an unset variable or a database that cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    if url is None:
-        if not folder.database.exists():
-            _refuse_lost_database(folder)
-            _create_database(folder, direction)
-        _check_database(folder)
-        storage = _open_database(folder)
-    else:
-        storage = _connect(url)
+    patience = patience or Patience()
+    name = folder.name
     try:
+        if url is None:
+            if not folder.database.exists():
+                _refuse_lost_database(folder)
+                _create_database(folder, direction, identity or new_identity())
+            name = _checked_name(folder, identity)
+            storage = _open_database(folder, patience)
+        else:
+            storage = _connect(url, patience)
+            name = _name_at(storage, folder, identity)
         study = optuna.create_study(
-            storage=storage,
-            study_name=folder.name,
-            direction=direction,
-            load_if_exists=True,
+            storage=storage, study_name=name, direction=direction, load_if_exists=True
         )
-    except optuna.exceptions.StorageInternalError as error:
-        place = url or folder.database
-        raise UserError(f"{place} cannot be used: {error.__cause__ or error}") from error
-    if url is not None:
-        _refuse_anothers_study(folder, study, url)
+        storage.study_id = study._study_id
+        _take(folder, study, storage, identity, shared=url is not None)
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+        place = folder.database if url is None else shown(address(url))
+        told = reason(error, own_address(folder.database) if url is None else address(url))
+        raise UserError(f"{place} cannot be used: {told}") from error
     return study
 
 
-def database_url(folder: StudyFolder, url: str | None) -> str:
-    """The database as SQLAlchemy spells it, environment variables filled in.
-
-    Raises:
-        SettingsError: a variable is not set.
-    """
-    if url is None:
-        return f"sqlite:///{folder.database.resolve()}"
-
-    def value(match: re.Match[str]) -> str:
-        try:
-            return os.environ[match[1]]
-        except KeyError:
-            raise SettingsError(
-                f"the environment variable {match[1]} is not set", key="storage.url"
-            ) from None
-
-    return re.sub(r"\$\{(\w+)\}", value, url)
+def identity_of(study: optuna.Study) -> str:
+    """The token of a study that `open_study` has opened."""
+    return str(study.user_attrs[IDENTITY])
 
 
-def _connect(url: str) -> RDBStorage:
+def _connect(template: str, patience: Patience) -> PatientStorage:
+    url = address(template)
     try:
-        return RDBStorage(database_url(StudyFolder(Path()), url))
-    except SettingsError:
-        raise
+        return PatientStorage(url, patience)
     except Exception as error:
         # SQLAlchemy and each driver raise their own; none of them is this program's defect.
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise SettingsError(f"{url} cannot be opened: {reason}", key="storage.url") from error
+        raise SettingsError(
+            f"{template} cannot be opened: {reason(error, url)}", key="storage.url"
+        ) from error
 
 
-def _open_database(folder: StudyFolder) -> RDBStorage:
-    engine_kwargs = {"connect_args": {"timeout": _BUSY_SECONDS}}
+def _open_database(folder: StudyFolder, patience: Patience) -> PatientStorage:
     try:
-        return RDBStorage(database_url(folder, None), engine_kwargs=engine_kwargs)
+        # Its tables are there: a file of another version must not get any beside its own.
+        return PatientStorage(own_address(folder.database), patience, skip_table_creation=True)
     except RuntimeError as error:  # Optuna's word for tables of another version
         raise UserError(f"{folder.database} is of another version of Optuna: {error}") from error
 
 
-def _refuse_anothers_study(folder: StudyFolder, study: optuna.Study, url: str) -> None:
-    """Two folders must not search in one study: each would take the other's trials for lost."""
-    begun = [
-        trial
-        for trial in study.get_trials(deepcopy=False)
-        if trial.state is not optuna.trial.TrialState.WAITING
-    ]
-    if len(begun) > 1 and not folder.trials():  # one may have been asked for when a kill came
+def _name_at(storage: PatientStorage, folder: StudyFolder, identity: str) -> str:
+    """What the study is called in a database that it shares: renaming it leaves it what it is."""
+    names = storage.names_with(IDENTITY, identity) if identity else []
+    return folder.name if folder.name in names else (names or [folder.name])[-1]
+
+
+def _take(
+    folder: StudyFolder,
+    study: optuna.Study,
+    storage: PatientStorage,
+    identity: str,
+    *,
+    shared: bool,
+) -> None:
+    """Make sure that the study is this folder's; one without a token is given it.
+
+    Raises:
+        UserError: it is another's: two folders that search in one study would each take the
+            other's trials for lost.
+    """
+    if shared and IDENTITY not in study.user_attrs:
+        # What an earlier version began in one folder may have one trial that has none there yet.
+        _refuse_trials_of_others(folder, study, storage, most=0 if identity else 1)
+    theirs = storage.claim(study._study_id, IDENTITY, identity or new_identity())
+    if identity and theirs != identity:
         raise UserError(
-            f"{url} holds a study {folder.name!r} with {len(begun)} trials that were not run from "
-            f"{folder.path}; choose another --study_name, or bring that folder back"
+            f"{shown(storage.address)} holds a study {study.study_name!r} that was begun from "
+            f"another folder than {folder.path}; choose another --study_name, or go on with it "
+            "from that folder"
+        )
+    if shared and not identity:
+        _refuse_trials_of_others(folder, study, storage, most=1)
+
+
+def _refuse_trials_of_others(
+    folder: StudyFolder, study: optuna.Study, storage: PatientStorage, *, most: int
+) -> None:
+    trials = study.get_trials(deepcopy=False)
+    begun = [trial for trial in trials if trial.state is not TrialState.WAITING]
+    if len(begun) > most and not folder.trials():
+        raise UserError(
+            f"{shown(storage.address)} holds a study {folder.name!r} with {len(begun)} trials that "
+            f"were not run from {folder.path}; choose another --study_name, or bring that folder "
+            "back"
         )
 
 
-def _create_database(folder: StudyFolder, direction: Direction) -> None:
+def _create_database(folder: StudyFolder, direction: Direction, identity: str) -> None:
     """Make the tables and the study under a temporary name: a kill leaves no half of them."""
     partial = folder.path / ".study.db.partial"
     for leftover in folder.path.glob(".study.db.partial*"):
         leftover.unlink()
-    storage = RDBStorage(f"sqlite:///{partial.resolve()}")
-    optuna.create_study(storage=storage, study_name=folder.name, direction=direction)
+    storage = PatientStorage(own_address(partial), Patience(seconds=0.0))
+    study = optuna.create_study(storage=storage, study_name=folder.name, direction=direction)
+    study.set_user_attr(IDENTITY, identity)
     storage.remove_session()
     storage.engine.dispose()
     connection = sqlite3.connect(partial)
@@ -128,24 +163,39 @@ def _refuse_lost_database(folder: StudyFolder) -> None:
         )
 
 
-def _check_database(folder: StudyFolder) -> None:
+def _checked_name(folder: StudyFolder, identity: str) -> str:
+    """What the study is called in its own database, which is sound."""
     path = folder.database
-    advice = "restore it from a copy, or start anew under another --study_name"
     try:
-        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+        connection = opened(path, _BUSY_SECONDS)
         try:
             problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
-                raise UserError(f"{path} is damaged ({_one_line(problem)}); {advice}")
-            names = [row[0] for row in connection.execute("SELECT study_name FROM studies")]
+                raise UserError(f"{path} is damaged ({_one_line(problem)}); {_ADVICE}")
+            name = name_in(connection, folder.name, identity)
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:
-        if "disk I/O" in str(error) or "locked" in str(error):
+        if _is_readable_later(error):
             raise UserError(f"{path} cannot be read: {error}") from error
-        raise UserError(f"{path} is not a study's database ({error}); {advice}") from error
-    if folder.name not in names:
-        raise UserError(f"{path} holds no study {folder.name!r}; {advice}")
+        raise UserError(f"{path} is not a study's database ({error}); {_ADVICE}") from error
+    if name is None:
+        raise UserError(f"{path} holds no study {folder.name!r}; {_ADVICE}")
+    return name
+
+
+def _is_readable_later(error: sqlite3.DatabaseError) -> bool:
+    """Whether the system stands in the way, rather than what the file holds."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    return code in (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_FULL,
+    )
 
 
 def _one_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from orchestrator.settings.layers import Asked
 from orchestrator.settings.schema import Range, Settings
 from orchestrator.settings.yaml import dump_yaml, read_mapping
 from orchestrator.study.parent_record import ParentRecord
+from orchestrator.study.sources import Source
 from protocol.errors import SettingsError, UserError
 from protocol.files import write_text
 from protocol.folders import StudyFolder
-from protocol.recipe import FREE, TrainingRecipe, keys_with
+from protocol.recipe import FREE, TrainingRecipe, keys_with, names_a_path
 
 # Of a study that was begun before its file said so.
 _FREE_DATA = ["data.cache_folder", "data.cache_gb"]
@@ -34,6 +36,8 @@ class StudyFile(BaseModel):
     parent: ParentRecord | None = None  # that the study was begun with
     threads: int | None = None  # CPU threads of one rank; of a study of version 0.2 unknown
     free: list[str] = _FREE_DATA  # the family's keys that change no result
+    sources: dict[str, Source] = {}  # what the study reads, by the key that names it
+    identity: str = ""  # the study's token; empty for a study of an earlier version
 
 
 def read_study_file(folder: StudyFolder) -> StudyFile | None:
@@ -66,15 +70,22 @@ def changed_keys(old: Settings, new: Settings) -> list[str]:
 def refuse_other_meaning(folder: StudyFolder, begun: StudyFile, new: Settings) -> list[str]:
     """The changed keys, all of them harmless.
 
+    A path that has changed is judged by what lies there, in `sources.take`, where that is known of
+    the study's beginning.
+
     Raises:
         SettingsError: a change would make the study's trials incomparable.
     """
     old = begun.settings
-    changed = changed_keys(old, new)
+    before, after = _values(old), _values(new)
+    changed = [
+        key
+        for key in changed_keys(old, new)
+        if not _moved(key, before.get(key), after.get(key), begun.sources)
+    ]
     free = {*begun.free, *_free_keys(old), *_free_keys(new)}
-    refused = [key for key in changed if not _is_free(key, free)]
+    refused = [key for key in changed if not _is_free(key, free) or _is_of_a_grid(key, new)]
     if refused:
-        before, after = _values(old), _values(new)
         lines = "\n".join(
             f"  {key}: the study has {before.get(key)!r}, now {after.get(key)!r}" for key in refused
         )
@@ -83,6 +94,25 @@ def refuse_other_meaning(folder: StudyFolder, begun: StudyFile, new: Settings) -
             f"comparable. Undo the change, or choose another --study_name:\n{lines}"
         )
     return changed
+
+
+def _moved(key: str, old: Any, new: Any, sources: Collection[str]) -> bool:
+    """Whether a path is another, of which something else than the path says if it is the same."""
+    if not isinstance(old, str) or not isinstance(new, str):
+        return False
+    if key == "family":
+        old, _, kind = old.rpartition(":")
+        new, _, other = new.rpartition(":")
+        if kind != other:
+            return False
+    elif key.partition(".")[0] not in ("data", "recipe") or not names_a_path(key.split(".")[-1]):
+        return False
+    return key in sources or os.path.realpath(old) == os.path.realpath(new)
+
+
+def _is_of_a_grid(key: str, settings: Settings) -> bool:
+    """A grid is one walk through the points that there were at its beginning."""
+    return settings.sampler.kind == "grid" and key.startswith("search.")
 
 
 def _free_keys(settings: Settings) -> list[str]:

@@ -12,10 +12,9 @@ import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
-from orchestrator.study.find import require_study
-from orchestrator.study.peek import peek
+from orchestrator.database.address import shown, spelled, sqlite_file
+from orchestrator.study.find import database_of, require_study
 from orchestrator.study.sqlite import copy_sqlite
-from orchestrator.study.storage import database_url
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder
 
@@ -30,32 +29,31 @@ def opened_copy(folder: StudyFolder) -> Iterator[optuna.Study]:
     """
     require_study(folder)
     with contextlib.ExitStack() as stack:
-        url = peek(folder).url
-        if url is not None:
+        url = database_of(folder)
+        file = sqlite_file(url)
+        if file is None:
             # No tables are made and none is upgraded: looking must not change anything.
             storage = RDBStorage(
-                database_url(folder, url), skip_compatibility_check=True, skip_table_creation=True
+                spelled(url), skip_compatibility_check=True, skip_table_creation=True
             )
         else:
             place = stack.enter_context(tempfile.TemporaryDirectory(prefix="tomostudy-"))
-            storage = _copied(folder, Path(place) / "study.db")
+            storage = _copied(folder, file, Path(place) / "study.db")
             stack.callback(storage.engine.dispose)
         names = optuna.get_all_study_names(storage)
         if folder.name not in names and len(names) != 1:
-            raise SettingsError(f"{folder.database} holds no study {folder.name!r}")
+            raise SettingsError(f"{shown(url)} holds no study {folder.name!r}")
         name = folder.name if folder.name in names else names[0]
         yield optuna.load_study(study_name=name, storage=storage)
 
 
-def _copied(folder: StudyFolder, target: Path) -> RDBStorage:
-    if not folder.database.exists():
-        raise SettingsError(
-            f"the study {folder.name!r} has not begun: there is no {folder.database}"
-        )
+def _copied(folder: StudyFolder, file: Path, target: Path) -> RDBStorage:
+    if not file.exists():
+        raise SettingsError(f"the study {folder.name!r} has not begun: there is no {file}")
     try:
-        copy_sqlite(folder.database, target)
+        copy_sqlite(file, target)
         return RDBStorage(URL.create("sqlite", database=str(target)).render_as_string())
     except sqlite3.DatabaseError as error:
-        raise UserError(f"{folder.database} cannot be read: {error}") from error
+        raise UserError(f"{file} cannot be read: {error}") from error
     except RuntimeError as error:  # Optuna's word for tables of another version
-        raise UserError(f"{folder.database} is of another version of Optuna: {error}") from error
+        raise UserError(f"{file} is of another version of Optuna: {error}") from error

@@ -288,6 +288,9 @@ class World:
             interrupts=interrupts,
             display=mock.MagicMock(),
             surroundings={},
+            check_data=lambda: None,
+            sources={},
+            known=SimpleNamespace(identity=""),
         )
         asker = Asker(self.folder, study, settings, space, line)
         Runner(session, asker, Clock(self.folder.clock)).run()

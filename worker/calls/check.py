@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +14,17 @@ from models.family import Family
 from models.pipelined import PipelinedFamily
 from models.registry import known_families, load_family
 from protocol.errors import SettingsError, UserError
+from protocol.fingerprint import files_of
 from protocol.problems import problems
-from protocol.recipe import FREE, Recipe, TrainingRecipe, keys_with, own_keys
+from protocol.recipe import (
+    FILE_KEY,
+    FREE,
+    Recipe,
+    TrainingRecipe,
+    keys_with,
+    names_a_path,
+    own_keys,
+)
 from worker.ranks.trial import open_split
 
 Problem = dict[str, Any]  # "key", "problem", and "valid_keys" for an unknown key
@@ -48,11 +58,12 @@ def check_settings(
         {"errors": [{"key", "problem", "valid_keys"?}], "metrics": {name: direction},
         "family_keys": {key: default}, "free": [dotted keys that change no result],
         "samples": {"train": n, "validation": n},
-        "refused": [{"key", "problem", "index"}] of the points in `sample`}. Where there are errors
-        the rest may be empty.
+        "refused": [{"key", "problem", "index"}] of the points in `sample`,
+        "sources": {dotted key: {"path", "files": {name: [bytes, hash]}}} of every path that the
+        study reads, as in `protocol.fingerprint`}. Where there are errors the rest may be empty.
     """
     report: dict[str, Any] = {"errors": [], "metrics": {}, "family_keys": {}, "samples": {}}
-    report["free"], report["refused"] = [], []
+    report |= {"free": [], "refused": [], "sources": {}}
     try:
         loaded = load_family(family)
     except UserError as error:
@@ -84,6 +95,8 @@ def check_settings(
             first = recipes[0] if recipes else {}
             samples = [_samples(loaded, first, section) for section in every_fold]
             report["samples"] = samples[0]
+            fixed = {key: first[key] for key in own_keys(first) if key not in searched}
+            report["sources"] = _sources(loaded, family, fixed, data)
         except UserError as error:
             report["errors"].append(_data_problem(error))
     return report
@@ -196,6 +209,32 @@ def _samples(
     return {
         "train": len(open_split(opened, "train")),
         "validation": len(open_split(opened, "validation")),
+    }
+
+
+def _sources(
+    loaded: type[Family[Any, Any]], family: str, recipe: dict[str, Any], data: dict[str, Any]
+) -> dict[str, Any]:
+    """What lies at every path that decides what is trained, under the path's key."""
+    data = loaded.Data.model_validate(data).model_dump()
+    free = keys_with(FREE, loaded.Data)
+    caches = [Path(data[key]) for key in free if names_a_path(key) and data[key] is not None]
+    places = {f"data.{key}": value for key, value in data.items() if key not in free}
+    places |= {f"recipe.{key}": value for key, value in recipe.items() if key != FILE_KEY}
+    paths = {
+        key: Path(value)
+        for key, value in places.items()
+        if names_a_path(key.partition(".")[2]) and value is not None
+    }
+    if ":" in family:
+        paths["family"] = Path(family.rpartition(":")[0])
+    return {
+        key: {
+            "path": str(path),
+            "files": {name: list(known) for name, known in files_of(path, caches).items()},
+        }
+        for key, path in paths.items()
+        if path.exists()
     }
 
 

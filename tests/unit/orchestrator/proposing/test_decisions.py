@@ -39,7 +39,11 @@ class Pruned(SmallSearch):
         self.study.tell(trial, curve(trial, EPOCHS))
 
     def table(self):
-        return [(t.params, t.state, t.intermediate_values, t.system_attrs) for t in self.trials()]
+        return [(t.params, t.state, t.intermediate_values, rungs(t)) for t in self.trials()]
+
+
+def rungs(trial):
+    return {key: value for key, value in trial.system_attrs.items() if "rung" in key}
 
 
 def curve(trial, step):

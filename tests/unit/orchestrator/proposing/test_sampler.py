@@ -118,6 +118,32 @@ def test_a_range_may_be_narrowed_in_mid_study(kind, tmp_path):
     assert all(low <= point[key] <= high for point in points)
 
 
+JOINT = {
+    "tpe": {"multivariate": True, "n_startup_trials": 3},
+    "tpe in groups": {"multivariate": True, "group": True, "n_startup_trials": 3},
+    "cmaes": {"kind": "cmaes", "popsize": 4},
+    "gp": {"kind": "gp", "n_startup_trials": 2},
+}
+
+
+@pytest.mark.parametrize("sampler", JOINT.values(), ids=JOINT)
+@pytest.mark.parametrize("moved", [(0.5, 1.0), (-2.0, 2.0)], ids=["narrower", "wider"])
+def test_after_a_range_has_moved_all_keys_are_proposed_jointly_in_the_ranges_of_now(
+    sampler, moved, tmp_path
+):
+    SmallSearch(tmp_path, make_settings(NUMBERS, sampler)).run(5)
+    settings = make_settings(NUMBERS | {"x": {"low": moved[0], "high": moved[1]}}, sampler)
+    search = SmallSearch(tmp_path, settings)
+    now = {key: distribution(spec) for key, spec in sorted(settings.search.items())}
+    trial, _ = search.asker.ask()
+    joint = search.study.sampler
+    frozen = search.trials()[-1]
+    assert joint.infer_relative_search_space(search.study, frozen) == now
+    assert trial.relative_params.keys() == now.keys()
+    assert trial.params == trial.relative_params
+    assert all(now[key]._contains(now[key].to_internal_repr(trial.params[key])) for key in now)
+
+
 def test_tpe_without_joint_sampling_may_have_conditions(tmp_path):
     settings = make_settings(CONDITIONAL, {"multivariate": False, "n_startup_trials": 1})
     assert len(SmallSearch(tmp_path, settings).run(4)) == 4

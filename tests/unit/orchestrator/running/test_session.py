@@ -1,5 +1,7 @@
 import errno
+import fcntl
 import logging
+import os
 
 import pytest
 
@@ -42,6 +44,41 @@ def test_a_folder_that_was_there_stays(folder):
 def test_a_folder_is_held_by_one_at_a_time(folder):
     with held(folder), pytest.raises(StudyInUse), held(folder):
         raise AssertionError("both hold it")
+
+
+def test_who_is_refused_leaves_the_holders_folder_alone_however_late_it_notices(
+    folder, monkeypatch
+):
+    """Two first starts in one instant: both found no folder, and only one got the lock."""
+    seen_by_both = folder.path
+    exists = type(seen_by_both).exists
+    monkeypatch.setattr(type(seen_by_both), "exists", lambda p: p != seen_by_both and exists(p))
+    with held(folder):
+        with pytest.raises(StudyInUse), held(folder):
+            raise AssertionError("both hold it")
+        assert exists(folder.lock)
+    assert not exists(folder.path)
+
+
+def test_a_lock_in_a_folder_that_its_holder_removes_is_taken_anew(folder, monkeypatch):
+    """The second start opens the lock's file, and the first one gives up before it is locked."""
+    first, flock = held(folder), fcntl.flock
+    first.__enter__()
+
+    def late(descriptor, how):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        first.__exit__(None, None, None)
+        assert not folder.path.exists()
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with held(folder):
+        assert f'"pid": {os.getpid()}' in folder.lock.read_text()
+        with pytest.raises(StudyInUse), held(folder):
+            raise AssertionError("both hold it")
+        folder.settings.touch()
+    assert folder.settings.exists()
+    assert [path.name for path in folder.path.parent.iterdir()] == ["x"]
 
 
 def test_only_a_studys_own_folder_of_confirmations_is_refused(folder, monkeypatch):

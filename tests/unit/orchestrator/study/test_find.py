@@ -3,6 +3,7 @@ import sqlite3
 import optuna
 import pytest
 
+from orchestrator.database.address import spelled
 from orchestrator.study.find import database_of, read_study
 from orchestrator.study.record import record_of
 from protocol.errors import SettingsError
@@ -69,7 +70,7 @@ def test_the_settings_may_name_another_database(made, tmp_path, monkeypatch):
     other.tell(other.ask(), 7.0)
     made.write_settings(storage={"url": "sqlite:///${PLACE}/elsewhere.db"})
     monkeypatch.setenv("PLACE", str(tmp_path))
-    assert database_of(made.folder) == elsewhere
+    assert spelled(database_of(made.folder)) == elsewhere
     assert read_study(made.folder) == record_of(other)
 
 

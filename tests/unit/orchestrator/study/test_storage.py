@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import re
 import signal
 import sqlite3
 import threading
@@ -10,9 +11,12 @@ import time
 
 import optuna
 import pytest
+import yaml
 from optuna.trial import TrialState
 
-from orchestrator.study.storage import database_url, open_study
+from orchestrator.study import storage
+from orchestrator.study.find import read_study
+from orchestrator.study.storage import identity_of, open_study
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder
 
@@ -23,13 +27,13 @@ def folder(tmp_path):
     return StudyFolder(tmp_path / "demo")
 
 
-def opened(folder, url=None):
-    return open_study(folder, url, "minimize")
+def opened(folder, url=None, **options):
+    return open_study(folder, url, "minimize", **options)
 
 
-def refusal(folder, url=None) -> str:
+def refusal(folder, url=None, **options) -> str:
     with pytest.raises(UserError) as caught:
-        opened(folder, url)
+        opened(folder, url, **options)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -200,30 +204,128 @@ def test_the_refusal_of_a_url_does_not_spell_out_the_password(folder, monkeypatc
     assert "s3cret" not in refusal(folder, "sqlite:////no/such/${SECRET}/study.db").split(":")[1]
 
 
-def test_a_study_that_another_folder_runs_is_refused(folder, tmp_path):
-    url = f"sqlite:///{tmp_path / 'shared.db'}"
-    study = opened(folder, url)
-    for _ in range(2):
-        study.ask()
-    folder.trial(0).path.mkdir()
-    assert len(opened(folder, url).trials) == 2
-    stranger = StudyFolder(tmp_path / "elsewhere" / "demo")
-    stranger.path.mkdir(parents=True)
-    message = refusal(stranger, url)
-    assert "holds a study 'demo' with 2 trials that were not run from" in message
+@pytest.fixture
+def shared(tmp_path):
+    return f"sqlite:///{tmp_path / 'shared.db'}"
 
 
-def test_a_kill_between_the_first_ask_and_its_folder_does_not_lock_the_study_out(folder, tmp_path):
-    url = f"sqlite:///{tmp_path / 'shared.db'}"
-    study = opened(folder, url)
+@pytest.fixture
+def stranger(tmp_path):
+    """A folder of another user for a study of the same name."""
+    folder = StudyFolder(tmp_path / "elsewhere" / "demo")
+    folder.path.mkdir(parents=True)
+    return folder
+
+
+def test_a_study_of_another_folder_is_refused_before_its_first_trial(folder, stranger, shared):
+    study = opened(folder, shared, identity="mine")
+    assert identity_of(study) == "mine"
+    assert "begun from another folder" in refusal(stranger, shared, identity="theirs")
     study.ask()
-    study.enqueue_trial({"x": 1})
-    states = [trial.state for trial in opened(folder, url).trials]
+    assert "begun from another folder" in refusal(stranger, shared, identity="theirs")
+    assert len(opened(folder, shared, identity="mine").trials) == 1
+
+
+def test_a_kill_between_a_shared_study_and_its_token_is_made_good(folder, shared):
+    optuna.create_study(storage=shared, study_name="demo", direction="minimize")
+    assert identity_of(opened(folder, shared, identity="mine")) == "mine"
+
+
+def test_a_study_of_an_earlier_version_is_given_a_token_by_the_folder_that_has_its_trials(
+    folder, stranger, shared
+):
+    earlier = optuna.create_study(storage=shared, study_name="demo", direction="minimize")
+    for _ in range(2):
+        earlier.ask()
+    expected = "holds a study 'demo' with 2 trials that were not run from"
+    assert expected in refusal(stranger, shared)
+    assert expected in refusal(stranger, shared, identity="theirs")
+    assert earlier.user_attrs == {}
+    folder.trial(0).path.mkdir()
+    token = identity_of(opened(folder, shared))
+    assert token
+    assert identity_of(opened(folder, shared)) == token
+    assert expected in refusal(stranger, shared)
+
+
+def test_of_an_earlier_version_one_trial_may_have_no_folder_yet(folder, shared):
+    """A kill may have come between the first ask and its folder."""
+    earlier = optuna.create_study(storage=shared, study_name="demo", direction="minimize")
+    earlier.ask()
+    earlier.enqueue_trial({"x": 1})
+    states = [trial.state for trial in opened(folder, shared).trials]
     assert states == [TrialState.RUNNING, TrialState.WAITING]
 
 
-def test_the_local_database_is_named_by_its_absolute_path(folder, monkeypatch):
-    monkeypatch.chdir(folder.path.parent)
-    assert database_url(StudyFolder(folder.path.relative_to(folder.path.parent)), None) == (
-        f"sqlite:///{folder.database}"
-    )
+def renamed(storage: str, old: str, new: str) -> None:
+    """As optuna-dashboard does it: a copy under another name, and the old one deleted."""
+    source = optuna.load_study(storage=storage, study_name=old)
+    target = optuna.create_study(storage=storage, study_name=new, directions=source.directions)
+    target.add_trials(source.get_trials(deepcopy=False))
+    for key, value in source.user_attrs.items():
+        target.set_user_attr(key, value)
+    optuna.delete_study(storage=storage, study_name=old)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_renamed_study_is_found_by_its_token(folder, shared, elsewhere):
+    url = shared if elsewhere else None
+    study = opened(folder, url, identity="mine")
+    study.tell(study.ask(), 7.0)
+    study.ask()
+    renamed(shared if elsewhere else f"sqlite:///{folder.database}", "demo", "pretty name")
+    again = opened(folder, url, identity="mine")
+    assert again.study_name == "pretty name"
+    assert [trial.value for trial in again.trials] == [7.0, None]
+    settings = {"identity": "mine", "settings": {"storage": {"url": url}}}
+    folder.settings.write_text(yaml.safe_dump(settings))
+    assert [trial.value for trial in read_study(folder).trials] == [7.0, None]
+
+
+def test_a_new_study_under_the_name_that_a_renamed_one_had_is_not_taken_for_it(folder, shared):
+    opened(folder, shared, identity="mine").ask()
+    renamed(shared, "demo", "other")
+    optuna.create_study(storage=shared, study_name="demo")
+    assert opened(folder, shared, identity="mine").study_name == "other"
+
+
+@pytest.mark.parametrize("content", ["empty", "garbage", "truncated", "of another Optuna"])
+def test_a_database_that_is_refused_is_left_as_it_is(folder, content):
+    opened(folder)._storage._backend.engine.dispose()
+    with contextlib.closing(sqlite3.connect(folder.database)) as connection:
+        if content == "of another Optuna":
+            connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+            connection.execute("DROP TABLE trial_heartbeats")
+            connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = folder.database.read_bytes()
+    changed = {"empty": b"", "garbage": b"x" * 5000, "truncated": whole[: len(whole) // 2]}
+    folder.database.write_bytes(changed.get(content, whole))
+    before = folder.database.read_bytes()
+    assert str(folder.database) in refusal(folder)
+    assert folder.database.read_bytes() == before
+    # What a look at the file needed beside it is gone as well.
+    assert {path.name for path in folder.path.iterdir()} <= {
+        "study.db",
+        "study.db-wal",
+        "study.db-shm",
+    }
+
+
+def test_a_database_that_stays_locked_while_it_is_opened_is_one_sentence(folder, monkeypatch):
+    opened(folder)._storage._backend.engine.dispose()
+    with contextlib.closing(sqlite3.connect(folder.database, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode=DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(storage, "_BUSY_SECONDS", 0.1)
+        assert re.search(r"study.db cannot be (read|used): database is locked$", refusal(folder))
+
+
+def test_a_password_with_any_character_is_in_no_refusal(folder, monkeypatch):
+    monkeypatch.setenv("PW", "s3cr@t/wo:rd")
+    message = refusal(folder, "postgresql+nodriver://me:${PW}@nowhere.invalid/db")
+    assert "s3cr" not in message
+    assert "wo:rd" not in message
+    message = refusal(folder, "postgresql://me:${PW}@nowhere.invalid/db")
+    assert "wo:rd" not in message
+    assert "the Python package psycopg, is not installed" in message

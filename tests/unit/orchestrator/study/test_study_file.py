@@ -9,6 +9,7 @@ import pytest
 from orchestrator.settings.layers import Asked
 from orchestrator.settings.schema import Settings
 from orchestrator.study.parent_record import ParentRecord
+from orchestrator.study.sources import Source
 from orchestrator.study.study_file import (
     StudyFile,
     read_study_file,
@@ -136,3 +137,36 @@ def test_another_parent_is_another_meaning(tmp_path, parent, key):
     old = settings(parent={"study": "direct"})
     with pytest.raises(SettingsError, match=re.escape(key)):
         refuse_other_meaning(StudyFolder(tmp_path), begun(old), settings(parent=parent))
+
+
+ROOT = Source(path="/d", files=1, bytes=1, fingerprint="f")
+
+
+def test_a_path_that_has_changed_is_left_to_be_judged_by_what_lies_there(tmp_path):
+    folder, moved = StudyFolder(tmp_path), settings(data={"root": "/e"})
+    assert refuse_other_meaning(folder, begun(sources={"data.root": ROOT}), moved) == []
+    with pytest.raises(SettingsError, match=r"data\.root"):
+        refuse_other_meaning(folder, begun(), moved)
+
+
+def test_another_way_to_the_same_place_is_the_same_place(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    known = begun(settings(data={"root": str(tmp_path)}))
+    linked = settings(data={"root": str(tmp_path / "link")})
+    assert refuse_other_meaning(StudyFolder(tmp_path), known, linked) == []
+
+
+def test_a_family_may_move_with_its_file_but_not_become_another(tmp_path):
+    known = begun(settings(family="/a/own.py:Own"), sources={"family": ROOT})
+    folder = StudyFolder(tmp_path)
+    assert refuse_other_meaning(folder, known, settings(family="/b/own.py:Own")) == []
+    with pytest.raises(SettingsError, match="family"):
+        refuse_other_meaning(folder, known, settings(family="/b/own.py:Other"))
+
+
+def test_the_ranges_of_a_grid_stay(tmp_path):
+    grid = {"sampler": {"kind": "grid"}}
+    known = begun(settings(**search(epochs={"low": 1, "high": 3}), **grid))
+    wider = settings(**search(epochs={"low": 1, "high": 4}), **grid)
+    with pytest.raises(SettingsError, match=r"search\.epochs\.high"):
+        refuse_other_meaning(StudyFolder(tmp_path), known, wider)

@@ -1,0 +1,126 @@
+"""Where a database is, as SQLAlchemy's URL: built of its parts, never put together as text.
+
+So a folder may be called anything, and a password may hold any character. No password gets into a
+sentence: what is shown is `shown`, and what a driver says goes through `redacted`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from protocol.errors import SettingsError
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+# Up to the last @ before the host: passwords hold that character, hosts do not.
+_CREDENTIALS = re.compile(r"([\w+.-]+)://([^:/@]*):([^?]*)@([^@?]*(?:\?.*)?)", re.DOTALL)
+_PACKAGES = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+}  # that bring the drivers
+
+
+def own_address(path: Path) -> URL:
+    """Of the SQLite file at `path`."""
+    return URL.create("sqlite", database=str(path.absolute()))
+
+
+def address(template: str) -> URL:
+    """What `storage.url` names, with the environment's variables filled in.
+
+    A variable among the credentials may hold any character, as it is or percent-encoded.
+
+    Raises:
+        SettingsError: a variable is not set, or this is no database's URL.
+    """
+    credentials = _CREDENTIALS.fullmatch(template)
+    if credentials is not None:
+        driver, user, password, rest = credentials.groups()
+        user, password = (_VARIABLE.sub(_quoted, part) for part in (user, password))
+        filled = f"{driver}://{user}:{password}@{_VARIABLE.sub(_value, rest)}"
+    else:
+        filled = _VARIABLE.sub(_value, template)
+    try:
+        return make_url(_with_quoted_credentials(filled))
+    except (ArgumentError, ValueError):
+        raise SettingsError(
+            f"{template} cannot be opened: expected a URL such as "
+            "postgresql://me:${DB_PASSWORD}@host/studies",
+            key="storage.url",
+        ) from None
+
+
+def _value(match: re.Match[str]) -> str:
+    try:
+        return os.environ[match[1]]
+    except KeyError:
+        raise SettingsError(
+            f"the environment variable {match[1]} is not set", key="storage.url"
+        ) from None
+
+
+def _quoted(match: re.Match[str]) -> str:
+    return quote(unquote(_value(match)), safe="")
+
+
+def _with_quoted_credentials(filled: str) -> str:
+    """The same URL when a variable held all of it, with whatever its password holds."""
+    found = _CREDENTIALS.fullmatch(filled)
+    if found is None:
+        return filled
+    driver, user, password, rest = found.groups()
+    return f"{driver}://{user}:{quote(unquote(password), safe='')}@{rest}"
+
+
+def spelled(url: URL) -> str:
+    """In full, for who connects to it; password and all."""
+    return url.render_as_string(hide_password=False)
+
+
+def shown(url: URL) -> str:
+    """For people: a file's path, or the URL without its password."""
+    file = sqlite_file(url)
+    return str(file) if file is not None else url.render_as_string(hide_password=True)
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of a SQLite database; None for any other."""
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def reason(error: BaseException, url: URL) -> str:
+    """The first line of what a driver says, without the password."""
+    missing = _missing_driver(error)
+    if missing is not None:
+        package = _PACKAGES.get(missing, missing)
+        return (
+            f"its driver, the Python package {missing}, is not installed; install it beside this "
+            f"program (python -m pip install {package}), or name another one in the URL"
+        )
+    cause = error.__cause__ or error
+    lines = str(getattr(cause, "orig", None) or cause).splitlines()
+    return redacted(lines[0] if lines else type(error).__name__, url)
+
+
+def _missing_driver(error: BaseException) -> str | None:
+    for cause in (error, error.__cause__):
+        if isinstance(cause, ModuleNotFoundError) and cause.name:
+            return cause.name
+    return None
+
+
+def redacted(text: str, url: URL) -> str:
+    """`text` without the URL's password, in whatever spelling."""
+    text = re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", text)
+    if not url.password:
+        return text
+    password = str(url.password)
+    for secret in (password, quote(password, safe=""), quote(password, safe=" +")):
+        text = text.replace(secret, "***")
+    return text

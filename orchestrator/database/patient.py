@@ -1,0 +1,291 @@
+"""A storage that outlasts a locked, lost or full database: trials train on while it waits.
+
+Every call is tried again, with growing pauses, while what stands in its way can pass by itself.
+A call whose commit went through although its answer was lost is not carried out twice.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import logging
+import math
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from orchestrator import words
+from orchestrator.database.address import redacted, shown, spelled, sqlite_file
+from protocol.errors import UserError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_MADE = "tomostudy:made"  # tells a trial whose making was not confirmed from another's
+_BUSY_SECONDS = 5.0  # that SQLite itself waits for a lock; in between ^C is heard
+_FIRST_PAUSE, _LONGEST_PAUSE, _SLICE = 0.1, 10.0, 0.2  # seconds
+_ADVICE = "trials keep their last checkpoints; mend that and type the same command again"
+
+_PASSING = {  # SQLite's primary result codes that can pass by themselves
+    sqlite3.SQLITE_BUSY: "is locked by another process",
+    sqlite3.SQLITE_LOCKED: "is locked by another process",
+    sqlite3.SQLITE_PROTOCOL: "is locked by another process",
+    sqlite3.SQLITE_FULL: "has no room left to grow: free some space on that disk",
+    sqlite3.SQLITE_IOERR: "cannot be read or written",
+}
+_FULL_STATE = "53100"  # PostgreSQL's SQLSTATE of a full disk
+
+
+def obstacle(error: BaseException, url: URL) -> str | None:
+    """What stands in a call's way, if it can pass by itself: `is locked by another process`."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DBAPIError):
+            return _obstacle(cause, url)
+        cause = cause.__cause__
+    return None
+
+
+def _obstacle(error: DBAPIError, url: URL) -> str | None:
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return _PASSING.get(code & 0xFF)
+    # PEP 249: an OperationalError is not necessarily under the control of the programmer.
+    if not error.connection_invalidated and not isinstance(
+        error, OperationalError | InterfaceError
+    ):
+        return None
+    if getattr(error.orig, "sqlstate", getattr(error.orig, "pgcode", None)) == _FULL_STATE:
+        return _PASSING[sqlite3.SQLITE_FULL]
+    lines = str(error.orig).strip().splitlines()
+    return f"cannot be reached ({redacted(lines[0] if lines else 'no reason given', url)})"
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long a database is waited for, and who hears of it."""
+
+    seconds: float = 3600.0
+    say: Callable[[str], None] = log.warning
+    interrupted: Callable[[], bool] = _never  # ^C ends the wait
+
+
+class PatientStorage(RDBStorage):
+    """Optuna's storage, all of whose calls wait.
+
+    Raises, from any call:
+        UserError: the wait was in vain or interrupted, or the study is not there any more.
+    """
+
+    def __init__(self, url: URL, patience: Patience, **options: Any) -> None:
+        self.address = url
+        self.study_id: int | None = None  # whose disappearance is told
+        self._patience = patience
+        self._exhausted = False
+        if sqlite_file(url) is not None:
+            options["engine_kwargs"] = {"connect_args": {"timeout": _BUSY_SECONDS}}
+        super().__init__(spelled(url), **options)
+
+    def claim(self, study_id: int, key: str, value: str) -> str:
+        """Set an attribute of the study unless it has it; what it is then. Safe in a race."""
+
+        def once() -> str:
+            with _create_scoped_session(self.scoped_session, True) as session:
+                study = models.StudyModel.find_or_raise_by_id(study_id, session)
+                find = models.StudyUserAttributeModel.find_by_study_and_key
+                if find(study, key, session) is None:
+                    session.add(
+                        models.StudyUserAttributeModel(
+                            study_id=study_id, key=key, value_json=json.dumps(value)
+                        )
+                    )
+            return str(self.get_study_user_attrs(study_id)[key])
+
+        return self.patiently(once)
+
+    def names_with(self, key: str, value: str) -> list[str]:
+        """The studies that have this attribute, the oldest first."""
+        studies = self.get_all_studies()
+        return [study.study_name for study in studies if study.user_attrs.get(key) == value]
+
+    def _create_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> FrozenTrial:
+        # Not Optuna's own, which makes a second trial when the first one's confirmation is lost.
+        template = copy.deepcopy(template_trial) or optuna.trial.create_trial(
+            state=TrialState.RUNNING
+        )
+        mark = uuid.uuid4().hex
+        template.system_attrs[_MADE] = mark
+
+        def make() -> FrozenTrial:
+            with _create_scoped_session(self.scoped_session) as session:
+                models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+                made = self._get_prepared_new_trial(study_id, template, session)
+                session.flush()
+                identity: int = made.trial_id  # type: ignore[assignment]
+            return super(PatientStorage, self).get_trial(identity)
+
+        return self.patiently(make, lambda: self._made(mark))
+
+    def _made(self, mark: str) -> FrozenTrial | None:
+        attribute = models.TrialSystemAttributeModel
+        with _create_scoped_session(self.scoped_session) as session:
+            found = (
+                session.query(attribute.trial_id)
+                .filter(attribute.key == _MADE, attribute.value_json == json.dumps(mark))
+                .one_or_none()
+            )
+        return None if found is None else super().get_trial(found[0])
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        before = self.get_trial(trial_id).state
+
+        def tell() -> bool:
+            return super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
+
+        def told() -> bool | None:
+            found = super(PatientStorage, self).get_trial(trial_id)
+            same = found.state is state is not before
+            return True if same and _equal(found.values, values) else None
+
+        return self.patiently(tell, told)
+
+    def patiently(self, call: Callable[[], T], settled: Callable[[], T | None] = lambda: None) -> T:
+        """What `call` returns, when nothing stands in its way any more.
+
+        Args:
+            settled: what an earlier try returned of which only the answer was lost; None where it
+                came to nothing.
+        """
+        outage: _Outage | None = None
+        while True:
+            try:
+                known = settled() if outage else None
+                found = call() if known is None else known
+            except KeyError as error:
+                self._refuse_lost_study(error)
+                raise
+            except Exception as error:
+                problem = obstacle(error, self.address)
+                if problem is None:
+                    raise
+                outage = outage or _Outage(time.monotonic())
+                self._wait(outage, problem, error)
+                continue
+            if outage and outage.told:
+                self._patience.say(f"{shown(self.address)} answers again{outage.lasted()}")
+            self._exhausted = False
+            return found
+
+    def _wait(self, outage: _Outage, problem: str, error: Exception) -> None:
+        place = f"{shown(self.address)} {problem}"
+        if self._exhausted:
+            raise UserError(f"{place}; {_ADVICE}") from error
+        left = self._patience.seconds - outage.seconds
+        if outage.tries and not outage.told:  # a connection that only went stale is back at once
+            outage.told = True
+            patience = words.duration(self._patience.seconds)
+            self._patience.say(f"{place}; trials train on, and it is tried again for {patience}")
+        if left <= 0:
+            self._exhausted = True
+            raise UserError(f"{place}{outage.lasted()}; {_ADVICE}") from error
+        self.remove_session()
+        self.engine.dispose()
+        end = time.monotonic() + min(outage.pause(), left)
+        while not self._patience.interrupted() and (rest := end - time.monotonic()) > 0:
+            time.sleep(min(_SLICE, rest))
+        if self._patience.interrupted():
+            raise UserError(f"{place}, and was not waited for any longer; {_ADVICE}") from error
+
+    def _refuse_lost_study(self, error: KeyError) -> None:
+        if self.study_id is None:
+            return
+        with _create_scoped_session(self.scoped_session) as session:
+            if session.get(models.StudyModel, self.study_id) is not None:
+                return
+        raise UserError(
+            f"{shown(self.address)} no longer holds this study under its number: it was renamed or "
+            "deleted from outside; if renamed, the same command goes on with it"
+        ) from error
+
+
+@dataclass
+class _Outage:
+    """One time of waiting."""
+
+    since: float
+    tries: int = 0
+    told: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.since
+
+    def lasted(self) -> str:
+        return f" after {words.duration(self.seconds)}"
+
+    def pause(self) -> float:
+        """Seconds until the next try."""
+        self.tries += 1
+        return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self.tries - 1, 16))
+
+
+def _equal(found: Sequence[float] | None, wanted: Sequence[float] | None) -> bool:
+    if found is None or wanted is None:
+        return wanted is None
+    return all(
+        a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(found, wanted, strict=True)
+    )
+
+
+def _waiting(name: str) -> Callable[..., Any]:
+    call = getattr(RDBStorage, name)
+
+    @functools.wraps(call)
+    def patiently(self: PatientStorage, *arguments: Any, **options: Any) -> Any:
+        return self.patiently(lambda: call(self, *arguments, **options))
+
+    return patiently
+
+
+# Each of these may be carried out twice: what they set is the same after the second time.
+for _name in (
+    "create_new_study",
+    "delete_study",
+    "set_study_user_attr",
+    "set_study_system_attr",
+    "get_study_id_from_name",
+    "get_study_name_from_id",
+    "get_study_directions",
+    "get_study_user_attrs",
+    "get_study_system_attrs",
+    "get_all_studies",
+    "_set_trial_param",
+    "set_trial_intermediate_value",
+    "set_trial_user_attr",
+    "set_trial_system_attr",
+    "get_trial_id_from_study_id_trial_number",
+    "get_trial",
+    "_get_trials",
+    "_get_best_trial_id",
+):
+    setattr(PatientStorage, _name, _waiting(_name))

@@ -1,0 +1,165 @@
+"""What a study reads: known by what it holds, not by where it lies.
+
+study.yml has each place with its fingerprint (see `protocol.fingerprint`), and data_files.json the
+files behind it, so that a refusal can name those that changed. Data that were moved, are mounted
+elsewhere or lie behind another link are the same data, which is said; other data at the same place
+are refused, at the start of a run and before every attempt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator import words
+from protocol.errors import DataError, SettingsError
+from protocol.files import write_text
+from protocol.fingerprint import Files, combined, difference, digest, files_of, quick_look
+from protocol.folders import StudyFolder
+
+_SHARE = 0.01  # of the time that goes into looking whether data have changed, at most
+_EDITED = ("family",)  # code that its owner works on: only when it moves must it be the same
+
+
+class Source(BaseModel):
+    """One place that a study reads."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    files: int
+    bytes: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, path: str, files: Files) -> Self:
+        size = sum(size for size, _ in files.values())
+        return cls(path=path, files=len(files), bytes=size, fingerprint=digest(files))
+
+
+Found = dict[str, Files]  # the files of each place, by its key
+
+
+def found_in(answer: Mapping[str, Any]) -> tuple[dict[str, Source], Found]:
+    """What a check of the settings found, by the key that names each place."""
+    files = {
+        key: {name: (int(size), str(known)) for name, (size, known) in place["files"].items()}
+        for key, place in answer.items()
+    }
+    return {key: Source.of(answer[key]["path"], files[key]) for key in files}, files
+
+
+def take(
+    folder: StudyFolder, begun: Mapping[str, Source], now: Mapping[str, Source], files: Found
+) -> list[str]:
+    """Sentences about what has moved since the study began.
+
+    Args:
+        begun: as study.yml has it; a place that is not in it, of an earlier version, is taken as
+            it is now.
+
+    Raises:
+        SettingsError: something else lies there; names what changed.
+    """
+    sentences = []
+    for key, source in now.items():
+        known = begun.get(key)
+        if known is None:
+            continue
+        if known.fingerprint == source.fingerprint:
+            if known.path != source.path:
+                same = words.counted(source.files, "file")
+                sentences.append(f"{key} is {source.path} now: the same {same} as {known.path}")
+        elif key not in _EDITED or known.path != source.path:
+            raise SettingsError(_refusal(folder, known, source, files[key], key), key=key)
+    return sentences
+
+
+def _refusal(folder: StudyFolder, known: Source, now: Source, files: Files, key: str) -> str:
+    before = _remembered(folder).get(key)
+    what = difference(before, files) if before else ""
+    place = "" if known.path == now.path else f" in {known.path}"
+    return (
+        f"{now.path} does not hold what study {folder.name!r} was begun with{place}: "
+        f"{_counts(now)}, expected {_counts(known)}{what and f' ({what})'}; trials of both would "
+        "not be comparable: put it back, or choose another --study_name"
+    )
+
+
+def _counts(source: Source) -> str:
+    return (
+        f"{words.counted(source.files, 'file')} of {source.bytes} bytes, "
+        f"fingerprint {source.fingerprint[:12]}…"
+    )
+
+
+def remember(folder: StudyFolder, files: Found) -> None:
+    """Keep the names behind the fingerprints; without them a refusal names none."""
+    write_text(folder.data_files, json.dumps(files, indent=0) + "\n")
+
+
+def _remembered(folder: StudyFolder) -> Found:
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        content = json.loads(folder.data_files.read_text(encoding="utf-8"))
+        return {
+            key: {name: (int(size), str(known)) for name, (size, known) in files.items()}
+            for key, files in content.items()
+        }
+    return {}
+
+
+def data_fingerprint(sources: Mapping[str, Source]) -> str:
+    """One word for everything that a study reads, but for the family's own code."""
+    return combined({k: s.fingerprint for k, s in sources.items() if k not in _EDITED})
+
+
+class DataWatch:
+    """Notices data that change while a study runs, for little: only sizes and times are looked at.
+
+    Of a large set even that takes a while; it is then not done at every attempt, but as often as a
+    hundredth of the time allows. Where something looks different, the fingerprint decides.
+    """
+
+    def __init__(self, sources: Mapping[str, Source], caches: Sequence[Path] = ()) -> None:
+        """From now on; `caches` are folders that do not count."""
+        self._caches = caches
+        self._sources = {key: s for key, s in sources.items() if key not in _EDITED}
+        self._rested = 0.0
+        self._seen = self._look()
+
+    def check(self) -> None:
+        """To be called before an attempt is launched.
+
+        Raises:
+            DataError: the data are not those that the study was begun with.
+        """
+        if time.monotonic() < self._rested:
+            return
+        seen = self._look()
+        for key, source in self._sources.items():
+            if seen[key] != self._seen[key] and digest(
+                files_of(Path(source.path), self._caches)
+            ) != (source.fingerprint):
+                raise DataError(
+                    f"{source.path} has changed while the study runs: its fingerprint is not "
+                    f"{source.fingerprint[:12]}… any more; put back what was there and type the "
+                    "same command again",
+                    key=key,
+                )
+        self._seen = seen
+
+    def _look(self) -> dict[str, str]:
+        begun = time.monotonic()
+        seen = {
+            key: quick_look(Path(source.path), self._caches)
+            for key, source in self._sources.items()
+        }
+        ended = time.monotonic()
+        self._rested = ended + (ended - begun) / _SHARE
+        return seen
