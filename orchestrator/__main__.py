@@ -55,8 +55,16 @@ def _underscored(argument: str) -> str:
     return "--" + name.replace("-", "_") + equals + value
 
 
+def _speak_utf8() -> None:
+    """Begin anew in UTF-8 under a locale that cannot spell every path, for children as well."""
+    if sys.getfilesystemencoding() != "utf-8":
+        sys.stdout.flush()
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONUTF8": "1"})
+
+
 def main() -> None:
     """Run a command; a user's mistake is one sentence, a defect keeps its traceback."""
+    _speak_utf8()
     try:
         app(args=with_command(sys.argv[1:]), prog_name="run_study.sh")
     except UserError as error:

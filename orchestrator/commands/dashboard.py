@@ -10,20 +10,26 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import IO
 
-from orchestrator.database.address import spelled, sqlite_file
+from orchestrator.database.address import spelled
 from orchestrator.study.find import database_of, read_study
+from orchestrator.study.record import StudyRecord
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder
 
 _START_SECONDS = 60.0
-
+_DATABASE = "TOMOSTUDY_DASHBOARD_DATABASE"
+# The URL may hold a password, which everybody could read among a process's arguments.
+_PROGRAM = f"""\
+import os, sys
+from optuna_dashboard._cli import main
+sys.argv.append(os.environ.pop("{_DATABASE}"))
+main()
+"""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -35,7 +41,7 @@ def serve_dashboard(folder: StudyFolder, *, host: str = "127.0.0.1", port: int =
         SettingsError: there is no such study, or the address cannot be listened on.
         UserError: the dashboard did not start, or ended; says why.
     """
-    read_study(folder)  # a wrong name or a damaged database is told here, in one sentence
+    record = read_study(folder)  # a wrong name or a damaged database is told here, in one sentence
     check_address(host, port)
     # Its log has a line for every request: only the end of it is told, when it fails.
     with (
@@ -45,7 +51,7 @@ def serve_dashboard(folder: StudyFolder, *, host: str = "127.0.0.1", port: int =
     ):
         _wait_until_it_listens(process, host, port)
         if process.poll() is None:
-            print(f"The dashboard of study {folder.name}: {_url(folder, host, port)}")
+            print(f"The dashboard of study {folder.name}: {_url(record, host, port)}")
             print("^C ends it, and leaves a running study alone.", flush=True)
         process.wait()
         raise UserError(f"the dashboard ended: {_last_line(log)}")
@@ -56,11 +62,11 @@ def serve_dashboard(folder: StudyFolder, *, host: str = "127.0.0.1", port: int =
 def _dashboard(
     folder: StudyFolder, host: str, port: int, log: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    script = Path(sysconfig.get_path("scripts")) / "optuna-dashboard"
     # The folder of pictures is named even before there is one: the first may come any time.
     options = ["--host", host, "--port", str(port), "--artifact-dir", str(folder.artifacts)]
     process = subprocess.Popen(
-        [sys.executable, str(script), *options, spelled(database_of(folder))],
+        [sys.executable, "-P", "-c", _PROGRAM, *options],
+        env={**os.environ, _DATABASE: spelled(database_of(folder))},
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -94,11 +100,9 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], host: str, port: in
         time.sleep(0.05)
 
 
-def _url(folder: StudyFolder, host: str, port: int) -> str:
+def _url(record: StudyRecord, host: str, port: int) -> str:
     reachable = "127.0.0.1" if host == "0.0.0.0" else host
-    # A study's own database holds nothing else, so that its number there is 1.
-    own = sqlite_file(database_of(folder)) == folder.database.absolute()
-    return f"http://{reachable}:{port}/dashboard{'/studies/1' if own else '/'}"
+    return f"http://{reachable}:{port}/dashboard/studies/{record.place}"
 
 
 def _last_line(log: IO[bytes]) -> str:

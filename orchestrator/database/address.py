@@ -17,6 +17,10 @@ from sqlalchemy.exc import ArgumentError
 from protocol.errors import SettingsError
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+_PARTS = re.compile(  # driver, credentials, host, database, options
+    r"([\w+.-]+://)([^/?]*@)?([^/?@]*)(/[^?]*)?(\?.*)?", re.DOTALL
+)
+_SECRET = re.compile(r"passw|pwd", re.IGNORECASE)  # in the name of an option
 # Up to the last @ before the host: passwords hold that character, hosts do not.
 _CREDENTIALS = re.compile(r"([\w+.-]+)://([^:/@]*):([^?]*)@([^@?]*(?:\?.*)?)", re.DOTALL)
 _PACKAGES = {
@@ -39,13 +43,13 @@ def address(template: str) -> URL:
     Raises:
         SettingsError: a variable is not set, or this is no database's URL.
     """
-    credentials = _CREDENTIALS.fullmatch(template)
-    if credentials is not None:
-        driver, user, password, rest = credentials.groups()
-        user, password = (_VARIABLE.sub(_quoted, part) for part in (user, password))
-        filled = f"{driver}://{user}:{password}@{_VARIABLE.sub(_value, rest)}"
-    else:
+    parts = _PARTS.fullmatch(template)
+    if parts is None:  # a variable may hold all of it
         filled = _VARIABLE.sub(_value, template)
+    else:
+        spellings = (_value, _quoted, _value, _quoted_path, _quoted)
+        texts = zip(spellings, parts.groups(default=""), strict=True)
+        filled = "".join(_VARIABLE.sub(spelling, text) for spelling, text in texts)
     try:
         return make_url(_with_quoted_credentials(filled))
     except (ArgumentError, ValueError):
@@ -69,6 +73,10 @@ def _quoted(match: re.Match[str]) -> str:
     return quote(unquote(_value(match)), safe="")
 
 
+def _quoted_path(match: re.Match[str]) -> str:
+    return quote(_value(match), safe="/")
+
+
 def _with_quoted_credentials(filled: str) -> str:
     """The same URL when a variable held all of it, with whatever its password holds."""
     found = _CREDENTIALS.fullmatch(filled)
@@ -86,7 +94,9 @@ def spelled(url: URL) -> str:
 def shown(url: URL) -> str:
     """For people: a file's path, or the URL without its password."""
     file = sqlite_file(url)
-    return str(file) if file is not None else url.render_as_string(hide_password=True)
+    hidden = {key: "***" for key in url.query if _SECRET.search(key)}
+    safe = url.update_query_dict(hidden)
+    return str(file) if file is not None else safe.render_as_string(hide_password=True)
 
 
 def sqlite_file(url: URL) -> Path | None:
@@ -116,11 +126,10 @@ def _missing_driver(error: BaseException) -> str | None:
 
 
 def redacted(text: str, url: URL) -> str:
-    """`text` without the URL's password, in whatever spelling."""
+    """`text` without the URL's passwords, in whatever spelling."""
     text = re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", text)
-    if not url.password:
-        return text
-    password = str(url.password)
-    for secret in (password, quote(password, safe=""), quote(password, safe=" +")):
-        text = text.replace(secret, "***")
+    options = [str(value) for key, value in url.query.items() if _SECRET.search(key)]
+    for password in filter(None, [str(url.password or ""), *options]):
+        for secret in (password, quote(password, safe=""), quote(password, safe=" +")):
+            text = text.replace(secret, "***")
     return text

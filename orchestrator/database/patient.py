@@ -139,7 +139,7 @@ class PatientStorage(RDBStorage):
                 models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
                 made = self._get_prepared_new_trial(study_id, template, session)
                 session.flush()
-                identity: int = made.trial_id  # type: ignore[assignment]
+                identity = int(made.trial_id)
             return super(PatientStorage, self).get_trial(identity)
 
         return self.patiently(make, lambda: self._made(mark))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator.study.peek import peek
 from orchestrator.study.record import StudyRecord, TrialRecord, record_of
 from orchestrator.study.sqlite import UnknownLayout, read_sqlite
+from orchestrator.troubles import trouble_of
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder, TrialFolder
 
@@ -86,7 +87,9 @@ def _from(database: Path, name: str, identity: str) -> StudyRecord:
         return _through_optuna(own_address(database), name, identity)
     except KeyError:
         raise SettingsError(f"{database} holds no study named {name!r}") from None
-    except (sqlite3.DatabaseError, OSError) as error:
+    except OSError as error:
+        raise SettingsError(str(trouble_of(error) or error)) from error
+    except sqlite3.DatabaseError as error:
         raise SettingsError(f"{database} cannot be read: {error}") from error
 
 

@@ -74,6 +74,7 @@ class StudyRecord:
     name: str
     direction: Direction
     trials: list[TrialRecord]
+    place: int = 1  # its number in the database
 
     @property
     def counts(self) -> Counter[State]:
@@ -102,6 +103,7 @@ def record_of(study: Study) -> StudyRecord:
         name=study.study_name,
         direction=direction_of(study),
         trials=[_record_of_trial(trial) for trial in study.get_trials(deepcopy=False)],
+        place=study._study_id,
     )
 
 

@@ -52,6 +52,7 @@ def read_sqlite(path: Path, name: str, identity: str = "") -> StudyRecord:
             name=name,
             direction="minimize" if direction == "MINIMIZE" else "maximize",
             trials=_trials(connection, number),
+            place=number,
         )
 
 

@@ -97,7 +97,9 @@ def refuse_other_meaning(folder: StudyFolder, begun: StudyFile, new: Settings) -
 
 
 def _moved(key: str, old: Any, new: Any, sources: Collection[str]) -> bool:
-    """Whether a path is another, of which something else than the path says if it is the same."""
+    """Whether a place is another, of which something else than its path says if it is the same."""
+    if key.startswith("data.generate."):  # how the files there came to be
+        return "data.root" in sources
     if not isinstance(old, str) or not isinstance(new, str):
         return False
     if key == "family":

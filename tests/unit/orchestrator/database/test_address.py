@@ -47,6 +47,18 @@ def test_a_password_may_hold_any_character_and_is_shown_nowhere(template, value,
     assert "ss" not in reason(said, url)
 
 
+def test_a_password_among_the_options_is_hidden_as_well(monkeypatch):
+    monkeypatch.setenv("PW", "p&ss=w?rd")
+    url = address("postgresql://me@host/studies?password=${PW}&sslmode=require")
+    assert url.query == {"password": "p&ss=w?rd", "sslmode": "require"}
+    assert "ss=w" not in shown(url) + redacted("refused: p&ss=w?rd", url)
+
+
+def test_a_variable_may_be_a_files_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE", f"{tmp_path}/q?mark 100%25")
+    assert str(sqlite_file(address("sqlite:///${PLACE}/x.db"))) == f"{tmp_path}/q?mark 100%25/x.db"
+
+
 def test_an_at_sign_among_the_options_is_no_part_of_a_password(monkeypatch):
     monkeypatch.setenv("PW", "secret")
     url = address("postgresql://me:${PW}@host/studies?application_name=me@home")

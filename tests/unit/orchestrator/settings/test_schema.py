@@ -103,6 +103,11 @@ def test_options_are_only_those_that_were_set():
         "postgresql://user:secret@host/studies",
         "mysql+pymysql://user:se${X}@host/studies",
         "postgresql://user:a/b@host/studies",
+        "postgresql://user:${X}y@host/studies",
+        "postgresql://:secret@host/studies",
+        "postgresql://user@host/studies?password=secret",
+        "postgresql://host/studies?sslmode=require&sslPassword=secret",
+        "mysql+pymysql://user@host/studies?passwd=se${X}",
     ],
 )
 def test_a_password_in_the_storage_url_is_refused(url):
@@ -115,6 +120,7 @@ def test_a_password_in_the_storage_url_is_refused(url):
     [
         "postgresql://user:${PASSWORD}@host:5432/studies",
         "postgresql://user@host/studies",
+        "postgresql://user@host/studies?password=${PASSWORD}&sslmode=require",
         "postgresql://host:5432/studies",
         "sqlite:////data/study.db",
     ],

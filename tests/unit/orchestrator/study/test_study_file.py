@@ -149,6 +149,15 @@ def test_a_path_that_has_changed_is_left_to_be_judged_by_what_lies_there(tmp_pat
         refuse_other_meaning(folder, begun(), moved)
 
 
+def test_data_that_were_generated_may_be_named_without_how(tmp_path):
+    made = settings(data={"root": "/d", "generate": {"seed": 1}})
+    folder = StudyFolder(tmp_path)
+    known = begun(made, sources={"data.root": ROOT})
+    assert refuse_other_meaning(folder, known, settings(data={"root": "/e"})) == []
+    with pytest.raises(SettingsError, match=r"data\.generate\.seed"):
+        refuse_other_meaning(folder, begun(made), settings(data={"root": "/d"}))
+
+
 def test_another_way_to_the_same_place_is_the_same_place(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     known = begun(settings(data={"root": str(tmp_path)}))

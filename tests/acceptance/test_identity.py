@@ -1,0 +1,74 @@
+"""A study is what it was begun with, wherever it and its parts lie and whatever they are called."""
+
+import contextlib
+import shutil
+import sqlite3
+
+import pytest
+
+from tests.families import toy
+from tests.studio import Studio
+
+
+@pytest.fixture
+def begun(inside):
+    """A study of a family in a folder of its own, of which one trial has failed."""
+    family = inside.path / "first" / "own.py"
+    family.parent.mkdir()
+    shutil.copy(toy.__file__, family)
+    inside.change(family=f"{family}:Toy", n_trials=1, recipe={"epochs": 1})
+    inside.change(recipe={"raise_at_step": 1})
+    code, output = inside.run()
+    assert code == 1, output
+    assert inside.states() == ["FAIL"]
+    return inside
+
+
+def test_a_wrong_first_start_is_discarded_by_one_option_and_only_while_no_trial_is_complete(begun):
+    del begun.preset["recipe"]["raise_at_step"]
+    code, output = begun.run()
+    assert code == 2
+    assert "recipe.raise_at_step: the study has 1, now None" in output
+    assert "No trial is complete: --restart discards what was begun and starts over" in output
+    code, output = begun.run("--restart")
+    assert code == 0, output
+    assert "starting over: 1 trial of the earlier start discarded" in output
+    assert begun.states() == ["COMPLETE"]
+    code, output = begun.run("--restart")
+    assert code == 2
+    assert "1 of the trials of study 'x' are complete, so it is not discarded" in output
+    assert begun.states() == ["COMPLETE"]
+    begun.change(recipe={"epochs": 2})
+    code, output = begun.run()
+    assert code == 2
+    assert "--restart" not in output
+
+
+def test_a_study_goes_on_when_its_familys_folder_has_moved_and_only_with_the_same_code(begun):
+    begun.path.joinpath("first").rename(begun.path / "mounted elsewhere")
+    moved = begun.path / "mounted elsewhere" / "own.py"
+    begun.change(family=f"{moved}:Toy", n_trials=2)
+    code, output = begun.run()
+    assert "family is" in output
+    assert begun.states() == ["FAIL", "FAIL"]
+    shutil.copytree(moved.parent, begun.path / "third")
+    (begun.path / "third" / "own.py").write_text(moved.read_text() + "# another\n")
+    begun.change(family=f"{begun.path / 'third' / 'own.py'}:Toy")
+    code, output = begun.run()
+    assert code == 2
+    assert "does not hold what study 'x' was begun with" in output
+
+
+@pytest.mark.parametrize("name", ["q?mark", "per%20cent", "ha#sh {x} ü"])
+def test_the_folder_of_studies_may_be_called_anything(name, tmp_path, launcher):
+    studio = Studio(tmp_path / name, launcher=launcher)
+    studio.path.mkdir()
+    studio.change(n_trials=1, recipe={"epochs": 1})
+    code, output = studio.run()
+    assert code == 0, output
+    with contextlib.closing(sqlite3.connect(studio.folder.database)) as database:
+        assert database.execute("SELECT state FROM trials").fetchall() == [("COMPLETE",)]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    code, output = studio.run_with(["status", *studio.where])
+    assert code == 0
+    assert "1 of 1 trials begun, 1 complete" in output
