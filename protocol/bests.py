@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from protocol.files import copy_verified, sync_folder
+from protocol.files import copy_verified, partial, sync_folder
 from protocol.folders import RunFolder
 
 PATIENCE = 120.0  # seconds that a decision may take; the last one set aside stays for longer
@@ -48,7 +48,7 @@ def cut_best(folder: RunFolder, bests: Sequence[int], last: int) -> None:
     """
     spare = folder.superseded(max((epoch for epoch in bests if epoch <= last), default=0))
     if spare.exists():
-        temporary = folder.best.with_name(f".{folder.best.name}.{os.getpid()}.partial")
+        temporary = partial(folder.best)
         temporary.unlink(missing_ok=True)
         try:
             os.link(spare, temporary)

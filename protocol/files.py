@@ -6,6 +6,7 @@ Part of the floor: used by the deciding half and by the workers.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     On an exception, a full disk included, the temporary file goes and `path` stays as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = partial(path)
     try:
         with temporary.open("wb") as stream:
             yield stream
@@ -36,6 +37,29 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def partial(path: Path) -> Path:
+    """The name beside `path` under which this process writes what is to take its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def sweep_partials(folder: Path) -> None:
+    """Remove what processes that are gone left half-written in a folder, not below it."""
+    for path in folder.glob(".*.partial"):
+        owner = path.name.split(".")[-2]
+        if not (owner.isdecimal() and _lives(int(owner))):
+            path.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -72,7 +96,9 @@ def append_line(path: Path, line: str, *, sync: bool = False) -> None:
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, (("\n" if torn else "") + line + "\n").encode())
+        data = (("\n" if torn else "") + line + "\n").encode()
+        if os.write(descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         if sync:
             os.fsync(descriptor)
     finally:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from protocol.files import sweep_partials
+
 _PARENT = "parent.pth"
 _LEVELS = 4  # that a fold's checkpoint in a confirmation lies below the study's folder
 
@@ -222,6 +224,21 @@ class TrialFolder(RunFolder):
 
     def rank_log(self, rank: int) -> Path:
         return self.path / f"rank{rank}.log"
+
+    def runs(self) -> list[RunFolder]:
+        """The folders that this trial's checkpoints may lie in, as far as they exist."""
+        folds = sorted(self.path.glob("fold_*"))
+        return [self, *(RunFolder(path) for path in folds)] if self.path.exists() else []
+
+    def sweep(self) -> None:
+        """Remove what a kill left: half-written files, and where the ranks of an attempt met.
+
+        None of the trial's processes may live.
+        """
+        for run in self.runs():
+            sweep_partials(run.path)
+        for meeting in self.path.glob(".rendezvous_*"):
+            meeting.unlink(missing_ok=True)
 
     def rendezvous(self, attempt: int) -> Path:
         """The file through which one attempt's ranks find each other."""

@@ -138,6 +138,20 @@ class NonFinite(EventBase):
     tensors: list[str] = []  # names of parameters with non-finite gradients, a few
 
 
+class Fault(StrEnum):
+    """What an exception on a rank means for what follows; judged once, where it is caught."""
+
+    DEFECT = "defect"  # of the trial's code
+    USER = "user"  # only the user can mend it, such as data that are gone
+    RECIPE = "recipe"  # the family refuses this point of the search
+    MEMORY = "memory"  # there was not enough of it
+    LOADER = "loader"  # a process that loads data was killed from outside
+    PEER = "peer"  # the rank only noticed the end of another
+    DISK = "disk"  # no room, or no quota
+    DEVICE = "device"  # the GPU takes no more work of anybody
+    MACHINE = "machine"  # the ranks could not meet: no interface, no driver, no shared memory
+
+
 class Failed(EventBase):
     """An exception on one rank."""
 
@@ -147,6 +161,7 @@ class Failed(EventBase):
     message: str
     traceback: str
     user_error: bool = False  # the user can mend it: no traceback is shown
+    fault: Fault = Fault.DEFECT  # of version 0.2 and earlier `error` and `user_error` tell
 
 
 class Stopped(EventBase):

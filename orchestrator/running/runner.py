@@ -23,6 +23,7 @@ from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
 from orchestrator.running.queue import TrialQueue
 from orchestrator.running.repeated import Repeated
+from orchestrator.running.room import disk_full
 from orchestrator.running.session import Session
 from orchestrator.running.settle import ELSEWHERE, STATES, forget, make_outcome, settle
 from orchestrator.running.slots import Slot
@@ -31,7 +32,7 @@ from orchestrator.running.verdict import Verdict
 from orchestrator.study.ranking import point_to_best
 from orchestrator.study.sources import data_fingerprint
 from protocol.errors import UserError
-from protocol.messages import Ending, Failed, Outcome, Plan, Stop, load_outcome, save_message
+from protocol.messages import Ending, Fault, Outcome, Plan, Stop, load_outcome, save_message
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ class Runner:
     def _take_up_unfinished(self) -> None:
         for running in self._queue.unfinished():
             self._session.launcher.sweep(running.folder)
+            running.folder.sweep()
             self._take_up(running)
         # What a kill behind the last tell left undone.
         point_to_best(self._session.folder, self._session.study)
@@ -247,14 +249,17 @@ class Runner:
 
     def _conclude(self, running: RunningTrial, exit: Exit) -> None:
         self._session.launcher.sweep(running.folder)
-        running.folder.rendezvous(running.number_of_attempt).unlink(missing_ok=True)
+        running.folder.sweep()
         verdict = running.judged(exit)
         if verdict is None:
             verdict = Verdict(ending=Ending.LOST, reason="the processes went away without a word")
         log.info("trial %d: %s, %s", running.number, verdict.ending, verdict.reason)
-        event = verdict.event
-        if isinstance(event, Failed) and event.user_error:
-            self._stop_for(UserError(f"trial {running.number}: {event.message}"))
+        if verdict.fault is Fault.USER:
+            self._stop_for(UserError(f"trial {running.number}: {verdict.reason}"))
+        elif verdict.fault is Fault.DISK:
+            self._stop_for(disk_full(self._session.folder))
+        elif verdict.fault is Fault.DEVICE:
+            self._set_device_aside(running, verdict)
         if self._killed or (verdict.ending is Ending.INTERRUPTED and self._stopping):
             self._set_aside(running, verdict)
         elif self._goes_on(running, verdict):
@@ -262,6 +267,17 @@ class Runner:
             self._queue.put(running)
         else:
             self._end(running, make_outcome(running, verdict))
+
+    def _set_device_aside(self, running: RunningTrial, verdict: Verdict) -> None:
+        """A GPU that failed for one process fails for the next: this run does without it."""
+        assert running.slot is not None
+        device = running.slot.devices[verdict.rank]
+        self._free = [slot for slot in self._free if device not in slot.devices]
+        self._session.display.notice(f"{device} is set aside: {verdict.reason}")
+        if not self._free and not self._running:
+            self._stop_for(
+                UserError(f"no device is left to go on with; {device}: {verdict.reason}")
+            )
 
     def _set_aside(self, running: RunningTrial, verdict: Verdict) -> None:
         """The trial stays in the study as running, to go on from its last checkpoint."""

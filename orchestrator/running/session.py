@@ -35,6 +35,7 @@ from orchestrator.study.study_file import StudyFile, read_study_file, write_stud
 from orchestrator.troubles import trouble_of
 from protocol.doors import Call
 from protocol.errors import SettingsError, UserError
+from protocol.files import sweep_partials
 from protocol.folders import StudyFolder
 from protocol.recipe import names_a_path
 
@@ -194,6 +195,8 @@ def open_session(folder: StudyFolder, name: str, console: Console) -> Iterator[S
         stack.enter_context(held(folder))
         folder.stop.unlink(missing_ok=True)  # it was meant for an earlier run
         stack.callback(folder.stop.unlink, missing_ok=True)
+        for place in (folder, *folder.trials()):
+            sweep_partials(place.path)
         display = open_display(console)
         stack.callback(display.close)
         stack.enter_context(logging_to(folder.log))

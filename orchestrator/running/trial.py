@@ -72,6 +72,7 @@ class RunningTrial:
     def launch(self, launcher: Launcher, slot: Slot, plan: Plan) -> None:
         """Write the plan, then start its attempt."""
         launcher.sweep(self.folder)
+        self.folder.sweep()
         self.folder.stop.unlink(missing_ok=True)
         save_plan(self.folder, plan)
         self.stop, self.slot, self.number_of_attempt = None, slot, plan.attempt

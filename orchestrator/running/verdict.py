@@ -4,11 +4,14 @@ ending        because of                              told to the study    then
 COMPLETED     all epochs, or early stopping           COMPLETE, the best   —
 PRUNED        the pruner's decision                   PRUNED, at its step  —
 NONFINITE     NaN or infinity on any rank             PRUNED, infeasible   —
+INVALID       a point that the family refuses         PRUNED, infeasible   —
 MEMORY        memory that ran out on any rank         nothing yet          resumed, micro-batch/2
               the same with one sample at a time      PRUNED, infeasible   —
 FAILED        an exception in the trial's code        FAIL                 not retried
 LOST, HUNG    a process killed or stuck from outside  nothing yet          resumed, boundedly
-INTERRUPTED   ^C, SIGTERM, a full disk                nothing yet          resumed by the user
+              a GPU that takes no more work           nothing yet          resumed on another one
+INTERRUPTED   ^C, SIGTERM, data that are gone         nothing yet          resumed by the user
+              a full disk                             nothing yet          resumed with room again
               the trial alone, by others              nothing yet          resumed, boundedly
 
 Memory has run out where the rank could say so: in the model, in the optimiser or while reading
@@ -25,13 +28,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.launcher.base import Exit
-from protocol.messages import Ending, Event, Failed, Finished, NonFinite, Stop, Stopped
+from protocol.messages import Ending, Event, Failed, Fault, Finished, NonFinite, Stop, Stopped
 
 _PEER_LOST = "PeerLost"  # what a rank calls it when it only noticed another's end
-_OUT_OF_MEMORY = "OutOfMemoryError"  # of whatever device and library
-_LOADER_KILLED = "LoaderKilled"  # a data loading process of the rank
+# What version 0.2 and earlier told in place of faults.
+_EARLIER = {
+    _PEER_LOST: Fault.PEER,
+    "OutOfMemoryError": Fault.MEMORY,
+    "LoaderKilled": Fault.LOADER,
+}
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
-_ENDINGS = {_OUT_OF_MEMORY: Ending.MEMORY, _LOADER_KILLED: Ending.LOST}  # else FAILED
+_ENDINGS = {
+    Fault.DEFECT: Ending.FAILED,
+    Fault.USER: Ending.INTERRUPTED,
+    Fault.RECIPE: Ending.INVALID,
+    Fault.MEMORY: Ending.MEMORY,
+    Fault.LOADER: Ending.LOST,
+    Fault.DISK: Ending.INTERRUPTED,
+    Fault.DEVICE: Ending.LOST,
+    Fault.MACHINE: Ending.FAILED,
+}
+_PLAIN = (Fault.USER, Fault.RECIPE, Fault.DISK)  # sentences for people, of no rank
 # Signals by which others end a process; the rest it brings upon itself.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
@@ -44,6 +61,7 @@ class Verdict:
     reason: str
     event: Event | None = None  # the one that decided, where one did
     rank: int = 0  # whose end decided, where there is one
+    fault: Fault | None = None  # of the exception that decided
 
 
 def judge(
@@ -83,16 +101,24 @@ def _by_failure(events: Sequence[Event], exit: Exit | None) -> Verdict | None:
     if exit is not None and exit.first is not None and -exit.codes[exit.first] in _FROM_OUTSIDE:
         return None  # whatever the others then saw is not the cause
     for event in events:
-        if isinstance(event, Failed) and event.user_error:
-            return Verdict(ending=Ending.INTERRUPTED, reason=event.message, event=event)
-        if isinstance(event, Failed) and event.error != _PEER_LOST:
-            return Verdict(
-                ending=_ENDINGS.get(event.error, Ending.FAILED),
-                reason=f"{event.error} on rank {event.rank}: {event.message}",
-                event=event,
-                rank=event.rank,
-            )
+        if not isinstance(event, Failed) or _fault(event) is Fault.PEER:
+            continue
+        fault = _fault(event)
+        of_rank = f"{event.error} on rank {event.rank}: {event.message}"
+        return Verdict(
+            ending=_ENDINGS[fault],
+            reason=event.message if fault in _PLAIN else of_rank,
+            event=event,
+            rank=event.rank,
+            fault=fault,
+        )
     return None
+
+
+def _fault(event: Failed) -> Fault:
+    if event.user_error:
+        return Fault.USER
+    return _EARLIER.get(event.error, event.fault) if event.fault is Fault.DEFECT else event.fault
 
 
 def _by_exit(exit: Exit | None, stop: Stop | None, limited: bool) -> Verdict | None:
@@ -106,6 +132,14 @@ def _by_exit(exit: Exit | None, stop: Stop | None, limited: bool) -> Verdict | N
         )
     if exit.vanished or exit.first is None:
         return Verdict(ending=Ending.LOST, reason="the processes went away without a word")
+    quiet = [rank for rank, code in sorted(exit.codes.items()) if code == 0]
+    if quiet and exit.codes[exit.first] > 0:
+        # The others went because it did: no rank leaves in good order before the trial has ended.
+        return Verdict(
+            ending=Ending.LOST,
+            reason=f"rank {quiet[0]} left with code 0 before the trial had ended",
+            rank=quiet[0],
+        )
     code = exit.codes[exit.first]
     how = f"was ended by {_signal_name(-code)}" if code < 0 else f"left with code {code}"
     ending = Ending.MEMORY if limited and -code in _CRASHES else Ending.LOST

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestrator.study.parent_record import ParentRecord
 from protocol.errors import CheckpointError
-from protocol.files import copy_verified, sha256_of, sync_folder
+from protocol.files import copy_verified, partial, sha256_of, sync_folder
 from protocol.folders import StudyFolder
 
 
@@ -24,7 +24,7 @@ def keep(source: Path, folder: StudyFolder) -> str:
         CheckpointError: it has gone, or cannot be read or copied.
     """
     kept = folder.parent
-    temporary = kept.with_name(f".{kept.name}.{os.getpid()}.partial")
+    temporary = partial(kept)
     try:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()

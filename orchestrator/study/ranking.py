@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.study.record import STATES, can_be_best, direction_of, is_feasible
+from protocol.files import partial
 from protocol.folders import StudyFolder
 from protocol.objective import ranked
 
@@ -21,7 +21,7 @@ def point_to_best(folder: StudyFolder, study: optuna.Study) -> None:
     target = Path(f"trial_{best.number}")
     if folder.best.is_symlink() and folder.best.readlink() == target:
         return
-    temporary = folder.path / f".best.{os.getpid()}"
+    temporary = partial(folder.best)
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     temporary.replace(folder.best)

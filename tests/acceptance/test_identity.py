@@ -1,13 +1,14 @@
 """A study is what it was begun with, wherever it and its parts lie and whatever they are called."""
 
 import contextlib
+import errno
 import shutil
 import sqlite3
 
 import pytest
 
 from tests.families import toy
-from tests.studio import Studio
+from tests.studio import Studio, finish
 
 
 @pytest.fixture
@@ -72,3 +73,29 @@ def test_the_folder_of_studies_may_be_called_anything(name, tmp_path, launcher):
     code, output = studio.run_with(["status", *studio.where])
     assert code == 0
     assert "1 of 1 trials begun, 1 complete" in output
+
+
+def test_paths_are_spelled_in_full_under_any_locale(begun, monkeypatch):
+    """Python turns to UTF-8 for the locale C by itself, but not for others; it is kept from it."""
+    begun.path.joinpath("runs").rename(begun.path / "größe")
+    for variable, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(variable, value)
+    where = ["--study_name", "x", "--runs_dir", str(begun.path / "größe")]
+    code, output = finish(begun.start_command(["status", *where]))
+    assert code == 0, output
+    assert "1 of 1 trials begun, 0 complete, 0 pruned, 1 failed" in output
+    code, output = finish(begun.start_command(["export", *where, "--out", str(begun.path / "ü")]))
+    assert "größe/x" in output or "is complete" in output
+    assert "Traceback" not in output
+
+
+def test_a_disk_that_is_full_while_a_study_is_set_up_is_one_sentence(inside, monkeypatch):
+    def full(path, *_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("orchestrator.study.study_file.write_text", full)
+    code, output = inside.run()
+    assert code == 2, output
+    assert f"error: the disk that holds {inside.folder.settings} is full" in output
+    assert "Traceback" not in output
+    assert not inside.folder.path.exists()

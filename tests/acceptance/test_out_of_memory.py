@@ -89,4 +89,4 @@ def test_what_never_fits_is_pruned_as_infeasible_and_the_sampler_avoids_it(studi
             assert trial.state.name == "COMPLETE"
     assert "or raise limits.memory_gb" in output
     assert sum(large[:5]) >= 2
-    assert sum(large[5:]) <= 1  # of nine, half of which would be by chance
+    assert sum(large[5:]) <= 2  # of nine, half of which would be by chance

@@ -43,6 +43,7 @@ class ToySettings(FamilySettings):
     nan_at_step: int | None = None  # this rank's batch becomes NaN
     nan_gradient_at_step: int | None = None  # finite loss, non-finite gradient
     always_nan_gradient: bool = False  # the same in every step
+    leave_at_step: int | None = None  # SystemExit
     die_at_step: int | None = None  # SIGKILL to itself
     hang_at_step: int | None = None  # sleeps for ever
     fault_rank: int = 0  # whom the faults above strike
@@ -174,6 +175,8 @@ class Toy(Family[ToySettings, ToyData]):
             raise RuntimeError(f"the toy was asked to raise at step {self.step}")
         if self._struck(settings.user_error_at_step):
             raise DataError(f"the toy's file ended at step {self.step}")
+        if self._struck(settings.leave_at_step):
+            raise SystemExit("leave_at_step")
         if self._struck(settings.die_at_step):
             os.kill(os.getpid(), signal.SIGKILL)
         if self._struck(settings.hang_at_step):

@@ -14,13 +14,13 @@ import torch
 import torch._dynamo
 
 from models.registry import load_family
-from protocol.errors import UserError
 from protocol.folders import TrialFolder
-from protocol.messages import Failed, Plan, append_event, load_plan
+from protocol.messages import Failed, Fault, Plan, append_event, load_plan
 from worker.ranks.determinism import deterministic
 from worker.ranks.divergence import Divergence
+from worker.ranks.faults import MESSAGE, TRACEBACK, bounded, fault_of
 from worker.ranks.group import join, peer_loss
-from worker.ranks.memory import limit_memory, loader_killed, out_of_memory
+from worker.ranks.memory import limit_memory
 from worker.ranks.stopping import StopAgreed
 from worker.ranks.trial import open_trial
 from worker.training.cross_validation import train_folds
@@ -47,7 +47,7 @@ def run_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
         try:
             with deterministic(plan.deterministic, plan.family):
                 _train(folder, plan, rank, tick, limits)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a family that leaves has failed as well
             limits.close()  # or there might be no memory to say that there is none
             traceback.print_exc()
             append_event(folder.events, _failure(plan, rank, error))
@@ -88,22 +88,18 @@ def _train(
     group.leave()
 
 
-def _failure(plan: Plan, rank: int, error: Exception) -> Failed:
-    """The event of this rank's end, with its cause called by the name that counts."""
-    kind = type(error).__name__
-    cause = peer_loss(error)
-    if cause is not None:
-        kind = type(cause).__name__
-    elif out_of_memory(error, limited=plan.memory_gb is not None):
-        kind = torch.OutOfMemoryError.__name__
-    elif loader_killed(error):
-        kind = "LoaderKilled"
-    mendable = isinstance(error, UserError) and kind == type(error).__name__
+def _failure(plan: Plan, rank: int, error: Exception | SystemExit) -> Failed:
+    """The event of this rank's end."""
+    fault = fault_of(error, plan)
+    lost = peer_loss(error) if fault is Fault.PEER else None
+    mendable = fault in (Fault.USER, Fault.RECIPE, Fault.DISK)
+    trace = "" if mendable else "".join(traceback.format_exception(error))
     return Failed(
         attempt=plan.attempt,
         rank=rank,
-        error=kind,
-        message=str(cause or error),
-        traceback="" if mendable else "".join(traceback.format_exception(error)),
-        user_error=mendable,
+        error=type(lost or error).__name__,
+        message=bounded(str(lost or error), MESSAGE),
+        traceback=bounded(trace, TRACEBACK),
+        user_error=fault is Fault.USER,
+        fault=fault,
     )

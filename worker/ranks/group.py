@@ -107,6 +107,10 @@ class Group:
         return self.device if dist.get_backend() == "nccl" else torch.device("cpu")
 
 
+class JoinError(Exception):
+    """The ranks could not meet, which is the machine's fault rather than the trial's."""
+
+
 def join(
     *, devices: list[str], rank: int, rendezvous: Path, patience: float, stages: int = 1
 ) -> Group:
@@ -116,19 +120,27 @@ def join(
         devices: one a rank, such as "cpu" or "cuda:0".
         patience: seconds after which a silent peer counts as lost.
         stages: ranks that share one copy of the model.
+
+    Raises:
+        JoinError: there is no way to, such as no network interface.
     """
     device = torch.device(devices[rank])
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if len(devices) > 1:
         _prefer_loopback()
-        dist.init_process_group(
-            backend=_backend(devices),
-            init_method=f"file://{rendezvous.absolute()}",
-            rank=rank,
-            world_size=len(devices),
-            timeout=timedelta(seconds=patience),
-        )
+        try:
+            dist.init_process_group(
+                backend=_backend(devices),
+                init_method=f"file://{rendezvous.absolute()}",
+                rank=rank,
+                world_size=len(devices),
+                timeout=timedelta(seconds=patience),
+            )
+        except dist.DistError:
+            raise  # a peer went away meanwhile
+        except (RuntimeError, ValueError) as error:
+            raise JoinError(f"the ranks cannot meet: {error}") from error
     group = Group(rank=rank, ranks=len(devices), device=device)
     if stages > 1:
         _form_mesh(group, stages, timedelta(seconds=patience))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -11,6 +14,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from models.family import Batch, MapDataset
 from worker.ranks.seeding import mix, reseed
+
+_REAPED_SECONDS = 1.0  # until a killed process has an exit code
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 Key = tuple[int, int]  # (epoch, sample index)
 
@@ -26,6 +32,10 @@ class SeededDataset(Dataset[dict[str, Any]]):
         epoch, index = key
         reseed(mix(self.seed, "sample", epoch, index))
         return self.dataset[index]
+
+
+class LoaderKilled(Exception):
+    """A process that loads data was ended from outside."""
 
 
 class BatchLoader:
@@ -48,10 +58,42 @@ class BatchLoader:
         self._device = device
 
     def batches(self, epoch: int, indices: Iterable[tuple[int, ...]]) -> Iterator[Batch]:
-        """One batch on the device for each tuple of sample indices."""
+        """One batch on the device for each tuple of sample indices.
+
+        Raises:
+            LoaderKilled: a process that loads them was killed.
+        """
         self._order.batches = [[(epoch, index) for index in batch] for batch in indices]
-        for batch in self._loader:
+        with self._told_of_a_kill():
+            loaded = iter(self._loader)
+        while True:
+            with self._told_of_a_kill():
+                batch = next(loaded, None)
+            if batch is None:
+                return
             yield to_device(batch, self._device)
+
+    @contextlib.contextmanager
+    def _told_of_a_kill(self) -> Iterator[None]:
+        """Whatever torch says of it: a process that was killed has an exit code."""
+        try:
+            yield
+        except Exception as error:
+            if self._was_killed(error):
+                raise LoaderKilled(f"a process that loads data was killed: {error}") from error
+            raise
+
+    def _was_killed(self, error: Exception) -> bool:
+        workers = getattr(self._loader._iterator, "_workers", [])
+        deadline = time.monotonic() + _REAPED_SECONDS
+        while workers and time.monotonic() < deadline:
+            codes = [worker.exitcode for worker in workers]
+            if any(code is not None and -code in _FROM_OUTSIDE for code in codes):
+                return True
+            if all(code is None for code in codes) and not isinstance(error, OSError | EOFError):
+                break  # all live, and nothing says that one does not
+            time.sleep(0.02)
+        return False
 
 
 def to_device(batch: dict[str, Any], device: torch.device) -> Batch:

@@ -28,8 +28,6 @@ _OUT_OF_MEMORY = (
 _ENOMEM = f"[Errno {errno.ENOMEM}]"
 # What oneDNN says whenever it fails; with a limit to a CPU's memory, that is why.
 _ONEDNN = ("could not create a primitive", "could not create a memory", "could not execute a prim")
-# A loader process that others killed, most likely the system when the machine's memory ran out.
-_LOADER_KILLED = ("is killed by signal: Killed", "is killed by signal: Terminated")
 
 
 def out_of_memory(error: BaseException, *, limited: bool) -> bool:
@@ -50,13 +48,6 @@ def out_of_memory(error: BaseException, *, limited: bool) -> bool:
     if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
         return True
     return error.__cause__ is not None and out_of_memory(error.__cause__, limited=limited)
-
-
-def loader_killed(error: BaseException) -> bool:
-    """Whether a data loading process was killed from outside."""
-    if isinstance(error, RuntimeError) and any(word in str(error) for word in _LOADER_KILLED):
-        return True
-    return error.__cause__ is not None and loader_killed(error.__cause__)
 
 
 def limit_memory(gib: float, devices: Iterable[torch.device]) -> Callable[[], None]:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from protocol.errors import CheckpointError
-from protocol.files import replacing
+from protocol.files import partial, replacing
 from protocol.folders import RunFolder
 
 # What training decides of a checkpoint; of the progress all but the event to be told.
@@ -149,7 +149,7 @@ def _keep_as_previous(folder: RunFolder) -> None:
     if not folder.last.exists():
         return
     try:
-        spare = folder.previous.with_name(f".{folder.previous.name}.{os.getpid()}.partial")
+        spare = partial(folder.previous)
         with contextlib.suppress(FileNotFoundError):
             spare.unlink()
         os.link(folder.last, spare)

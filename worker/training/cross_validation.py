@@ -5,11 +5,11 @@ A fold that is done has its event; a later attempt passes over it and goes on wi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from protocol.files import partial
 from protocol.folders import TrialFolder
 from protocol.messages import Finished, FoldFinished, Plan, append_event, read_events
 from protocol.objective import ranked
@@ -50,7 +50,7 @@ def point_to_best_fold(folder: TrialFolder, plan: Plan, finished: Sequence[FoldF
 
 def _point_best_to(folder: TrialFolder, fold: int) -> None:
     place = folder.fold(fold)
-    temporary = folder.path / f".best.{os.getpid()}"
+    temporary = partial(folder.best)
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(Path(place.path.name) / place.best.name)
     temporary.replace(folder.best)

@@ -1,9 +1,11 @@
 """Where a dependent study's parent is, wherever the study or an export of it has gone."""
 
 import shutil
+import subprocess
 
 import pytest
 
+from protocol.files import partial
 from protocol.folders import StudyFolder, parent_of
 
 
@@ -52,3 +54,23 @@ def test_one_that_was_given_without_a_digest_is_where_it_was_given(folder, tmp_p
 def test_one_that_is_nowhere_is_named_by_where_it_was(folder):
     folder.parent.unlink()
     assert parent_of(folder.trial(2).best, recipe(folder)) == folder.parent
+
+
+def test_what_processes_that_are_gone_left_half_written_is_swept(tmp_path):
+    trial = StudyFolder(tmp_path).trial(0)
+    fold = trial.fold(1)
+    fold.path.mkdir(parents=True)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    litter = [
+        trial.path / f".last.pth.{gone.pid}.partial",
+        fold.path / f".best.pth.{gone.pid}.partial",
+        trial.path / f".best.{gone.pid}.partial",
+        trial.rendezvous(0),
+    ]
+    kept = [partial(trial.last), trial.last, trial.events]
+    for path in [*litter, *kept]:
+        path.touch()
+    trial.sweep()
+    assert [path.exists() for path in litter] == [False] * 4
+    assert [path.exists() for path in kept] == [True] * 3

@@ -227,14 +227,20 @@ def server():
     subprocess.run(["initdb", "-A", "trust", "-U", "me", data], **quiet)
     options = f"-k {place} -c listen_addresses=''"
     subprocess.run(["pg_ctl", "-D", data, "-o", options, "-w", "start"], **quiet)
-    yield f"postgresql+psycopg://me@/postgres?host={place}"
+
+    def restart():
+        arguments = ["pg_ctl", "-D", data, "-o", options, "-m", "immediate", "restart"]
+        return subprocess.Popen(arguments, **{key: quiet[key] for key in quiet if key != "check"})
+
+    yield f"postgresql+psycopg://me@/postgres?host={place}", restart
     subprocess.run(["pg_ctl", "-D", data, "-m", "immediate", "stop"], **quiet)
     shutil.rmtree(place)
 
 
 def test_a_terminated_backend_of_postgresql_costs_nothing(server, monkeypatch):
     monkeypatch.setattr(patient, "_LONGEST_PAUSE", 0.1)
-    storage = PatientStorage(address(server), Patience(seconds=20.0))
+    url, restart = server
+    storage = PatientStorage(address(url), Patience(seconds=20.0))
     study = optuna.create_study(storage=storage, study_name="x")
     for number in range(4):
         trial = study.ask()
@@ -245,3 +251,10 @@ def test_a_terminated_backend_of_postgresql_costs_nothing(server, monkeypatch):
         trial.report(1.0, 1)
         study.tell(trial, float(number))
     assert [trial.value for trial in study.get_trials()] == [0.0, 1.0, 2.0, 3.0]
+    restarting = restart()
+    for _ in range(50):
+        study.tell(study.ask(), 7.0)
+    assert restarting.wait(20) == 0
+    trials = study.get_trials()
+    assert [trial.number for trial in trials] == list(range(54))
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}

@@ -1,14 +1,20 @@
+import contextlib
 import errno
 import fcntl
 import logging
 import os
+from unittest.mock import Mock
 
 import pytest
 
 from orchestrator.running.search import disk_trouble
-from orchestrator.running.session import held, logging_to, refuse_confirmations
+from orchestrator.running.session import Session, held, logging_to, refuse_confirmations
+from orchestrator.settings.layers import Asked
+from orchestrator.study.storage import identity_of
+from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
 from protocol.errors import SettingsError, StudyInUse, UserError
 from protocol.folders import StudyFolder
+from tests.searches import NUMBERS, make_settings
 
 
 @pytest.fixture
@@ -117,3 +123,52 @@ def test_a_defect_leaves_its_traceback_in_the_log_and_a_users_mistake_none(tmp_p
     with pytest.raises(ZeroDivisionError):
         work_and_raise(log, ZeroDivisionError())
     assert "Traceback" in log.read_text()
+
+
+# ------------------------------------------------------------------------------- the token
+
+
+@pytest.fixture
+def session(folder):
+    folder.path.mkdir()
+    session = Session(folder, "x", Mock(), Mock(count=0), contextlib.ExitStack())
+    session.settings = make_settings(NUMBERS, {})
+    session.sources, session._files = {}, {}
+    return session
+
+
+def kill_at(session, monkeypatch, step):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"orchestrator.running.session.{step}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            session.keep_study(known(session))
+
+
+def known(session):
+    return StudyFile(asked=Asked(), settings=session.settings)
+
+
+def test_a_kill_between_the_settings_and_the_database_leaves_one_token(session, monkeypatch):
+    kill_at(session, monkeypatch, "open_study")
+    token = read_study_file(session.folder).identity
+    assert token
+    assert identity_of(session.keep_study(known(session))) == token
+    assert read_study_file(session.folder).identity == token
+
+
+def test_a_study_of_an_earlier_version_is_given_a_token_by_its_database_first(session, monkeypatch):
+    write_study_file(session.folder, known(session))
+    kill_at(session, monkeypatch, "identity_of")
+    assert read_study_file(session.folder).identity == ""
+    token = identity_of(session.study)
+    session.keep_study(known(session))
+    assert token == identity_of(session.study) == read_study_file(session.folder).identity
+
+
+def test_a_token_that_an_earlier_version_has_dropped_from_the_settings_is_found_again(session):
+    token = identity_of(session.keep_study(known(session)))
+    write_study_file(session.folder, known(session))
+    assert identity_of(session.keep_study(known(session))) == token

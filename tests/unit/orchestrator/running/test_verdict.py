@@ -5,6 +5,7 @@ from orchestrator.running.verdict import judge
 from protocol.messages import (
     Ending,
     Failed,
+    Fault,
     Finished,
     NonFinite,
     Progressed,
@@ -71,6 +72,31 @@ KILLED = Exit(codes={0: 1, 1: -9}, first=1)
         ([CRASHED], crash_of(1), Stop.PRUNED, "pruned", "the pruner expected no improvement"),
         ([], KILLED, Stop.PRUNED, "pruned", "the pruner expected no improvement"),
         ([INTERRUPTED], ALL_WELL, Stop.PRUNED, "pruned", "the pruner expected no improvement"),
+        # faults
+        (
+            [failed(0, "OSError", "x", fault=Fault.DISK)],
+            crash_of(0),
+            None,
+            "interrupted",
+            "full",
+        ),
+        ([failed(0, "E", "no", fault=Fault.RECIPE)], crash_of(0), None, "invalid", "no"),
+        ([failed(1, "E", "no", fault=Fault.DEVICE)], crash_of(1), None, "lost", "E on rank 1: no"),
+        (
+            [failed(1, "E", "no", fault=Fault.MACHINE)],
+            crash_of(1),
+            None,
+            "failed",
+            "E on rank 1: no",
+        ),
+        # who left in good order before the trial had ended is to blame, not who noticed it
+        (
+            [BYSTANDER],
+            Exit(codes={1: 0, 0: 1}, first=0),
+            None,
+            "lost",
+            "rank 1 left with code 0 before the trial had ended",
+        ),
         # non-finite
         (
             [VALIDATED, DIVERGED],

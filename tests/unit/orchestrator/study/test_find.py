@@ -1,4 +1,6 @@
+import errno
 import sqlite3
+import sys
 
 import optuna
 import pytest
@@ -82,3 +84,21 @@ def test_an_unreachable_database_is_one_sentence_without_its_password(made, tmp_
     message = refused(made.folder)
     assert "\n" not in message
     assert "hunter2" not in message
+
+
+def test_a_database_whose_driver_is_missing_is_told_with_what_to_install(made, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setenv("PW", "s3cr@t")
+    made.write_settings(storage={"url": "postgresql+psycopg://me:${PW}@host/studies"})
+    message = refused(made.folder)
+    assert "postgresql+psycopg://me:***@host/studies cannot be read: its driver, the" in message
+    assert "python -m pip install 'psycopg[binary]'" in message
+    assert "t@host" not in message
+
+
+def test_a_study_of_another_user_is_told_with_its_owner(made, monkeypatch):
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(made.folder.database))
+
+    monkeypatch.setattr("orchestrator.study.find.read_sqlite", denied)
+    assert f"{made.folder.database} may not be used by you: Perm" in refused(made.folder)

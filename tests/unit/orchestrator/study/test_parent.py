@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from orchestrator.settings.layers import Asked, Layers
-from orchestrator.study.parent import adopt, recorded
+from orchestrator.study.parent import adopt, recorded, relocated
 from orchestrator.study.ranking import keep_best
 from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
 from protocol.errors import CheckpointError, SettingsError
@@ -86,6 +86,30 @@ def test_the_parent_study_may_clear_up_or_go(direct, folder, tmp_path):
     assert begin(folder)[0] == parent
     shutil.rmtree(tmp_path / "direct")
     assert begin(folder) == (parent, [])
+
+
+def test_a_parent_that_lies_elsewhere_by_now_is_known_by_its_checkpoint(direct, folder, tmp_path):
+    parent, _ = begin(folder)
+    moved = direct.folder.path.rename(tmp_path / "moved")
+    found = relocated(folder, settings(parent={"study": str(moved)}), parent)
+    assert found.checkpoint == str(moved / "trial_1" / "best.pth")
+    assert (found.study, found.sha256) == (str(moved), parent.sha256)
+    copy = str(shutil.copy(moved / "trial_1" / "best.pth", tmp_path / "parent.pth"))
+    assert relocated(folder, settings(parent={"checkpoint": copy}), parent).checkpoint == copy
+
+
+def test_another_parent_is_not_taken_for_one_that_has_moved(direct, folder, tmp_path):
+    parent, _ = begin(folder)
+    direct.trial(0).best.write_bytes(b"another")
+    for other in (
+        {"study": "nowhere"},
+        {"study": "direct", "trial": 0},
+        {"checkpoint": str(direct.trial(0).best)},
+        {"checkpoint": str(tmp_path / "missing.pth")},
+    ):
+        assert relocated(folder, settings(parent=other), parent) is None
+    assert relocated(folder, settings(parent=None), parent) is None
+    assert relocated(folder, settings(), None) is None
 
 
 def test_a_parent_that_has_changed_is_refused(direct, folder):

@@ -1,15 +1,27 @@
 """How an attempt's ranks end: agreement on divergence, and each rank's own cause of death."""
 
 import math
+import multiprocessing
 import os
 import signal
 
 import pytest
-import torch
 
-from protocol.messages import Failed, Finished, Measured, NonFinite, Progressed, Started, Validated
+from protocol.messages import (
+    Failed,
+    Fault,
+    Finished,
+    Measured,
+    NonFinite,
+    Progressed,
+    Started,
+    Validated,
+    load_plan,
+)
 from tests.ranks import attempt, events, make_plan, started, wait_for
 from worker.calls.opened import open_checkpoint
+from worker.ranks.faults import fault_of
+from worker.ranks.group import JoinError, join
 from worker.training.checkpoint import load_checkpoint
 
 HUNGRY = "tests/families/hungry.py:Hungry"
@@ -149,7 +161,7 @@ def test_a_wrong_recipe_value_is_a_users_mistake_that_names_its_key(tmp_path):
 def test_running_out_of_memory_is_told_by_its_name(tmp_path):
     trial = make_plan(tmp_path, recipe={"largest_batch": 2})
     assert attempt(trial) == [1]
-    assert failures(trial)[0].error == torch.OutOfMemoryError.__name__
+    assert failures(trial)[0].fault is Fault.MEMORY
 
 
 def test_a_ranks_memory_is_limited_beyond_what_its_program_holds(tmp_path):
@@ -157,8 +169,8 @@ def test_a_ranks_memory_is_limited_beyond_what_its_program_holds(tmp_path):
     for limit, codes in ((0.05, [1]), (0.5, [0])):
         trial = make_plan(tmp_path / str(limit), family=HUNGRY, recipe=recipe, memory_gb=limit)
         assert attempt(trial) == codes
-        told = [event.error for event in events(trial, Failed)]
-        assert told == [torch.OutOfMemoryError.__name__] * codes[0]
+        told = [event.fault for event in events(trial, Failed)]
+        assert told == [Fault.MEMORY] * codes[0]
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -221,7 +233,7 @@ def test_a_rehearsal_that_diverges_is_measured_all_the_same(tmp_path):
     assert events(trial, Measured)
 
 
-def test_a_full_disk_is_a_users_matter_and_leaves_the_last_checkpoint(tmp_path):
+def test_a_full_disk_is_no_defect_and_leaves_the_last_checkpoint(tmp_path):
     recipe = {"step_seconds": 0.05, "epochs": 50}
     trial = make_plan(tmp_path, recipe=recipe)
     with started(trial) as (process,):
@@ -230,7 +242,7 @@ def test_a_full_disk_is_a_users_matter_and_leaves_the_last_checkpoint(tmp_path):
         process.join(20.0)
         assert process.exitcode == 1
     told = failures(trial)[0]
-    assert told.user_error
+    assert told.fault is Fault.DISK
     assert told.message.startswith("No space left on device")
     assert load_checkpoint(trial.last)["training"]["progress"]["step"] > 0
 
@@ -254,3 +266,38 @@ def test_a_deterministic_rank_trains_and_names_what_it_cannot_do_deterministical
     assert failed.user_error
     assert failed.message.startswith("deterministic: found true, but the family ")
     assert "needs put_" in failed.message
+
+
+def join_through_nothing(tmp_path):
+    os.environ["GLOO_SOCKET_IFNAME"] = "nonsense"
+    try:
+        join(devices=["cpu", "cpu"], rank=0, rendezvous=tmp_path / "meeting", patience=5.0)
+    except Exception as error:
+        return type(error).__name__, str(error)
+    return "", ""
+
+
+def test_ranks_that_cannot_meet_say_why_themselves(tmp_path):
+    """The path of gloo's own source stands in the message; that is no sign of a lost peer."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        kind, message = pool.apply(join_through_nothing, (tmp_path,))
+    assert kind == "JoinError"
+    assert "nonsense" in message
+    plan = load_plan(make_plan(tmp_path).plan)
+    assert fault_of(JoinError("at gloo/transport/tcp"), plan) is Fault.MACHINE
+
+
+def test_a_family_that_leaves_the_program_has_failed_and_says_so(tmp_path):
+    trial = make_plan(tmp_path, recipe={"leave_at_step": 2})
+    assert attempt(trial) == [1]
+    told = failures(trial)[0]
+    assert (told.error, told.fault) == ("SystemExit", Fault.DEFECT)
+    assert "leave_at_step" in told.traceback
+
+
+def test_a_point_that_the_family_refuses_is_no_fault_of_the_users(tmp_path):
+    trial = make_plan(
+        tmp_path, recipe={"width": 4, "refused_width": 4}, searched=["width", "learning_rate"]
+    )
+    assert attempt(trial) == [1]
+    assert failures(trial)[0].fault is Fault.RECIPE

@@ -1,8 +1,11 @@
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
 
-from worker.ranks.loading import BatchLoader
+from worker.ranks.loading import BatchLoader, LoaderKilled
 
 
 class Noisy:
@@ -44,3 +47,25 @@ def test_loader_processes_serve_one_epoch_after_another():
     for epoch in (1, 2, 3):
         found = [batch["index"].tolist() for batch in loader.batches(epoch, [(epoch,), (0, 1)])]
         assert found == [[epoch], [0, 1]]
+
+
+class Suicidal:
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Wrong(Suicidal):
+    def __getitem__(self, index):
+        raise ConnectionResetError("of the data set's own")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kind"), [(Suicidal(), LoaderKilled), (Wrong(), ConnectionResetError)]
+)
+def test_a_killed_loader_process_is_told_by_its_exit_code(dataset, kind):
+    loader = BatchLoader(dataset, seed=0, workers=1, device=torch.device("cpu"))
+    with pytest.raises(kind):
+        next(loader.batches(0, [(0,)]))

@@ -1,7 +1,6 @@
 """Memory limits, each in a process of its own, which it would spoil for other tests."""
 
 import errno
-import os
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from protocol.errors import DataError
 from tests.ranks import fork_server
-from worker.ranks.memory import GIB, Usage, limit_memory, loader_killed, out_of_memory
+from worker.ranks.memory import GIB, Usage, limit_memory, out_of_memory
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -99,27 +98,6 @@ def read_in_a_loader():
 
 def test_a_loader_process_is_limited_alike_and_its_error_is_known_here():
     assert in_a_process(read_in_a_loader)
-
-
-class Suicidal(Dataset):
-    def __len__(self):
-        return 1
-
-    def __getitem__(self, index):
-        os.kill(os.getpid(), 9)
-
-
-def lose_a_loader():
-    loader = DataLoader(Suicidal(), num_workers=1, multiprocessing_context="fork")
-    try:
-        next(iter(loader))
-    except Exception as error:
-        return loader_killed(error), out_of_memory(error, limited=True)
-    return None
-
-
-def test_a_killed_loader_process_is_told_from_one_without_memory():
-    assert in_a_process(lose_a_loader) == (True, False)
 
 
 def raised_from(cause):
