@@ -131,7 +131,7 @@ class PatientStorage(RDBStorage):
         template = copy.deepcopy(template_trial) or optuna.trial.create_trial(
             state=TrialState.RUNNING
         )
-        mark = uuid.uuid4().hex
+        mark = str(uuid.uuid4())
         template.system_attrs[_MADE] = mark
 
         def make() -> FrozenTrial:

@@ -115,8 +115,9 @@ def _remembered(folder: StudyFolder) -> Found:
 
 
 def data_fingerprint(sources: Mapping[str, Source]) -> str:
-    """One word for everything that a study reads, but for the family's own code."""
-    return combined({k: s.fingerprint for k, s in sources.items() if k not in _EDITED})
+    """One word for all that a study reads, but for the family's own code; of nothing none."""
+    digests = {key: s.fingerprint for key, s in sources.items() if key not in _EDITED}
+    return combined(digests) if digests else ""
 
 
 class DataWatch:

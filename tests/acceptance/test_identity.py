@@ -7,6 +7,9 @@ import sqlite3
 
 import pytest
 
+from orchestrator.study.sources import data_fingerprint
+from orchestrator.study.study_file import read_study_file
+from protocol.messages import load_plan
 from tests.families import toy
 from tests.studio import Studio, finish
 
@@ -73,6 +76,41 @@ def test_the_folder_of_studies_may_be_called_anything(name, tmp_path, launcher):
     code, output = studio.run_with(["status", *studio.where])
     assert code == 0
     assert "1 of 1 trials begun, 1 complete" in output
+
+
+def test_data_are_known_by_what_they_hold_and_not_by_where_they_lie(inside):
+    data = inside.path / "data"
+    generate = {"image_size": 32, "angles": 32, "photons": 300, "seed": 1}
+    generate |= {"train": 8, "validation": 4, "test": 4}
+    inside.preset |= {
+        "family": "fbp_window",
+        "objective": {"metric": "psnr", "direction": "maximize"},
+        "data": {"root": str(data), "generate": generate},
+        "recipe": {"epochs": 1},
+        "n_trials": 1,
+    }
+    code, output = inside.run()
+    assert code == 0, output
+    plan = load_plan(inside.trial(0).plan)
+    known = read_study_file(inside.folder)
+    assert plan.data_fingerprint == data_fingerprint(known.sources)
+    assert plan.study_identity == known.identity
+
+    (inside.path / "mounted").mkdir()
+    data.rename(inside.path / "mounted" / "set")
+    (inside.path / "link").symlink_to(inside.path / "mounted")
+    moved = inside.path / "link" / "set"
+    inside.change(data={"root": str(moved), "generate": None}, n_trials=2)
+    code, output = inside.run()
+    assert code == 0, output
+    assert f"data.root is {moved} now: the same 10 files as {data}" in output
+    assert load_plan(inside.trial(1).plan).data["root"] == str(moved), "links stay as typed"
+
+    moved.joinpath("ground_truth_test_000.hdf5").unlink()
+    code, output = inside.run("--n_trials", "3")
+    assert code == 2
+    assert f"data.root: {moved} does not hold what study 'x' was begun with" in output
+    assert "missing: ground_truth_test_000.hdf5" in output
 
 
 def test_paths_are_spelled_in_full_under_any_locale(begun, monkeypatch):
