@@ -11,7 +11,7 @@ Everything else that is raised is a defect of this program and keeps its traceba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 
@@ -53,6 +53,15 @@ class CheckpointError(UserError):
 
 class StudyInUse(Exception):
     """Another orchestrator holds the study's lock; the message names its process and host."""
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it comes from, each once: causes and contexts can form a circle."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 _KINDS = {kind.__name__: kind for kind in (UserError, SettingsError, DataError, CheckpointError)}

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from protocol.errors import UserError
+from protocol.errors import UserError, chain
 from protocol.folders import StudyFolder
 
 LOOK_SECONDS = 5.0  # between two looks whether there is room again
@@ -30,13 +30,11 @@ def disk_full(folder: StudyFolder) -> DiskFull:
 
 def is_full(error: BaseException | None) -> bool:
     """Whether a full disk, or a used-up quota, is what an error comes from."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL:
-            return True
-        if "database or disk is full" in str(error):  # SQLite has no errno for it
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        (isinstance(cause, OSError) and cause.errno in _FULL)
+        or "database or disk is full" in str(cause)  # SQLite has no errno for it
+        for cause in chain(error)
+    )
 
 
 def room_needed(folder: StudyFolder) -> int:

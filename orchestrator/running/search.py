@@ -13,7 +13,7 @@ from orchestrator.running.room import DiskFull, disk_full, is_full, wait_for_roo
 from orchestrator.running.runner import Runner
 from orchestrator.running.session import Session
 from orchestrator.study.ranking import best_trial
-from protocol.errors import UserError
+from protocol.errors import UserError, chain
 from protocol.folders import StudyFolder
 
 log = logging.getLogger(__name__)
@@ -83,9 +83,7 @@ def _best_of(study: optuna.Study) -> tuple[int, float] | None:
 
 def disk_trouble(error: Exception, folder: StudyFolder) -> UserError | None:
     """A sentence for a disk that cannot be written; None for anything else."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in chain(error):
         if "readonly database" in str(cause) or "disk I/O error" in str(cause):
             return UserError(f"{folder.database} cannot be written: {cause}")
-        cause = cause.__cause__ or cause.__context__
     return None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 
 import torch
 
-from protocol.errors import SettingsError, UserError
+from protocol.errors import SettingsError, UserError, chain
 from protocol.messages import Fault, Plan
 from worker.ranks.group import JoinError, peer_loss
 from worker.ranks.loading import LoaderKilled
@@ -19,7 +18,7 @@ MESSAGE, TRACEBACK = 4_000, 64_000  # characters of an event that are kept
 
 def fault_of(error: BaseException, plan: Plan) -> Fault:
     """The fault that `error` is a sign of."""
-    if _chained(error, _is_full):
+    if any(_is_full(cause) for cause in chain(error)):
         return Fault.DISK
     if isinstance(error, JoinError):
         return Fault.MACHINE
@@ -27,7 +26,7 @@ def fault_of(error: BaseException, plan: Plan) -> Fault:
         return Fault.PEER
     if out_of_memory(error, limited=plan.memory_gb is not None):
         return Fault.MEMORY
-    if _chained(error, lambda cause: isinstance(cause, LoaderKilled)):
+    if any(isinstance(cause, LoaderKilled) for cause in chain(error)):
         return Fault.LOADER
     if isinstance(error, SettingsError) and _is_of_point(error, plan):
         return Fault.RECIPE
@@ -40,16 +39,6 @@ def fault_of(error: BaseException, plan: Plan) -> Fault:
 
 def _is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
-
-
-def _chained(error: BaseException, is_it: Callable[[BaseException], bool]) -> bool:
-    """Whether it holds for an error or one that it comes from."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if is_it(seen):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
 
 
 def _is_of_point(error: SettingsError, plan: Plan) -> bool:

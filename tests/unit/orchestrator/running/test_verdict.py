@@ -78,7 +78,7 @@ KILLED = Exit(codes={0: 1, 1: -9}, first=1)
             crash_of(0),
             None,
             "interrupted",
-            "full",
+            "x",
         ),
         ([failed(0, "E", "no", fault=Fault.RECIPE)], crash_of(0), None, "invalid", "no"),
         ([failed(1, "E", "no", fault=Fault.DEVICE)], crash_of(1), None, "lost", "E on rank 1: no"),

@@ -42,6 +42,12 @@ def test_every_exception_has_its_fault(error, fault, tmp_path):
     assert fault_of(error, plan) is fault
 
 
+def test_a_circle_of_causes_has_an_end(tmp_path):
+    first, second = ValueError("a"), ValueError("b")
+    first.__context__, second.__cause__ = second, first
+    assert fault_of(first, load_plan(make_plan(tmp_path).plan)) is Fault.DEFECT
+
+
 def test_what_an_event_tells_is_bounded_and_can_be_written():
     assert bounded("short", 100) == "short"
     assert bounded("lone \ud800 surrogate", 100).encode() == b"lone \\ud800 surrogate"
