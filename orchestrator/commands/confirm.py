@@ -123,6 +123,7 @@ def _confirm(session: Session, job: _Job, as_json: bool) -> int:
         job.settings.storage.url,
         job.settings.objective.direction,
         identity=job.identity,
+        patience=session.patience(job.settings),
     )
     ended = _NOTHING_RUN if _is_done(job) else _train(session, job, search)
     confirmation = _results(job)
@@ -198,7 +199,7 @@ def _settings_of_runs(settings: Settings) -> Settings:
             "pruner": PrunerSettings(kind="none"),
             "enqueue": [],
             "timeout": None,
-            "storage": StorageSettings(),
+            "storage": StorageSettings(patience=settings.storage.patience),
         }
     )
 

@@ -192,7 +192,8 @@ def _search(session: Session, source: Asker, console: Console) -> int:
     console.print(report, soft_wrap=True)
     if ended.trouble is not None:
         console.print(Text(f"Stopped: {ended.trouble}", style="bold red"), soft_wrap=True)
-        return NOT_DONE
     if ended.interrupted:
         return INTERRUPTED
+    if ended.trouble is not None:
+        return NOT_DONE
     return DONE if ended.budget_spent and record.counts["complete"] else NOT_DONE

@@ -128,23 +128,25 @@ class Session:
         self.known = known.model_copy(update={"identity": identity, "sources": self.sources})
         remember(self.folder, self._files)
         write_study_file(self.folder, self.known)
-        settings = self.settings
-        patience = Patience(
-            seconds=settings.storage.patience,
-            say=self.display.notice,
-            interrupted=lambda: self.interrupts.count > 0,
-        )
         self.study = open_study(
             self.folder,
-            settings.storage.url,
-            settings.objective.direction,
+            self.settings.storage.url,
+            self.settings.objective.direction,
             identity=identity,
-            patience=patience,
+            patience=self.patience(self.settings),
         )
         if not identity:
             self.known = self.known.model_copy(update={"identity": identity_of(self.study)})
             write_study_file(self.folder, self.known)
         return self.study
+
+    def patience(self, settings: Settings) -> Patience:
+        """With the database, told on the display and ended by ^C."""
+        return Patience(
+            seconds=settings.storage.patience,
+            say=self.display.notice,
+            interrupted=lambda: self.interrupts.count > 0,
+        )
 
     def track(self) -> None:
         """Mirror the trials to where the settings ask, until the session closes."""
