@@ -41,11 +41,11 @@ from orchestrator.running.session import (
 from orchestrator.settings.layers import Asked, Layers
 from orchestrator.settings.schema import PrunerSettings, Settings, StorageSettings
 from orchestrator.study.find import read_study
+from orchestrator.study.inputs import Input
 from orchestrator.study.lock import StudyLock
 from orchestrator.study.parent import recorded
 from orchestrator.study.parent_record import ParentRecord
 from orchestrator.study.record import StudyRecord
-from orchestrator.study.sources import Source
 from orchestrator.study.storage import open_study
 from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
 from protocol.errors import SettingsError
@@ -62,7 +62,7 @@ class _Job:
     settings: Settings  # of the search, with its parent
     parent: ParentRecord | None
     identity: str  # of the search
-    data: Mapping[str, Source]  # that the search was begun with
+    data: Mapping[str, Input]  # that the search was begun with
     record: StudyRecord  # of the search
     sources: Sources
     seeds: int
@@ -107,7 +107,7 @@ def _look_at(folder: StudyFolder, top: int, seeds: int) -> _Job:
         settings=parent.given_to(known.settings, folder) if parent else known.settings,
         parent=parent,
         identity=known.identity,
-        data=known.sources,
+        data=known.inputs,
         record=record,
         sources=best_sources(record, top),
         seeds=seeds,
@@ -174,7 +174,7 @@ def _train(session: Session, job: _Job, search: optuna.Study) -> Ended:
     layers = Layers()
     layers.add(job.settings.model_dump(mode="json"), str(job.folder.settings))
     session.begin(settings, layers)
-    session.take_sources(job.folder, job.data)
+    session.take_inputs(job.folder, job.data)
     study = session.keep_study(StudyFile(asked=Asked(), settings=settings, parent=job.parent))
     study.pruner = optuna.pruners.NopPruner()
     trials = search.get_trials(deepcopy=False)

@@ -142,7 +142,7 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
     if parent is not None:
         settings = parent.given_to(settings, folder)
     checked = session.begin(settings, opened.layers)
-    session.take_sources(folder, opened.earlier.sources if opened.earlier else {})
+    session.take_inputs(folder, opened.earlier.inputs if opened.earlier else {})
     space = checked.space
     known = StudyFile(
         asked=opened.asked, settings=opened.settings, parent=parent, free=checked.free

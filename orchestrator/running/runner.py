@@ -24,8 +24,8 @@ from orchestrator.running.settle import STATES, make_outcome, settle
 from orchestrator.running.slots import Slot
 from orchestrator.running.trial import RunningTrial, make_plan
 from orchestrator.running.verdict import Verdict
+from orchestrator.study.inputs import data_fingerprint
 from orchestrator.study.ranking import point_to_best
-from orchestrator.study.sources import data_fingerprint
 from protocol.errors import UserError
 from protocol.messages import Ending, Failed, Outcome, Plan, Stop, load_outcome
 
@@ -127,7 +127,7 @@ class Runner:
             slot,
             study=self._session.name,
             study_identity=self._session.known.identity,
-            data_fingerprint=data_fingerprint(self._session.sources),
+            data_fingerprint=data_fingerprint(self._session.known.inputs),
             trial=running.number,
             attempt=running.number_of_attempt + 1,
             seed=source.trial_seed(running.number),

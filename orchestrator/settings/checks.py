@@ -27,7 +27,7 @@ class Checked:
     metrics: dict[str, str]  # the family's, with the better direction of each
     samples: dict[str, int]  # by split
     free: list[str]  # dotted keys of the family that change no result
-    sources: Mapping[str, Any]  # by dotted key: the path that it names, and the files there
+    inputs: Mapping[str, Any]  # by dotted key: the path that it names, and the files there
 
 
 def check_at_once(settings: Settings, layers: Layers) -> None:
@@ -127,7 +127,7 @@ def check_with_family(
         metrics=answer["metrics"],
         samples=answer["samples"],
         free=answer["free"],
-        sources=answer["sources"],
+        inputs=answer["inputs"],
     )
 
 

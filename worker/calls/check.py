@@ -55,12 +55,12 @@ def check_settings(
     Returns:
         {"errors": [{"key", "problem", "valid_keys"?}], "metrics": {name: direction},
         "family_keys": {key: default}, "free": [dotted keys that change no result],
-        "samples": {"train": n, "validation": n}, "sources": {dotted key: {"path", "files": {name:
+        "samples": {"train": n, "validation": n}, "inputs": {dotted key: {"path", "files": {name:
         [bytes, hash]}}} of every path that the study reads, as in `protocol.fingerprint`}. Where
         there are errors the rest may be empty.
     """
     report: dict[str, Any] = {"errors": [], "metrics": {}, "family_keys": {}, "samples": {}}
-    report |= {"free": [], "sources": {}}
+    report |= {"free": [], "inputs": {}}
     try:
         loaded = load_family(family)
     except UserError as error:
@@ -88,7 +88,7 @@ def check_settings(
             samples = [_samples(loaded, first, section) for section in every_fold]
             report["samples"] = samples[0]
             fixed = {key: first[key] for key in own_keys(first) if key not in searched}
-            report["sources"] = _sources(loaded, family, fixed, data)
+            report["inputs"] = _inputs(loaded, family, fixed, data)
         except UserError as error:
             report["errors"].append(_data_problem(error))
     return report
@@ -204,7 +204,7 @@ def _samples(
     }
 
 
-def _sources(
+def _inputs(
     loaded: type[Family[Any, Any]], family: str, recipe: dict[str, Any], data: dict[str, Any]
 ) -> dict[str, Any]:
     """What lies at every path that decides what is trained, under the path's key."""
