@@ -41,11 +41,11 @@ from orchestrator.running.session import (
 from orchestrator.settings.layers import Asked, Layers
 from orchestrator.settings.schema import PrunerSettings, Settings, StorageSettings
 from orchestrator.study.find import read_study
+from orchestrator.study.inputs import Input
 from orchestrator.study.lock import StudyLock
 from orchestrator.study.parent import recorded
 from orchestrator.study.parent_record import ParentRecord
 from orchestrator.study.record import StudyRecord
-from orchestrator.study.sources import Source
 from orchestrator.study.storage import open_study
 from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
 from protocol.errors import SettingsError
@@ -62,7 +62,7 @@ class _Job:
     settings: Settings  # of the search, with its parent
     parent: ParentRecord | None
     identity: str  # of the search
-    data: Mapping[str, Source]  # that the search was begun with
+    data: Mapping[str, Input]  # that the search was begun with
     record: StudyRecord  # of the search
     sources: Sources
     seeds: int
@@ -108,7 +108,7 @@ def _look_at(folder: StudyFolder, top: int, seeds: int) -> _Job:
         settings=parent.given_to(known.settings, folder) if parent else known.settings,
         parent=parent,
         identity=known.identity,
-        data=known.sources,
+        data=known.inputs,
         record=record,
         sources=best_sources(record, top),
         seeds=seeds,
@@ -125,6 +125,7 @@ def _confirm(session: Session, job: _Job, as_json: bool) -> int:
         job.settings.storage.url,
         job.settings.objective.direction,
         identity=job.identity,
+        patience=session.patience(job.settings),
     )
     ended = _NOTHING_RUN if _is_done(job) else _train(session, job, search)
     confirmation = _results(job)
@@ -175,7 +176,7 @@ def _train(session: Session, job: _Job, search: optuna.Study) -> Ended:
     layers = Layers()
     layers.add(job.settings.model_dump(mode="json"), str(job.folder.settings))
     session.begin(settings, layers, job.threads)
-    session.take_sources(job.folder, job.data)
+    session.take_inputs(job.folder, job.data)
     known = StudyFile(
         asked=Asked(), settings=settings, parent=job.parent, threads=session.slots[0].threads
     )
@@ -202,7 +203,7 @@ def _settings_of_runs(settings: Settings) -> Settings:
             "pruner": PrunerSettings(kind="none"),
             "enqueue": [],
             "timeout": None,
-            "storage": StorageSettings(),
+            "storage": StorageSettings(patience=settings.storage.patience),
         }
     )
 

@@ -145,7 +145,7 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
         settings = parent.given_to(settings, folder)
     begun = opened.earlier
     checked = session.begin(settings, opened.layers, begun.threads if begun else None)
-    session.take_sources(folder, begun.sources if begun else {})
+    session.take_inputs(folder, begun.inputs if begun else {})
     space = checked.space
     if checked.refused:
         if opened.earlier is None:
@@ -203,7 +203,8 @@ def _search(session: Session, source: Asker, console: Console) -> int:
     console.print(report, soft_wrap=True)
     if ended.trouble is not None:
         console.print(Text(f"Stopped: {ended.trouble}", style="bold red"), soft_wrap=True)
-        return NOT_DONE
     if ended.interrupted:
         return INTERRUPTED
+    if ended.trouble is not None:
+        return NOT_DONE
     return DONE if ended.budget_spent and record.counts["complete"] else NOT_DONE

@@ -13,6 +13,7 @@ from orchestrator.proposing.ask import InvalidPoint, TrialSource
 from orchestrator.running.clock import Clock
 from orchestrator.running.session import Session
 from orchestrator.running.trial import RunningTrial
+from orchestrator.study.identity import refuse_anothers_folder
 from protocol.recipe import Recipe
 
 
@@ -26,7 +27,12 @@ class TrialQueue:
         self._waiting: deque[RunningTrial] = deque()  # to be resumed before anything new
 
     def unfinished(self) -> list[RunningTrial]:
-        """Every trial that an earlier run left unfinished, by number; none of them waits yet."""
+        """Every trial that an earlier run left unfinished, by number; none of them waits yet.
+
+        Raises:
+            UserError: a trial's folder is of another trial, such as after an older database was put
+                back.
+        """
         states = (TrialState.RUNNING,)
         found = self._session.study.get_trials(deepcopy=False, states=states)
         # Half-asked trials come first: they must be proposed from the history they first saw.
@@ -41,7 +47,11 @@ class TrialQueue:
         self._waiting.append(running)
 
     def next(self) -> RunningTrial | None:
-        """The trial to launch next; None where none waits and the budget allows no new one."""
+        """The trial to launch next; None where none waits and the budget allows no new one.
+
+        Raises:
+            UserError: its folder is of another trial.
+        """
         if self._waiting:
             return self._waiting.popleft()
         if self._left() > 0 and not self._time_is_up():
@@ -67,10 +77,13 @@ class TrialQueue:
     def _running_trial(
         self, trial: optuna.Trial, recipe: Recipe | None, refusal: str = ""
     ) -> RunningTrial:
+        session, folder = self._session, self._session.folder.trial(trial.number)
+        frozen = trial.storage.get_trial(trial._trial_id)
+        refuse_anothers_folder(folder, frozen, session.known.identity)
         return RunningTrial(
             refusal=refusal,
             trial=trial,
-            folder=self._session.folder.trial(trial.number),
+            folder=folder,
             objective=self._session.settings.objective,
             recipe=recipe,
             folds=self._session.settings.folds,

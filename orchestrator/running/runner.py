@@ -29,8 +29,8 @@ from orchestrator.running.settle import ELSEWHERE, STATES, forget, make_outcome,
 from orchestrator.running.slots import Slot
 from orchestrator.running.trial import RunningTrial, make_plan
 from orchestrator.running.verdict import Verdict
+from orchestrator.study.inputs import data_fingerprint
 from orchestrator.study.ranking import point_to_best
-from orchestrator.study.sources import data_fingerprint
 from protocol.errors import UserError
 from protocol.messages import Ending, Fault, Outcome, Plan, Stop, load_outcome, save_message
 
@@ -129,10 +129,10 @@ class Runner:
         while self._free and not self._stopping:
             try:
                 self._session.check_data()
+                running = self._queue.next()
             except UserError as error:
                 self._stop_for(error)
                 return
-            running = self._queue.next()
             if running is None:
                 return
             if running.refusal:
@@ -166,7 +166,7 @@ class Runner:
             slot,
             study=self._session.name,
             study_identity=self._session.known.identity,
-            data_fingerprint=data_fingerprint(self._session.sources),
+            data_fingerprint=data_fingerprint(self._session.known.inputs),
             trial=running.number,
             attempt=running.number_of_attempt + 1,
             seed=source.trial_seed(running.number),

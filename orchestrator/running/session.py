@@ -27,9 +27,9 @@ from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
 from orchestrator.study.identity import new_identity
+from orchestrator.study.inputs import DataWatch, Input, found_in, remember, take
 from orchestrator.study.lock import StudyLock
 from orchestrator.study.restart import sweep_discarded
-from orchestrator.study.sources import DataWatch, Source, found_in, remember, take
 from orchestrator.study.storage import identity_of, open_study
 from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
 from orchestrator.troubles import trouble_of
@@ -58,7 +58,7 @@ class Session:
     launcher: Launcher
     slots: list[Slot]
     surroundings: dict[str, str]
-    sources: dict[str, Source]
+    inputs: dict[str, Input]
     known: StudyFile
     study: optuna.Study
 
@@ -100,8 +100,8 @@ class Session:
             for key in settings.data
             if f"data.{key}" in checked.free and names_a_path(key) and settings.data[key]
         ]
-        self.sources, self._files = found_in(checked.sources)
-        self._watch = DataWatch(self.sources, caches)
+        self.inputs, self._files = found_in(checked.inputs)
+        self._watch = DataWatch(self.inputs, caches)
         gpus = []
         if settings.devices != "cpu" or settings.parallel.devices is not None:
             gpus = self.launcher.call(Call.DEVICES, {}, self.waiting)["cuda"]
@@ -109,13 +109,13 @@ class Session:
         self.surroundings = self.launcher.call(Call.SURROUNDINGS, {}, self.waiting)
         return checked
 
-    def take_sources(self, folder: StudyFolder, begun: Mapping[str, Source]) -> None:
+    def take_inputs(self, folder: StudyFolder, begun: Mapping[str, Input]) -> None:
         """Say what of a study's data has moved since it began.
 
         Raises:
             SettingsError: it is other data now.
         """
-        for sentence in take(folder, begun, self.sources, self._files):
+        for sentence in take(folder, begun, self.inputs, self._files):
             self.display.notice(sentence)
 
     def check_data(self) -> None:
@@ -134,26 +134,30 @@ class Session:
         """
         earlier = read_study_file(self.folder)
         identity = earlier.identity if earlier else new_identity()
-        self.known = known.model_copy(update={"identity": identity, "sources": self.sources})
+        # What cannot be seen at the moment stays known as it was.
+        inputs = {**(earlier.inputs if earlier else {}), **self.inputs}
+        self.known = known.model_copy(update={"identity": identity, "inputs": inputs})
         remember(self.folder, self._files)
         write_study_file(self.folder, self.known)
-        settings = self.settings
-        patience = Patience(
-            seconds=settings.storage.patience,
-            say=self.display.notice,
-            interrupted=lambda: self.interrupts.count > 0,
-        )
         self.study = open_study(
             self.folder,
-            settings.storage.url,
-            settings.objective.direction,
+            self.settings.storage.url,
+            self.settings.objective.direction,
             identity=identity,
-            patience=patience,
+            patience=self.patience(self.settings),
         )
         if not identity:
             self.known = self.known.model_copy(update={"identity": identity_of(self.study)})
             write_study_file(self.folder, self.known)
         return self.study
+
+    def patience(self, settings: Settings) -> Patience:
+        """With the database, told on the display and ended by ^C."""
+        return Patience(
+            seconds=settings.storage.patience,
+            say=self.display.notice,
+            interrupted=lambda: self.interrupts.count > 0,
+        )
 
     def track(self) -> None:
         """Mirror the trials to where the settings ask, until the session closes."""

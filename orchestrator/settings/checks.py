@@ -36,7 +36,7 @@ class Checked:
     metrics: dict[str, str]  # the family's, with the better direction of each
     samples: dict[str, int]  # by split
     free: list[str]  # dotted keys of the family that change no result
-    sources: Mapping[str, Any]  # by dotted key: the path that it names, and the files there
+    inputs: Mapping[str, Any]  # by dotted key: the path that it names, and the files there
     refused: str = ""  # a point of the search that the family would refuse, and why
 
 
@@ -140,7 +140,7 @@ def check_with_family(
         samples=answer["samples"],
         free=answer["free"],
         refused=_refusal(answer["refused"], points, layers),
-        sources=answer["sources"],
+        inputs=answer["inputs"],
     )
 
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.settings.layers import Asked
 from orchestrator.settings.schema import Range, Settings
 from orchestrator.settings.yaml import dump_yaml, read_mapping
+from orchestrator.study.inputs import Input
 from orchestrator.study.parent_record import ParentRecord
-from orchestrator.study.sources import Source
 from protocol.errors import SettingsError, UserError
 from protocol.files import write_text
 from protocol.folders import StudyFolder
@@ -36,7 +36,7 @@ class StudyFile(BaseModel):
     parent: ParentRecord | None = None  # that the study was begun with
     threads: int | None = None  # CPU threads of one rank; of a study of version 0.2 unknown
     free: list[str] = _FREE_DATA  # the family's keys that change no result
-    sources: dict[str, Source] = {}  # what the study reads, by the key that names it
+    inputs: dict[str, Input] = {}  # what the study reads, by the key that names it
     identity: str = ""  # the study's token; empty for a study of an earlier version
 
 
@@ -70,7 +70,7 @@ def changed_keys(old: Settings, new: Settings) -> list[str]:
 def refuse_other_meaning(folder: StudyFolder, begun: StudyFile, new: Settings) -> list[str]:
     """The changed keys, all of them harmless.
 
-    A path that has changed is judged by what lies there, in `sources.take`, where that is known of
+    A path that has changed is judged by what lies there, in `inputs.take`, where that is known of
     the study's beginning.
 
     Raises:
@@ -81,7 +81,7 @@ def refuse_other_meaning(folder: StudyFolder, begun: StudyFile, new: Settings) -
     changed = [
         key
         for key in changed_keys(old, new)
-        if not _moved(key, before.get(key), after.get(key), begun.sources)
+        if not _moved(key, before.get(key), after.get(key), begun.inputs)
     ]
     free = {*begun.free, *_free_keys(old), *_free_keys(new)}
     refused = [key for key in changed if not _is_free(key, free) or _is_of_a_grid(key, new)]
@@ -96,10 +96,10 @@ def refuse_other_meaning(folder: StudyFolder, begun: StudyFile, new: Settings) -
     return changed
 
 
-def _moved(key: str, old: Any, new: Any, sources: Collection[str]) -> bool:
+def _moved(key: str, old: Any, new: Any, inputs: Collection[str]) -> bool:
     """Whether a place is another, of which something else than its path says if it is the same."""
     if key.startswith("data.generate."):  # how the files there came to be
-        return "data.root" in sources
+        return "data.root" in inputs
     if not isinstance(old, str) or not isinstance(new, str):
         return False
     if key == "family":
@@ -109,7 +109,7 @@ def _moved(key: str, old: Any, new: Any, sources: Collection[str]) -> bool:
             return False
     elif key.partition(".")[0] not in ("data", "recipe") or not names_a_path(key.split(".")[-1]):
         return False
-    return key in sources or os.path.realpath(old) == os.path.realpath(new)
+    return key in inputs or os.path.realpath(old) == os.path.realpath(new)
 
 
 def _is_of_a_grid(key: str, settings: Settings) -> bool:

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from orchestrator.study.sources import data_fingerprint
+from orchestrator.study.inputs import data_fingerprint
 from orchestrator.study.study_file import read_study_file
 from protocol.messages import load_plan
 from tests.families import toy
@@ -93,7 +93,7 @@ def test_data_are_known_by_what_they_hold_and_not_by_where_they_lie(inside):
     assert code == 0, output
     plan = load_plan(inside.trial(0).plan)
     known = read_study_file(inside.folder)
-    assert plan.data_fingerprint == data_fingerprint(known.sources)
+    assert plan.data_fingerprint == data_fingerprint(known.inputs)
     assert plan.study_identity == known.identity
 
     (inside.path / "mounted").mkdir()

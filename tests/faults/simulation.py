@@ -289,8 +289,7 @@ class World:
             display=mock.MagicMock(),
             surroundings={},
             check_data=lambda: None,
-            sources={},
-            known=SimpleNamespace(identity=""),
+            known=SimpleNamespace(identity="", inputs={}),
         )
         asker = Asker(self.folder, study, settings, space, line)
         Runner(session, asker, Clock(self.folder.clock)).run()

@@ -59,11 +59,11 @@ def check_settings(
         "family_keys": {key: default}, "free": [dotted keys that change no result],
         "samples": {"train": n, "validation": n},
         "refused": [{"key", "problem", "index"}] of the points in `sample`,
-        "sources": {dotted key: {"path", "files": {name: [bytes, hash]}}} of every path that the
+        "inputs": {dotted key: {"path", "files": {name: [bytes, hash]}}} of every path that the
         study reads, as in `protocol.fingerprint`}. Where there are errors the rest may be empty.
     """
     report: dict[str, Any] = {"errors": [], "metrics": {}, "family_keys": {}, "samples": {}}
-    report |= {"free": [], "refused": [], "sources": {}}
+    report |= {"free": [], "refused": [], "inputs": {}}
     try:
         loaded = load_family(family)
     except UserError as error:
@@ -96,7 +96,7 @@ def check_settings(
             samples = [_samples(loaded, first, section) for section in every_fold]
             report["samples"] = samples[0]
             fixed = {key: first[key] for key in own_keys(first) if key not in searched}
-            report["sources"] = _sources(loaded, family, fixed, data)
+            report["inputs"] = _inputs(loaded, family, fixed, data)
         except UserError as error:
             report["errors"].append(_data_problem(error))
     return report
@@ -212,7 +212,7 @@ def _samples(
     }
 
 
-def _sources(
+def _inputs(
     loaded: type[Family[Any, Any]], family: str, recipe: dict[str, Any], data: dict[str, Any]
 ) -> dict[str, Any]:
     """What lies at every path that decides what is trained, under the path's key."""

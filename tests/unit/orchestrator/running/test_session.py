@@ -133,7 +133,7 @@ def session(folder):
     folder.path.mkdir()
     session = Session(folder, "x", Mock(), Mock(count=0), contextlib.ExitStack())
     session.settings = make_settings(NUMBERS, {})
-    session.sources, session._files = {}, {}
+    session.inputs, session._files = {}, {}
     return session
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.settings.layers import Asked
 from orchestrator.settings.schema import Settings
+from orchestrator.study.inputs import Input
 from orchestrator.study.parent_record import ParentRecord
-from orchestrator.study.sources import Source
 from orchestrator.study.study_file import (
     StudyFile,
     read_study_file,
@@ -139,12 +139,12 @@ def test_another_parent_is_another_meaning(tmp_path, parent, key):
         refuse_other_meaning(StudyFolder(tmp_path), begun(old), settings(parent=parent))
 
 
-ROOT = Source(path="/d", files=1, bytes=1, fingerprint="f")
+ROOT = Input(path="/d", files=1, bytes=1, fingerprint="f")
 
 
 def test_a_path_that_has_changed_is_left_to_be_judged_by_what_lies_there(tmp_path):
     folder, moved = StudyFolder(tmp_path), settings(data={"root": "/e"})
-    assert refuse_other_meaning(folder, begun(sources={"data.root": ROOT}), moved) == []
+    assert refuse_other_meaning(folder, begun(inputs={"data.root": ROOT}), moved) == []
     with pytest.raises(SettingsError, match=r"data\.root"):
         refuse_other_meaning(folder, begun(), moved)
 
@@ -152,7 +152,7 @@ def test_a_path_that_has_changed_is_left_to_be_judged_by_what_lies_there(tmp_pat
 def test_data_that_were_generated_may_be_named_without_how(tmp_path):
     made = settings(data={"root": "/d", "generate": {"seed": 1}})
     folder = StudyFolder(tmp_path)
-    known = begun(made, sources={"data.root": ROOT})
+    known = begun(made, inputs={"data.root": ROOT})
     assert refuse_other_meaning(folder, known, settings(data={"root": "/e"})) == []
     with pytest.raises(SettingsError, match=r"data\.generate\.seed"):
         refuse_other_meaning(folder, begun(made), settings(data={"root": "/d"}))
@@ -166,7 +166,7 @@ def test_another_way_to_the_same_place_is_the_same_place(tmp_path):
 
 
 def test_a_family_may_move_with_its_file_but_not_become_another(tmp_path):
-    known = begun(settings(family="/a/own.py:Own"), sources={"family": ROOT})
+    known = begun(settings(family="/a/own.py:Own"), inputs={"family": ROOT})
     folder = StudyFolder(tmp_path)
     assert refuse_other_meaning(folder, known, settings(family="/b/own.py:Own")) == []
     with pytest.raises(SettingsError, match="family"):

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from orchestrator.study import sources
-from orchestrator.study.sources import DataWatch, data_fingerprint, found_in, remember, take
+from orchestrator.study import inputs
+from orchestrator.study.inputs import DataWatch, data_fingerprint, found_in, remember, take
 from protocol.errors import DataError, SettingsError
 from protocol.fingerprint import files_of
 from protocol.folders import StudyFolder
@@ -69,7 +69,7 @@ def test_a_familys_own_file_may_be_edited_but_not_be_replaced_by_another_elsewhe
 
 
 def test_data_that_change_between_two_attempts_are_noticed(data, monkeypatch):
-    monkeypatch.setattr(sources, "_SHARE", 1e9)
+    monkeypatch.setattr(inputs, "_SHARE", 1e9)
     begun, _ = found(data)
     watch = DataWatch(begun)
     watch.check()
@@ -91,7 +91,7 @@ def test_of_a_large_set_looking_takes_a_hundredth_of_the_time_at_most(data, monk
         looks.append(time.sleep(0.02))
         return "same"
 
-    monkeypatch.setattr(sources, "quick_look", slow_look)
+    monkeypatch.setattr(inputs, "quick_look", slow_look)
     watch = DataWatch(found(data)[0])
     for _ in range(1000):
         watch.check()
@@ -99,7 +99,7 @@ def test_of_a_large_set_looking_takes_a_hundredth_of_the_time_at_most(data, monk
 
 
 def test_an_unchanged_look_opens_no_file(data, monkeypatch):
-    monkeypatch.setattr(sources, "_SHARE", 1e9)
+    monkeypatch.setattr(inputs, "_SHARE", 1e9)
     watch = DataWatch(found(data)[0])
-    monkeypatch.setattr(sources, "files_of", lambda *_: pytest.fail("files were read"))
+    monkeypatch.setattr(inputs, "files_of", lambda *_: pytest.fail("files were read"))
     watch.check()

@@ -27,7 +27,7 @@ _SHARE = 0.01  # of the time that goes into looking whether data have changed, a
 _EDITED = ("family",)  # code that its owner works on: only when it moves must it be the same
 
 
-class Source(BaseModel):
+class Input(BaseModel):
     """One place that a study reads."""
 
     model_config = ConfigDict(frozen=True)
@@ -46,17 +46,17 @@ class Source(BaseModel):
 Found = dict[str, Files]  # the files of each place, by its key
 
 
-def found_in(answer: Mapping[str, Any]) -> tuple[dict[str, Source], Found]:
+def found_in(answer: Mapping[str, Any]) -> tuple[dict[str, Input], Found]:
     """What a check of the settings found, by the key that names each place."""
     files = {
         key: {name: (int(size), str(known)) for name, (size, known) in place["files"].items()}
         for key, place in answer.items()
     }
-    return {key: Source.of(answer[key]["path"], files[key]) for key in files}, files
+    return {key: Input.of(answer[key]["path"], files[key]) for key in files}, files
 
 
 def take(
-    folder: StudyFolder, begun: Mapping[str, Source], now: Mapping[str, Source], files: Found
+    folder: StudyFolder, begun: Mapping[str, Input], now: Mapping[str, Input], files: Found
 ) -> list[str]:
     """Sentences about what has moved since the study began.
 
@@ -68,20 +68,20 @@ def take(
         SettingsError: something else lies there; names what changed.
     """
     sentences = []
-    for key, source in now.items():
+    for key, found in now.items():
         known = begun.get(key)
         if known is None:
             continue
-        if known.fingerprint == source.fingerprint:
-            if known.path != source.path:
-                same = words.counted(source.files, "file")
-                sentences.append(f"{key} is {source.path} now: the same {same} as {known.path}")
-        elif key not in _EDITED or known.path != source.path:
-            raise SettingsError(_refusal(folder, known, source, files[key], key), key=key)
+        if known.fingerprint == found.fingerprint:
+            if known.path != found.path:
+                same = words.counted(found.files, "file")
+                sentences.append(f"{key} is {found.path} now: the same {same} as {known.path}")
+        elif key not in _EDITED or known.path != found.path:
+            raise SettingsError(_refusal(folder, known, found, files[key], key), key=key)
     return sentences
 
 
-def _refusal(folder: StudyFolder, known: Source, now: Source, files: Files, key: str) -> str:
+def _refusal(folder: StudyFolder, known: Input, now: Input, files: Files, key: str) -> str:
     before = _remembered(folder).get(key)
     what = difference(before, files) if before else ""
     place = "" if known.path == now.path else f" in {known.path}"
@@ -92,16 +92,17 @@ def _refusal(folder: StudyFolder, known: Source, now: Source, files: Files, key:
     )
 
 
-def _counts(source: Source) -> str:
+def _counts(found: Input) -> str:
     return (
-        f"{words.counted(source.files, 'file')} of {source.bytes} bytes, "
-        f"fingerprint {source.fingerprint[:12]}…"
+        f"{words.counted(found.files, 'file')} of {found.bytes} bytes, "
+        f"fingerprint {found.fingerprint[:12]}…"
     )
 
 
 def remember(folder: StudyFolder, files: Found) -> None:
     """Keep the names behind the fingerprints; without them a refusal names none."""
-    write_text(folder.data_files, json.dumps(files, indent=0) + "\n")
+    known = {**_remembered(folder), **files}
+    write_text(folder.data_files, json.dumps(known, indent=0) + "\n")
 
 
 def _remembered(folder: StudyFolder) -> Found:
@@ -114,9 +115,9 @@ def _remembered(folder: StudyFolder) -> Found:
     return {}
 
 
-def data_fingerprint(sources: Mapping[str, Source]) -> str:
+def data_fingerprint(inputs: Mapping[str, Input]) -> str:
     """One word for all that a study reads, but for the family's own code; of nothing none."""
-    digests = {key: s.fingerprint for key, s in sources.items() if key not in _EDITED}
+    digests = {key: s.fingerprint for key, s in inputs.items() if key not in _EDITED}
     return combined(digests) if digests else ""
 
 
@@ -127,10 +128,10 @@ class DataWatch:
     hundredth of the time allows. Where something looks different, the fingerprint decides.
     """
 
-    def __init__(self, sources: Mapping[str, Source], caches: Sequence[Path] = ()) -> None:
+    def __init__(self, inputs: Mapping[str, Input], caches: Sequence[Path] = ()) -> None:
         """From now on; `caches` are folders that do not count."""
         self._caches = caches
-        self._sources = {key: s for key, s in sources.items() if key not in _EDITED}
+        self._inputs = {key: s for key, s in inputs.items() if key not in _EDITED}
         self._rested = 0.0
         self._seen = self._look()
 
@@ -143,13 +144,13 @@ class DataWatch:
         if time.monotonic() < self._rested:
             return
         seen = self._look()
-        for key, source in self._sources.items():
+        for key, found in self._inputs.items():
             if seen[key] != self._seen[key] and digest(
-                files_of(Path(source.path), self._caches)
-            ) != (source.fingerprint):
+                files_of(Path(found.path), self._caches)
+            ) != (found.fingerprint):
                 raise DataError(
-                    f"{source.path} has changed while the study runs: its fingerprint is not "
-                    f"{source.fingerprint[:12]}… any more; put back what was there and type the "
+                    f"{found.path} has changed while the study runs: its fingerprint is not "
+                    f"{found.fingerprint[:12]}… any more; put back what was there and type the "
                     "same command again",
                     key=key,
                 )
@@ -158,8 +159,7 @@ class DataWatch:
     def _look(self) -> dict[str, str]:
         begun = time.monotonic()
         seen = {
-            key: quick_look(Path(source.path), self._caches)
-            for key, source in self._sources.items()
+            key: quick_look(Path(found.path), self._caches) for key, found in self._inputs.items()
         }
         ended = time.monotonic()
         self._rested = ended + (ended - begun) / _SHARE
