@@ -120,7 +120,8 @@ class Runner:
             self._refuse(running)
             return
         verdict = running.judged(None)
-        if verdict is None or verdict.ending is Ending.INTERRUPTED or _fits_yet(running, verdict):
+        resumed = (Ending.INTERRUPTED, Ending.LOST, Ending.HUNG)  # as `_goes_on` has it
+        if verdict is None or verdict.ending in resumed or _fits_yet(running, verdict):
             self._queue.put(running)
         else:
             self._end(running, make_outcome(running, verdict))
