@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
-from protocol.errors import UserError
+from protocol.errors import UserError, chain, is_full
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM)
 _OPEN = (errno.EMFILE, errno.ENFILE)
 _DRIVE = (errno.EROFS, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno.EHOSTDOWN)
@@ -28,28 +26,25 @@ _DATABASE = (
 
 def trouble_of(error: BaseException) -> UserError | None:
     """The sentence for a disk, a permission or a database; None for a defect of this program."""
-    for cause in _causes(error):
+    # Of what was only being handled: another's failure does not make a defect the user's matter.
+    for cause in chain(error, contexts=False):
         if isinstance(cause, UserError):
             return cause
         if isinstance(cause, OSError) and (sentence := _sentence(cause)) is not None:
             return UserError(sentence)
-        if isinstance(cause, sqlite3.Error):
-            code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            if code in _DATABASE:
-                return UserError(f"the study's database cannot be used: {cause}")
+        if isinstance(cause, sqlite3.Error) and primary_code(cause) in _DATABASE:
+            return UserError(f"the study's database cannot be used: {cause}")
     return None
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__
+def primary_code(error: sqlite3.Error) -> int:
+    """SQLite's result code of an error, without what extends it."""
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
 
 
 def _sentence(error: OSError) -> str | None:
     place = str(error.filename) if error.filename else "a file of this study"
-    if error.errno in _FULL:
+    if is_full(error):
         where = f"the disk that holds {error.filename}" if error.filename else "the disk"
         return (
             f"{where} is full ({error.strerror}); free some space and type the same command again"

@@ -11,6 +11,7 @@ Everything else that is raised is a defect of this program and keeps its traceba
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -55,13 +56,24 @@ class StudyInUse(Exception):
     """Another orchestrator holds the study's lock; the message names its process and host."""
 
 
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it comes from, each once: causes and contexts can form a circle."""
+def chain(error: BaseException, *, contexts: bool = True) -> Iterator[BaseException]:
+    """An error and what it comes from, each once: causes and contexts can form a circle.
+
+    Args:
+        error: the last one raised.
+        contexts: whether also what was only being handled counts as where it comes from.
+    """
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
+    last: BaseException | None = error
+    while last is not None and id(last) not in seen:
+        seen.add(id(last))
+        yield last
+        last = last.__cause__ or (last.__context__ if contexts else None)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error itself says that a disk is full, or a quota used up."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 _KINDS = {kind.__name__: kind for kind in (UserError, SettingsError, DataError, CheckpointError)}

@@ -10,11 +10,13 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from protocol.errors import UserError
+
+T = TypeVar("T")
 
 _PIECE = 1 << 20  # bytes
 
@@ -128,6 +130,18 @@ class LineTail:
 def whole_lines(data: bytes) -> list[str]:
     """The lines that a newline ends: text may hold other characters that `splitlines` splits at."""
     return data.decode(errors="replace").split("\n")[:-1]
+
+
+def read_lines(path: Path, parse: Callable[[str], T]) -> list[T]:
+    """What `parse` makes of every whole line of a file, in order; nothing where there is no file.
+
+    A line that it refuses by a ValueError was torn by a kill, before anything followed from it.
+    """
+    found = []
+    for line in whole_lines(path.read_bytes()) if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            found.append(parse(line))
+    return found
 
 
 def copy_verified(source: Path, target: Path) -> str:

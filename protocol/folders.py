@@ -227,8 +227,12 @@ class TrialFolder(RunFolder):
 
     def runs(self) -> list[RunFolder]:
         """The folders that this trial's checkpoints may lie in, as far as they exist."""
-        folds = sorted(self.path.glob("fold_*"))
-        return [self, *(RunFolder(path) for path in folds)] if self.path.exists() else []
+        return [self, *self.folds()] if self.path.exists() else []
+
+    def folds(self) -> list[RunFolder]:
+        """Of a cross-validated trial: the folders of the folds begun so far, in order."""
+        found = self.path.glob("fold_*")
+        return [self.fold(number) for number in sorted(int(p.name.split("_")[1]) for p in found)]
 
     def sweep(self) -> None:
         """Remove what a kill left: half-written files, and where the ranks of an attempt met.

@@ -8,6 +8,7 @@ outcome.json  written by the orchestrator before it tells the study
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from protocol.files import append_line, whole_lines, write_text
+from protocol.files import append_line, read_lines, write_text
 from protocol.folders import TrialFolder
 from protocol.objective import Objective
 from protocol.recipe import FlatRecipe
@@ -138,6 +139,10 @@ class NonFinite(EventBase):
     tensors: list[str] = []  # names of parameters with non-finite gradients, a few
 
 
+# By which others end a process; the rest it brings upon itself.
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
 class Fault(StrEnum):
     """What an exception on a rank means for what follows; judged once, where it is caught."""
 
@@ -249,10 +254,7 @@ def parse_event(line: str) -> Event | None:
 
 def read_events(path: Path) -> list[Event]:
     """Every whole event of the file; none when there is no file."""
-    if not path.exists():
-        return []
-    lines = whole_lines(path.read_bytes())
-    return [event for line in lines if (event := parse_event(line)) is not None]
+    return read_lines(path, _EVENT.validate_json)
 
 
 class Ending(StrEnum):
@@ -318,15 +320,11 @@ def latest_plan(folder: TrialFolder) -> Plan | None:
 
 def load_plans(folder: TrialFolder) -> list[Plan]:
     """The plans of all attempts, in order; of version 0.2 the latest alone."""
-    plans = []
     if folder.plans.exists():
-        for line in whole_lines(folder.plans.read_bytes()):
-            with contextlib.suppress(ValueError):  # torn by a kill, and written again
-                plans.append(Plan.model_validate_json(line))
-    elif folder.plan.exists():
-        with contextlib.suppress(ValueError):
-            plans.append(load_plan(folder.plan))
-    return plans
+        return read_lines(folder.plans, Plan.model_validate_json)
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return [load_plan(folder.plan)]
+    return []
 
 
 def load_outcome(path: Path) -> Outcome | None:

@@ -113,8 +113,10 @@ class _Again:
     recorded: dict[int, Validated]
     interrupts: Interrupts
     first: Difference | None = None  # where it first differs
-    compared: int = 0  # epochs
-    _left: set[int] = field(default_factory=set)
+    _left: set[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._left = set(self.recorded)
 
     def train(self, launcher: Launcher, plan: Plan) -> None:
         """Train until every recorded epoch is compared.
@@ -123,7 +125,6 @@ class _Again:
             UserError: it ended before.
         """
         save_plan(self.place, plan)
-        self._left = set(self.recorded)
         epochs = words.counted(len(self.recorded), "epoch")
         self.console.print(
             Text(f"Training trial {plan.trial} again, {epochs}, in {self.place.path}")
@@ -134,6 +135,11 @@ class _Again:
         finally:
             attempt.kill()
             launcher.sweep(self.place)
+
+    @property
+    def compared(self) -> int:
+        """Epochs."""
+        return len(self.recorded) - len(self._left)
 
     @property
     def interrupted(self) -> bool:
@@ -147,7 +153,7 @@ class _Again:
                 event = parse_event(line)
                 if isinstance(event, Validated):
                     self._compare(event)
-            if not self._left or self.interrupted:
+            if (not self._left or self.interrupted) and not self.place.stop.exists():
                 write_text(self.place.stop, Stop.INTERRUPT.value)
             if exit is not None:
                 break
@@ -164,7 +170,6 @@ class _Again:
         if event.epoch not in self._left:
             return
         self._left.remove(event.epoch)
-        self.compared += 1
         found = difference(self.recorded[event.epoch], event)
         told = "identical" if found is None else f"differs: {found.sentence}"
         self.console.print(

@@ -74,8 +74,10 @@ def run_study(
     """
     folder = StudyFolder(runs_dir / check_study_name(name))
     refuse_confirmations(folder)
-    restart = restart or _starts_over(console, _open(folder, asked))
-    _open(folder, asked, restart)
+    opened = _open(folder, asked, restart)
+    if not restart and _starts_over(console, opened):
+        restart = True
+        _open(folder, asked, restart)
     try:
         with open_session(folder, folder.name, console) as session:
             if restart:
@@ -148,7 +150,7 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
     session.take_inputs(folder, begun.inputs if begun else {})
     space = checked.space
     if checked.refused:
-        if opened.earlier is None:
+        if begun is None:
             raise SettingsError(checked.refused)
         session.display.notice(f"such trials are left out: {checked.refused}")
     known = StudyFile(

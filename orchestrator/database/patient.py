@@ -28,7 +28,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from orchestrator import words
 from orchestrator.database.address import redacted, shown, spelled, sqlite_file
-from protocol.errors import UserError
+from orchestrator.troubles import primary_code
+from protocol.errors import UserError, chain
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -50,18 +51,14 @@ _FULL_STATE = "53100"  # PostgreSQL's SQLSTATE of a full disk
 
 def obstacle(error: BaseException, url: URL) -> str | None:
     """What stands in a call's way, if it can pass by itself: `is locked by another process`."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, DBAPIError):
-            return _obstacle(cause, url)
-        cause = cause.__cause__
-    return None
+    causes = (cause for cause in chain(error, contexts=False) if isinstance(cause, DBAPIError))
+    cause = next(causes, None)
+    return None if cause is None else _obstacle(cause, url)
 
 
 def _obstacle(error: DBAPIError, url: URL) -> str | None:
     if isinstance(error.orig, sqlite3.Error):
-        code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        return _PASSING.get(code & 0xFF)
+        return _PASSING.get(primary_code(error.orig))
     # PEP 249: an OperationalError is not necessarily under the control of the programmer.
     if not error.connection_invalidated and not isinstance(
         error, OperationalError | InterfaceError

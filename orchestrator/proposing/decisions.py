@@ -14,10 +14,10 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from orchestrator.proposing.view import View
-from protocol.files import append_line, whole_lines
+from protocol.files import append_line, read_lines
 from protocol.folders import StudyFolder
 
 
@@ -70,15 +70,7 @@ class Decisions:
 
 def read_decisions(folder: StudyFolder) -> list[Decision]:
     """Every whole line of the study's decisions, in order; none of a study that kept none."""
-    if not folder.decisions.exists():
-        return []
-    found = []
-    for line in whole_lines(folder.decisions.read_bytes()):
-        try:
-            found.append(Decision.model_validate_json(line))
-        except ValidationError:
-            continue  # torn by a kill: nothing followed from it
-    return found
+    return read_lines(folder.decisions, Decision.model_validate_json)
 
 
 def answer(

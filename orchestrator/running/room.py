@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-from protocol.errors import UserError, chain
+from protocol.errors import UserError, chain, is_full
 from protocol.folders import StudyFolder
 
 LOOK_SECONDS = 5.0  # between two looks whether there is room again
 _LEAST = 32 << 20  # bytes without which it makes no sense to go on
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DiskFull(UserError):
@@ -28,11 +26,10 @@ def disk_full(folder: StudyFolder) -> DiskFull:
     )
 
 
-def is_full(error: BaseException | None) -> bool:
+def comes_of_full_disk(error: BaseException) -> bool:
     """Whether a full disk, or a used-up quota, is what an error comes from."""
     return any(
-        (isinstance(cause, OSError) and cause.errno in _FULL)
-        or "database or disk is full" in str(cause)  # SQLite has no errno for it
+        is_full(cause) or "database or disk is full" in str(cause)  # SQLite has no errno for it
         for cause in chain(error)
     )
 
@@ -53,7 +50,7 @@ def has_room(folder: Path, size: int) -> bool:
         finally:
             os.close(descriptor)
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full(error):
             return False
         raise
     finally:

@@ -25,18 +25,30 @@ from orchestrator.running.queue import TrialQueue
 from orchestrator.running.repeated import Repeated
 from orchestrator.running.room import disk_full
 from orchestrator.running.session import Session
-from orchestrator.running.settle import ELSEWHERE, STATES, forget, make_outcome, settle
+from orchestrator.running.settle import (
+    ELSEWHERE,
+    STATES,
+    forget,
+    keep_outcome,
+    make_outcome,
+    settle,
+)
 from orchestrator.running.slots import Slot
 from orchestrator.running.trial import RunningTrial, make_plan
 from orchestrator.running.verdict import Verdict
 from orchestrator.study.inputs import data_fingerprint
 from orchestrator.study.ranking import point_to_best
 from protocol.errors import UserError
-from protocol.messages import Ending, Fault, Outcome, Plan, Stop, load_outcome, save_message
+from protocol.messages import Ending, Fault, Outcome, Plan, Stop, load_outcome
 
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2  # between looks at the events of running trials
+_RESUMED = (
+    Ending.LOST,
+    Ending.HUNG,
+    Ending.INTERRUPTED,
+)  # endings that are none of the trial's own
 _ELSEWHERE_SECONDS = 2.0  # between looks whether somebody else ended a trial
 
 
@@ -120,8 +132,7 @@ class Runner:
             self._refuse(running)
             return
         verdict = running.judged(None)
-        resumed = (Ending.INTERRUPTED, Ending.LOST, Ending.HUNG)  # as `_goes_on` has it
-        if verdict is None or verdict.ending in resumed or _fits_yet(running, verdict):
+        if verdict is None or verdict.ending in _RESUMED or _fits_yet(running, verdict):
             self._queue.put(running)
         else:
             self._end(running, make_outcome(running, verdict))
@@ -212,25 +223,27 @@ class Runner:
             return
         self._looked = time.monotonic()
         for running in self._running:
-            if not running.ended_elsewhere and running.state.is_finished():
+            if not running.ended_elsewhere and running.frozen.state.is_finished():
                 self._ended_elsewhere(running)
 
     def _ended_elsewhere(self, running: RunningTrial) -> None:
         running.ended_elsewhere = True
+        state = running.frozen.state.name
         self._session.display.notice(
-            f"trial {running.number} was ended as {running.state.name} from outside, and is stopped"
+            f"trial {running.number} was ended as {state} from outside, and is stopped"
         )
         running.request_stop(Stop.INTERRUPT)
 
     def _leave(self, running: RunningTrial) -> None:
         """Keep what became of a trial that was told by others."""
-        reason = f"ended as {running.state.name} from outside, such as by the dashboard"
+        state = running.frozen.state
+        reason = f"ended as {state.name} from outside, such as by the dashboard"
         verdict = Verdict(ending=Ending.INTERRUPTED, reason=reason)
         outcome = make_outcome(running, verdict)
-        outcome = outcome.model_copy(update={"detail": {ELSEWHERE: running.state.name}})
-        save_message(running.folder.outcome, outcome)
+        outcome = outcome.model_copy(update={"detail": {ELSEWHERE: state.name}})
+        keep_outcome(running.folder, outcome)
         forget(running)
-        self._concluded(running, outcome, running.state)
+        self._concluded(running, outcome, state)
 
     def _report(self, running: RunningTrial) -> None:
         """Pass new events on; those behind a decision to prune are no part of the record.
@@ -286,7 +299,7 @@ class Runner:
 
     def _goes_on(self, running: RunningTrial, verdict: Verdict) -> bool:
         """Whether another attempt follows as soon as there is a slot."""
-        if verdict.ending in (Ending.LOST, Ending.HUNG, Ending.INTERRUPTED):
+        if verdict.ending in _RESUMED:
             return self._may_relaunch(running, verdict)
         return _fits_yet(running, verdict)
 

@@ -9,7 +9,7 @@ import optuna
 
 from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
-from orchestrator.running.room import DiskFull, disk_full, is_full, wait_for_room
+from orchestrator.running.room import DiskFull, comes_of_full_disk, disk_full, wait_for_room
 from orchestrator.running.runner import Runner
 from orchestrator.running.session import Session
 from orchestrator.study.ranking import best_trial
@@ -63,7 +63,7 @@ def _search(session: Session, source: TrialSource, clock: Clock) -> tuple[Runner
             return runner, error
         except (optuna.exceptions.StorageInternalError, OSError) as error:
             runner.abandon()
-            if not is_full(error):
+            if not comes_of_full_disk(error):
                 trouble = disk_trouble(error, session.folder)
                 if trouble is None:
                     raise

@@ -19,7 +19,7 @@ from orchestrator.running.trial import RunningTrial
 from orchestrator.running.verdict import Verdict
 from protocol.bests import cut_best, forget_superseded
 from protocol.files import sha256_of
-from protocol.folders import RunFolder, StudyFolder, TrialFolder
+from protocol.folders import StudyFolder, TrialFolder
 from protocol.messages import (
     Ending,
     Failed,
@@ -79,21 +79,25 @@ def make_outcome(running: RunningTrial, verdict: Verdict) -> Outcome:
         metrics=metrics,
         traceback=decided.traceback if isinstance(decided, Failed) else "",
         detail=_detail(running, verdict),
-        sha256=_settled_files(running.folder),
         folds=[event.metrics[running.objective.metric] for event in of_folds]
         if running.folds > 1
         else [],
     )
 
 
-def _settled_files(folder: TrialFolder) -> dict[str, str]:
-    """The SHA-256 of what is complete now that the ranks are gone, checkpoints aside."""
+def keep_outcome(folder: TrialFolder, outcome: Outcome) -> None:
+    """Write a trial's outcome, with the SHA-256 of what is complete now that the ranks are gone.
+
+    Checkpoints aside, which have their own. What an earlier, killed writing said of them stays.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)  # of a point that was never launched
     files = [folder.events, folder.plans, *sorted(folder.pictures.glob("*.png"))]
-    return {
+    hashes = outcome.sha256 or {
         str(file.relative_to(folder.path)): sha256_of(file, fresh=False)
         for file in files
         if file.exists()
     }
+    save_message(folder.outcome, outcome.model_copy(update={"sha256": hashes}))
 
 
 def _disagrees(ended: Finished, metrics: dict[str, float], best_epoch: int) -> bool:
@@ -110,9 +114,8 @@ def settle(
     study: optuna.Study, folder: StudyFolder, running: RunningTrial, outcome: Outcome
 ) -> None:
     """Write the outcome, annotate the trial, and tell the study."""
-    running.folder.path.mkdir(parents=True, exist_ok=True)  # of a point that was never launched
     _cut_best(running, outcome)
-    save_message(running.folder.outcome, outcome)
+    keep_outcome(running.folder, outcome)
     trial = running.trial
     attributes = {
         OUTCOME_SHA256: sha256_of(running.folder.outcome, fresh=False),
@@ -138,16 +141,8 @@ def settle(
 
 def forget(running: RunningTrial) -> None:
     """Remove what was kept while the trial could still be decided upon."""
-    for place in _runs(running):
+    for place in running.folder.runs():
         forget_superseded(place)
-
-
-def _runs(running: RunningTrial) -> list[RunFolder]:
-    """Where the trial's checkpoints lie, as far as it came: a folder for every fold."""
-    if running.folds == 1:
-        return [running.folder]
-    folds = (running.folder.fold(fold) for fold in range(running.folds))
-    return [fold for fold in folds if fold.path.is_dir()]
 
 
 def _cut_best(running: RunningTrial, outcome: Outcome) -> None:
@@ -155,7 +150,8 @@ def _cut_best(running: RunningTrial, outcome: Outcome) -> None:
     if outcome.ending is not Ending.PRUNED or running.recipe is None:
         return
     validated = unique_epochs(running.events)
-    for fold, place in enumerate(_runs(running)):
+    places = running.folder.folds() if running.folds > 1 else [running.folder]
+    for fold, place in enumerate(places):
         before = fold * running.recipe.training.epochs
         bests = [told.epoch - before for told in validated if told.best and told.fold == fold]
         cut_best(place, bests, outcome.epoch - before)
@@ -175,13 +171,13 @@ def _mark_infeasible(study: optuna.Study, running: RunningTrial, outcome: Outcom
     the step where it ended for whoever looks at the curve.
     """
     constraint = _CONSTRAINTS[outcome.ending]
-    if constraint not in running.trial.storage.get_trial(running.trial._trial_id).constraints:
+    if constraint not in running.frozen.constraints:
         running.trial.set_constraint(constraint, 1.0)
     if "epoch" not in outcome.detail:
         return  # it was never trained
     worst = _worst_value(study.get_trials(deepcopy=False), running.objective)
     step = len(outcome.folds) if running.told_by_fold else int(outcome.detail["epoch"])
-    known = running.trial.storage.get_trial(running.trial._trial_id).intermediate_values
+    known = running.frozen.intermediate_values
     if worst is not None and step not in known:
         running.trial.report(worst, step)
 
@@ -207,8 +203,8 @@ def _annotate(folder: StudyFolder, running: RunningTrial, outcome: Outcome) -> N
 
 
 def _reason(running: RunningTrial, verdict: Verdict) -> str:
-    plan = latest_plan(running.folder)
-    if verdict.ending is Ending.MEMORY and plan is not None:
+    plan = latest_plan(running.folder) if verdict.ending is Ending.MEMORY else None
+    if plan is not None:
         told = memory_rule.sentence(plan, verdict.rank)
         crashed = verdict.event is None
         return f"{told} ({verdict.reason}, taken for a lack of memory)" if crashed else told
@@ -218,8 +214,8 @@ def _reason(running: RunningTrial, verdict: Verdict) -> str:
 def _detail(running: RunningTrial, verdict: Verdict) -> dict[str, object]:
     if isinstance(verdict.event, NonFinite):
         return _divergence(running, verdict.event)
-    plan = latest_plan(running.folder)
-    if verdict.ending is not Ending.MEMORY or plan is None:
+    plan = latest_plan(running.folder) if verdict.ending is Ending.MEMORY else None
+    if plan is None:
         return {}
     validated = unique_epochs(running.events)
     return {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial
 
 from orchestrator.launcher.base import Attempt, Exit, Launcher
 from orchestrator.running import memory_rule
@@ -55,7 +55,7 @@ class RunningTrial:
         self._tail = LineTail(self.folder.events)
         self.stop = self._recorded_prune()
         if self.stop is Stop.PRUNED:  # at the step that was the last to be reported
-            self.pruned_at = self.trial.storage.get_trial(self.trial._trial_id).last_step
+            self.pruned_at = self.frozen.last_step
         plan = latest_plan(self.folder)
         if plan is not None:
             self.number_of_attempt, self.micro_batch = plan.attempt, plan.micro_batch
@@ -65,9 +65,9 @@ class RunningTrial:
         return self.trial.number
 
     @property
-    def state(self) -> TrialState:
-        """What the study has it as now: people may end a trial from the dashboard."""
-        return self.trial.storage.get_trial(self.trial._trial_id).state
+    def frozen(self) -> FrozenTrial:
+        """The trial as the study has it now: people may end it from the dashboard."""
+        return self.trial.storage.get_trial(self.trial._trial_id)
 
     def launch(self, launcher: Launcher, slot: Slot, plan: Plan) -> None:
         """Write the plan, then start its attempt."""
@@ -113,7 +113,7 @@ class RunningTrial:
         if found is None:
             return None
         step, value = found
-        if step not in self.trial.storage.get_trial(self.trial._trial_id).intermediate_values:
+        if step not in self.frozen.intermediate_values:
             self.trial.report(value, step)
         return step
 

@@ -28,12 +28,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.launcher.base import Exit
-from protocol.messages import Ending, Event, Failed, Fault, Finished, NonFinite, Stop, Stopped
+from protocol.messages import (
+    FROM_OUTSIDE,
+    Ending,
+    Event,
+    Failed,
+    Fault,
+    Finished,
+    NonFinite,
+    Stop,
+    Stopped,
+)
 
-_PEER_LOST = "PeerLost"  # what a rank calls it when it only noticed another's end
 # What version 0.2 and earlier told in place of faults.
 _EARLIER = {
-    _PEER_LOST: Fault.PEER,
+    "PeerLost": Fault.PEER,
     "OutOfMemoryError": Fault.MEMORY,
     "LoaderKilled": Fault.LOADER,
 }
@@ -49,8 +58,6 @@ _ENDINGS = {
     Fault.MACHINE: Ending.FAILED,
 }
 _PLAIN = (Fault.USER, Fault.RECIPE, Fault.DISK)  # sentences for people, of no rank
-# Signals by which others end a process; the rest it brings upon itself.
-_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +105,14 @@ def _by_event(events: Sequence[Event]) -> Verdict | None:
 
 
 def _by_failure(events: Sequence[Event], exit: Exit | None) -> Verdict | None:
-    if exit is not None and exit.first is not None and -exit.codes[exit.first] in _FROM_OUTSIDE:
+    if exit is not None and exit.first is not None and -exit.codes[exit.first] in FROM_OUTSIDE:
         return None  # whatever the others then saw is not the cause
     for event in events:
-        if not isinstance(event, Failed) or _fault(event) is Fault.PEER:
+        if not isinstance(event, Failed):
             continue
         fault = _fault(event)
+        if fault is Fault.PEER:
+            continue
         of_rank = f"{event.error} on rank {event.rank}: {event.message}"
         return Verdict(
             ending=_ENDINGS[fault],

@@ -57,7 +57,7 @@ class Layers:
     overruled: dict[str, str] = field(default_factory=dict)  # a sentence for each such key
 
     def add(self, layer: dict[str, Any], source: str) -> None:
-        before, given = _leaves(self.merged), _leaves(layer)
+        before, given = leaves(self.merged), leaves(layer)
         for key in before.keys() & given.keys():
             if before[key] != given[key]:
                 self.overruled[key] = (
@@ -222,14 +222,15 @@ def _pop(section: Any, key: str) -> None:
         section.pop(key, None)
 
 
-def _leaves(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
+def leaves(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every value that is no section, by its dotted key."""
+    flat: dict[str, Any] = {}
     for key, value in mapping.items():
         if isinstance(value, dict):
-            leaves.update(_leaves(value, f"{prefix}{key}."))
+            flat.update(leaves(value, f"{prefix}{key}."))
         else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def _short(source: str) -> str:

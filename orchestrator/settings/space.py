@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -44,22 +44,16 @@ class Space:
 
         Asking again for a trial that has some of its values already gives the same point.
         """
-        values, point = self._unsearched(), {}
-        for key in self.ordered():
-            if active(self.search[key], values):
-                values[key] = point[key] = _suggest_one(trial, key, distribution(self.search[key]))
-        return point
+        return self._point(lambda key: _suggest_one(trial, key, distribution(self.search[key])))
 
     def drawn(self, sampler: optuna.samplers.RandomSampler) -> dict[str, Any]:
         """A random point, of no study."""
         nobody: Any = None  # which a random sampler looks at neither of
-        values, point = self._unsearched(), {}
-        for key in self.ordered():
-            if active(self.search[key], values):
-                found = distribution(self.search[key])
-                drawn = sampler.sample_independent(nobody, nobody, key, found)
-                values[key] = point[key] = drawn
-        return point
+        return self._point(
+            lambda key: sampler.sample_independent(
+                nobody, nobody, key, distribution(self.search[key])
+            )
+        )
 
     def recipe(self, point: Mapping[str, Any]) -> Recipe:
         """What is fixed, and the searched keys' values of `point`.
@@ -71,16 +65,17 @@ class Space:
 
     def at(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """The searched keys whose conditions hold, with their values of `wanted`."""
-        values, point = self._unsearched(), {}
+        return self._point(lambda key: wanted[key])
+
+    def _point(self, value: Callable[[str], Any]) -> dict[str, Any]:
+        """The searched keys whose conditions hold, each with what `value` says of it."""
+        # A searched key that does not hold has no value for conditions to see, not its default.
+        values = {key: known for key, known in self.values.items() if key not in self.search}
+        point = {}
         for key in self.ordered():
             if active(self.search[key], values):
-                values[key] = point[key] = wanted[key]
+                values[key] = point[key] = value(key)
         return point
-
-    def _unsearched(self) -> dict[str, Any]:
-        """The values that conditions see at first: a searched key that does not hold has none,
-        not its default."""
-        return {key: value for key, value in self.values.items() if key not in self.search}
 
     def ordered(self) -> list[str]:
         """The searched keys, each after the keys that its condition names.

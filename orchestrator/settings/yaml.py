@@ -15,7 +15,7 @@ import yaml
 
 from protocol.errors import SettingsError
 
-_FLOAT, _BOOL = "tag:yaml.org,2002:float", "tag:yaml.org,2002:bool"
+_BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float"))
 
 
 class _Loader(yaml.SafeLoader):
@@ -26,31 +26,24 @@ class _Dumper(yaml.SafeDumper):
     pass
 
 
-# YAML 1.1, which PyYAML follows, takes 1e-5 for text because it has no dot.
-_NUMBER = re.compile(r"^[-+]?(\d[\d_]*(\.\d*)?|\.\d+)[eE][-+]?\d+$")
-_Loader.add_implicit_resolver(_FLOAT, _NUMBER, list("-+.0123456789"))
-_Dumper.add_implicit_resolver(_FLOAT, _NUMBER, list("-+.0123456789"))
-
-# It also takes `off` for false, which would be a trap for `precision: off`. What is written keeps
-# the quotes that other readers need.
+# YAML 1.1, which PyYAML follows, takes 1e-5 for text because it has no dot, 010 for 8, 0x10 for 16,
+# 1:30 for 90, and `off` for false, which would be a trap for `precision: off`. Here numbers are
+# decimal and the rest is text. What is written keeps the quotes that other readers need.
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _INT, _FLOAT)]
     for first, resolvers in _Loader.yaml_implicit_resolvers.items()
 }
-# And 010 for 8, 0x10 for 16, 1:30 for 90: numbers are decimal, the rest is text.
-_INT = "tag:yaml.org,2002:int"
-for _first, _resolvers in _Loader.yaml_implicit_resolvers.items():
-    _Loader.yaml_implicit_resolvers[_first] = [
-        (tag, pattern) for tag, pattern in _resolvers if tag not in (_INT, _FLOAT)
-    ]
-_Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(0|[1-9][\d_]*)$"), list("-+0123456789"))
+_DIGITS = list("-+.0123456789")
+_NUMBER = re.compile(r"^[-+]?(\d[\d_]*(\.\d*)?|\.\d+)[eE][-+]?\d+$")
 _POINT = re.compile(
     r"^([-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
 )
-_Loader.add_implicit_resolver(_FLOAT, _POINT, list("-+.0123456789"))
-_Loader.add_implicit_resolver(_FLOAT, _NUMBER, list("-+.0123456789"))
 _TRUTH = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")
+_Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(0|[1-9][\d_]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(_FLOAT, _POINT, _DIGITS)
+_Loader.add_implicit_resolver(_FLOAT, _NUMBER, _DIGITS)
 _Loader.add_implicit_resolver(_BOOL, _TRUTH, list("tTfF"))
+_Dumper.add_implicit_resolver(_FLOAT, _NUMBER, _DIGITS)
 
 
 def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:

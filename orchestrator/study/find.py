@@ -16,6 +16,7 @@ from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder, TrialFolder
 
 if TYPE_CHECKING:
+    from optuna import Study
     from sqlalchemy.engine import URL
 
 
@@ -94,21 +95,29 @@ def _from(database: Path, name: str, identity: str) -> StudyRecord:
 
 
 def _through_optuna(url: URL, name: str, identity: str) -> StudyRecord:
+    return record_of(opened_to_read(url, name, identity))
+
+
+def opened_to_read(url: URL, name: str, identity: str) -> Study:
+    """A study, opened by Optuna in such a way that looking changes nothing.
+
+    Raises:
+        SettingsError: it is not there, or cannot be read.
+    """
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
     from orchestrator.database.address import reason, shown
     from orchestrator.database.patient import Patience, PatientStorage
-    from orchestrator.study.identity import IDENTITY
+    from orchestrator.study.identity import name_at
 
     try:
-        # No tables are made and none is upgraded: looking must not change anything.
+        # No tables are made and none is upgraded.
         storage = PatientStorage(
             url, Patience(seconds=0.0), skip_compatibility_check=True, skip_table_creation=True
         )
-        names = storage.names_with(IDENTITY, identity) if identity else []
-        found = name if name in names else (names or [name])[-1]
-        return record_of(optuna.load_study(study_name=found, storage=storage))
+        found = name_at(storage, name, identity)
+        return optuna.load_study(study_name=found, storage=storage)
     except KeyError:
         raise SettingsError(f"{shown(url)} holds no study named {name!r}") from None
     except (

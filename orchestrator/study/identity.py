@@ -13,6 +13,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from orchestrator.database.patient import PatientStorage
 from protocol.errors import UserError
 from protocol.folders import TrialFolder
 from protocol.messages import load_plan
@@ -22,6 +23,12 @@ IDENTITY = "tomostudy:identity"  # the attribute's name
 
 def new_identity() -> str:
     return uuid.uuid4().hex
+
+
+def name_at(storage: PatientStorage, name: str, identity: str) -> str:
+    """What the study `name` is called in its database: renaming it leaves it what it is."""
+    names = storage.names_with(IDENTITY, identity) if identity else []
+    return name if name in names else (names or [name])[-1]
 
 
 def refuse_anothers_folder(folder: TrialFolder, trial: FrozenTrial, identity: str) -> None:

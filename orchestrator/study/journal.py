@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from orchestrator.settings.schema import Settings
 from orchestrator.settings.space import Space
-from protocol.files import append_line, whole_lines
+from protocol.files import append_line, read_lines
 from protocol.folders import StudyFolder
 
 
@@ -44,15 +44,7 @@ def note(folder: StudyFolder, settings: Settings, space: Space, from_trial: int)
 
 def read_journal(folder: StudyFolder) -> list[Entry]:
     """Every whole line; none of a study that kept no journal."""
-    if not folder.journal.exists():
-        return []
-    entries = []
-    for line in whole_lines(folder.journal.read_bytes()):
-        try:
-            entries.append(Entry.model_validate_json(line))
-        except ValidationError:
-            continue  # torn by a kill, before anything was begun under it
-    return entries
+    return read_lines(folder.journal, Entry.model_validate_json)
 
 
 def _content(entry: Entry) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.database.address import address, own_address, reason, shown
 from orchestrator.database.patient import Patience, PatientStorage
-from orchestrator.study.identity import IDENTITY, new_identity
+from orchestrator.study.identity import IDENTITY, name_at, new_identity
 from orchestrator.study.sqlite import name_in, opened
+from orchestrator.troubles import primary_code
 from protocol.errors import SettingsError, UserError
 from protocol.files import sync_folder
 from protocol.folders import StudyFolder
@@ -54,7 +55,7 @@ def open_study(
             storage = _open_database(folder, patience)
         else:
             storage = _connect(url, patience)
-            name = _name_at(storage, folder, identity)
+            name = name_at(storage, folder.name, identity)
         study = optuna.create_study(
             storage=storage, study_name=name, direction=direction, load_if_exists=True
         )
@@ -89,12 +90,6 @@ def _open_database(folder: StudyFolder, patience: Patience) -> PatientStorage:
         return PatientStorage(own_address(folder.database), patience, skip_table_creation=True)
     except RuntimeError as error:  # Optuna's word for tables of another version
         raise UserError(f"{folder.database} is of another version of Optuna: {error}") from error
-
-
-def _name_at(storage: PatientStorage, folder: StudyFolder, identity: str) -> str:
-    """What the study is called in a database that it shares: renaming it leaves it what it is."""
-    names = storage.names_with(IDENTITY, identity) if identity else []
-    return folder.name if folder.name in names else (names or [folder.name])[-1]
 
 
 def _take(
@@ -186,8 +181,7 @@ def _checked_name(folder: StudyFolder, identity: str) -> str:
 
 def _is_readable_later(error: sqlite3.DatabaseError) -> bool:
     """Whether the system stands in the way, rather than what the file holds."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    return code in (
+    return primary_code(error) in (
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_IOERR,

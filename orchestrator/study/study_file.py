@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.settings.layers import Asked
+from orchestrator.settings.layers import Asked, leaves
 from orchestrator.settings.schema import Range, Settings
 from orchestrator.settings.yaml import dump_yaml, read_mapping
 from orchestrator.study.inputs import Input
@@ -138,18 +138,8 @@ def _is_free(key: str, free: Collection[str]) -> bool:
 
 def _values(settings: Settings) -> dict[str, Any]:
     """Every dotted key's value, and for a range whether it is one of whole numbers."""
-    values = _flat(settings.model_dump(mode="json"))
+    values = leaves(settings.model_dump(mode="json"))
     for key, spec in settings.search.items():
         if isinstance(spec, Range):
             values[f"search.{key}.whole_numbers"] = spec.integer
     return values
-
-
-def _flat(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

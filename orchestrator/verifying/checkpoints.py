@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.verifying.findings import Report
-from protocol.folders import RunFolder, StudyFolder, TrialFolder
-from protocol.messages import Event, Finished, FoldFinished, Validated, load_outcome, read_events
+from protocol.folders import RunFolder, StudyFolder
+from protocol.messages import (
+    Event,
+    Finished,
+    FoldFinished,
+    Outcome,
+    Validated,
+    load_outcome,
+    read_events,
+)
 
 Digests = Callable[[list[str]], dict[str, dict[str, Any]]]  # of files, as a call answers
 
@@ -25,41 +34,50 @@ def check_checkpoints(
         trials: as its database has them.
         digests: has files read where torch is.
     """
-    places = [(trial, run) for trial in trials for run in _runs(folder.trial(trial.number))]
-    files = [str(file) for _, run in places for file in sorted(run.path.glob("*.pth"))]
-    found = digests(files) if files else {}
-    for trial, run in places:
-        for file in sorted(run.path.glob("*.pth")):
-            report.looked["checkpoint"] += 1
-            answer, place = found[str(file)], file.relative_to(folder.path)
-            if answer["problem"]:
-                report.add(place, answer["problem"])
-                continue
-            told = _told(folder.trial(trial.number), run, file.name, trial.state)
-            if told == {""}:
-                report.cannot("checkpoints of version 0.2 and earlier have no digest in the events")
-            elif told and answer["digest"] not in told:
-                report.add(place, "is not of the training that events.jsonl tells of")
+    files = {
+        trial.number: [
+            (run, sorted(run.path.glob("*.pth"))) for run in folder.trial(trial.number).runs()
+        ]
+        for trial in trials
+    }
+    paths = [str(path) for runs in files.values() for _, found in runs for path in found]
+    answers = digests(paths) if paths else {}
+    for trial in trials:
+        place = folder.trial(trial.number)
+        events, outcome = read_events(place.events), load_outcome(place.outcome)
+        for run, found in files[trial.number]:
+            fold = None if run == place else int(run.path.name.removeprefix("fold_"))
+            own = [event for event in events if _is_of(event, fold)]
+            for path in found:
+                told = _told(own, outcome if fold is None else None, run, path, trial.state)
+                _check(report, path.relative_to(folder.path), answers[str(path)], told)
 
 
-def _runs(trial: TrialFolder) -> Iterator[RunFolder]:
-    yield trial
-    for path in sorted(trial.path.glob("fold_*")):
-        yield RunFolder(path)
+def _check(report: Report, place: Path, answer: dict[str, Any], told: set[str]) -> None:
+    report.looked["checkpoint"] += 1
+    if answer["problem"]:
+        report.add(place, answer["problem"])
+    elif told == {""}:
+        report.cannot("checkpoints of version 0.2 and earlier have no digest in the events")
+    elif told and answer["digest"] not in told:
+        report.add(place, "is not of the training that events.jsonl tells of")
 
 
-def _told(trial: TrialFolder, run: RunFolder, name: str, state: TrialState) -> set[str]:
-    """The digests that a file may have; none where the events do not say."""
-    fold = int(run.path.name.removeprefix("fold_")) if run != trial else None
-    events = [event for event in read_events(trial.events) if _is_of(event, fold)]
-    outcome = load_outcome(trial.outcome)
-    if name == run.best.name:
+def _told(
+    events: Sequence[Event],
+    outcome: Outcome | None,
+    run: RunFolder,
+    path: Path,
+    state: TrialState,
+) -> set[str]:
+    """The digests that a run's file may have; none where the events do not say."""
+    if path == run.best:
         best = [event for event in events if isinstance(event, Validated) and event.best]
-        if outcome is not None and fold is None:
+        if outcome is not None:
             best = [event for event in best if event.epoch == outcome.best_epoch]
         return {event.best_digest for event in best}
-    if name == run.last.name and state is TrialState.COMPLETE:
-        return {e.digest for e in events if isinstance(e, Finished | FoldFinished)}
+    if path == run.last and state is TrialState.COMPLETE:
+        return {event.digest for event in events if isinstance(event, Finished | FoldFinished)}
     return set()
 
 

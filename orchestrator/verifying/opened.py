@@ -10,10 +10,10 @@ from pathlib import Path
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy.engine import URL
 
-from orchestrator.database.address import shown, spelled, sqlite_file
-from orchestrator.study.find import database_of, require_study
+from orchestrator.database.address import own_address, spelled, sqlite_file
+from orchestrator.study.find import database_of, opened_to_read, require_study
+from orchestrator.study.peek import peek
 from orchestrator.study.sqlite import copy_sqlite
 from protocol.errors import SettingsError, UserError
 from protocol.folders import StudyFolder
@@ -28,23 +28,21 @@ def opened_copy(folder: StudyFolder) -> Iterator[optuna.Study]:
         UserError: its database cannot be read.
     """
     require_study(folder)
-    with contextlib.ExitStack() as stack:
-        url = database_of(folder)
-        file = sqlite_file(url)
-        if file is None:
-            # No tables are made and none is upgraded: looking must not change anything.
-            storage = RDBStorage(
-                spelled(url), skip_compatibility_check=True, skip_table_creation=True
-            )
-        else:
-            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="tomostudy-"))
-            storage = _copied(folder, file, Path(place) / "study.db")
-            stack.callback(storage.engine.dispose)
+    url = database_of(folder)
+    file = sqlite_file(url)
+    if file is None:
+        yield opened_to_read(url, folder.name, peek(folder).identity)
+        return
+    with tempfile.TemporaryDirectory(prefix="tomostudy-") as place:
+        storage = _copied(folder, file, Path(place) / "study.db")
         names = optuna.get_all_study_names(storage)
         if folder.name not in names and len(names) != 1:
-            raise SettingsError(f"{shown(url)} holds no study {folder.name!r}")
+            raise SettingsError(f"{file} holds no study {folder.name!r}")
         name = folder.name if folder.name in names else names[0]
-        yield optuna.load_study(study_name=name, storage=storage)
+        try:
+            yield optuna.load_study(study_name=name, storage=storage)
+        finally:
+            storage.engine.dispose()
 
 
 def _copied(folder: StudyFolder, file: Path, target: Path) -> RDBStorage:
@@ -52,7 +50,7 @@ def _copied(folder: StudyFolder, file: Path, target: Path) -> RDBStorage:
         raise SettingsError(f"the study {folder.name!r} has not begun: there is no {file}")
     try:
         copy_sqlite(file, target)
-        return RDBStorage(URL.create("sqlite", database=str(target)).render_as_string())
+        return RDBStorage(spelled(own_address(target)))
     except sqlite3.DatabaseError as error:
         raise UserError(f"{file} cannot be read: {error}") from error
     except RuntimeError as error:  # Optuna's word for tables of another version

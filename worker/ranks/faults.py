@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-
 import torch
 
-from protocol.errors import SettingsError, UserError, chain
+from protocol.errors import SettingsError, UserError, chain, is_full
 from protocol.messages import Fault, Plan
 from worker.ranks.group import JoinError, peer_loss
 from worker.ranks.loading import LoaderKilled
 from worker.ranks.memory import out_of_memory
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 MESSAGE, TRACEBACK = 4_000, 64_000  # characters of an event that are kept
 
 
 def fault_of(error: BaseException, plan: Plan) -> Fault:
     """The fault that `error` is a sign of."""
-    if any(_is_full(cause) for cause in chain(error)):
+    if any(is_full(cause) for cause in chain(error)):
         return Fault.DISK
     if isinstance(error, JoinError):
         return Fault.MACHINE
@@ -35,10 +32,6 @@ def fault_of(error: BaseException, plan: Plan) -> Fault:
     if isinstance(error, torch.AcceleratorError):
         return Fault.DEVICE
     return Fault.DEFECT
-
-
-def _is_full(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def _is_of_point(error: SettingsError, plan: Plan) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
@@ -13,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from models.family import Batch, MapDataset
+from protocol.messages import FROM_OUTSIDE
 from worker.ranks.seeding import mix, reseed
 
 _REAPED_SECONDS = 1.0  # until a killed process has an exit code
-_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 Key = tuple[int, int]  # (epoch, sample index)
 
@@ -88,7 +87,7 @@ class BatchLoader:
         deadline = time.monotonic() + _REAPED_SECONDS
         while workers and time.monotonic() < deadline:
             codes = [worker.exitcode for worker in workers]
-            if any(code is not None and -code in _FROM_OUTSIDE for code in codes):
+            if any(code is not None and -code in FROM_OUTSIDE for code in codes):
                 return True
             if all(code is None for code in codes) and not isinstance(error, OSError | EOFError):
                 break  # all live, and nothing says that one does not

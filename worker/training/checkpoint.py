@@ -11,7 +11,6 @@ page otherwise loads without a word; so every byte is hashed once. Files of vers
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import io
 import os
@@ -23,7 +22,7 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor
 
-from protocol.errors import CheckpointError
+from protocol.errors import CheckpointError, is_full
 from protocol.files import partial, replacing
 from protocol.folders import RunFolder
 
@@ -164,7 +163,7 @@ def _full_disk_told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_full(error):
             raise
         raise CheckpointError(
             f"{error.strerror}: {path} could not be written, and is as it was before; "

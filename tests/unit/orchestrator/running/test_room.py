@@ -18,8 +18,8 @@ from protocol.folders import StudyFolder
 def test_a_full_disk_is_known_however_deep_its_cause_lies(cause):
     error = RuntimeError("could not be stored")
     error.__cause__ = cause
-    assert room.is_full(error)
-    assert not room.is_full(RuntimeError("could not be stored"))
+    assert room.comes_of_full_disk(error)
+    assert not room.comes_of_full_disk(RuntimeError("could not be stored"))
 
 
 def test_room_is_found_by_taking_it_and_given_back(tmp_path, monkeypatch):
