@@ -26,6 +26,7 @@ from orchestrator.verifying.comparison import (
     changed_surroundings,
     difference,
 )
+from protocol.bests import forget_superseded
 from protocol.doors import Call
 from protocol.errors import SettingsError, UserError
 from protocol.files import LineTail, write_text
@@ -135,6 +136,8 @@ class _Again:
         finally:
             attempt.kill()
             launcher.sweep(self.place)
+            for run in self.place.runs():
+                forget_superseded(run)  # nobody decides upon this trial
 
     @property
     def compared(self) -> int:

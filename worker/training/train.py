@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 
 from models.family import Batch
-from protocol.bests import forget_superseded
 from protocol.messages import Validated
 from worker.ranks.batches import Step, epoch_order, epoch_steps, steps_per_epoch
 from worker.ranks.divergence import Divergence
@@ -56,8 +55,6 @@ class Training:
             self._keep_history()
             draw_best(self.trial, self.learner, self.teller)
             self.teller.finished(self.learner.progress, self.keeper.digest)
-            if self.trial.group.first:
-                forget_superseded(self.trial.place)
         except StopAgreed:
             self.keeper.keep_last()
             self._keep_history()

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from protocol.messages import Failed, Started, load_plan
+from protocol.bests import cut_best
+from protocol.messages import Failed, Started, Validated, load_plan
 from tests.ranks import attempt, events, make_plan
-from worker.training.checkpoint import load_checkpoint
+from worker.training.checkpoint import load_checkpoint, read_checkpoint
 
 
 @pytest.fixture
@@ -76,3 +77,14 @@ def test_a_smaller_micro_batch_at_the_same_global_batch_goes_on_within_the_epoch
     assert events(trial, Started)[1].resumed_step == 4
     found, expected = load_checkpoint(trial.last)["model"], load_checkpoint(whole.last)["model"]
     assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in found)
+
+
+def test_a_decision_that_ranks_ran_past_to_their_end_still_finds_the_best_of_its_time(tmp_path):
+    """Who decided settles it after the ranks are gone: until then nothing is forgotten."""
+    trial = make_plan(tmp_path, recipe={"epochs": 3})
+    assert attempt(trial) == [0]
+    told = events(trial, Validated)
+    assert [event.best for event in told] == [True, True, True]
+    cut_best(trial, [1, 2, 3], last=2)
+    assert load_checkpoint(trial.best)["epoch"] == 2
+    assert read_checkpoint(trial.best)[1] == told[1].best_digest
