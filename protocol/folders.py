@@ -225,6 +225,10 @@ class TrialFolder(RunFolder):
     def rank_log(self, rank: int) -> Path:
         return self.path / f"rank{rank}.log"
 
+    def stacks(self, attempt: int) -> Path:
+        """Where every rank stood when one of an attempt made no progress for too long."""
+        return self.path / f"stacks_{attempt}.txt"
+
     def runs(self) -> list[RunFolder]:
         """The folders that this trial's checkpoints may lie in, as far as they exist."""
         return [self, *self.folds()] if self.path.exists() else []

@@ -32,10 +32,12 @@ import psutil
 from protocol.errors import UserError, packed
 from protocol.files import write_json
 from protocol.folders import TrialFolder
+from worker.processes.stacks import Stacks
 
 GRACE_SECONDS = 3.0  # for the peers of a failed rank to write down what they saw
 GRACE_AFTER_KILL_SECONDS = 0.3  # where they have nothing to say: a signal is cause enough
 LOOK_SECONDS = 1.0  # between looks at the ranks' progress
+SUSPENDED_SECONDS = 1.0  # that a look comes too late from which on this process was stopped itself
 
 
 class ProgressBoard:
@@ -49,6 +51,12 @@ class ProgressBoard:
 
     def tick(self, rank: int) -> None:
         struct.pack_into("d", self._memory, 8 * rank, time.monotonic())
+
+    def forgive(self, seconds: float) -> None:
+        """Leave a time out of account in which nobody could make progress."""
+        now = time.monotonic()
+        for rank, tick in enumerate(struct.unpack_from(f"{self._ranks}d", self._memory)):
+            struct.pack_into("d", self._memory, 8 * rank, min(now, tick + seconds))
 
     def slowest(self, ranks: Collection[int]) -> tuple[int, float]:
         """Which of `ranks` made its last progress longest ago, and how many seconds that is."""
@@ -92,23 +100,43 @@ def lead_attempt(
     if _orchestrator_is_gone(lifeline):
         return  # while this was waiting to be forked; another may be at work in the folder
     place = TrialFolder(Path(folder))
-    record = {"pid": os.getpid(), "start": psutil.Process().create_time(), "attempt": attempt}
+    record = _record() | {"attempt": attempt}
     write_json(place.attempt, record)
-    _report(status, {"pid": os.getpid()})
+    _report(status, record)
     wake = _wake_on_child()
-    board = ProgressBoard(ranks)
+    board, stacks = ProgressBoard(ranks), Stacks(ranks)
     group = RankProcesses(
-        {_fork_rank(place, rank, board, lifeline, status): rank for rank in range(ranks)}
+        {_fork_rank(place, rank, board, stacks, lifeline, status): rank for rank in range(ranks)}
     )
-    _watch(group, board, wake, lifeline, hang_seconds)
+
+    def before_killing() -> None:
+        stacks.ask(group.pids, place.stacks(attempt))
+
+    _watch(group, board, wake, lifeline, hang_seconds, before_killing)
     _report(status, {"codes": group.codes, "first": group.first, "hung": group.hung})
 
 
+def _record() -> dict[str, Any]:
+    """By what this process, and so its session, is known."""
+    return {"pid": os.getpid(), "start": psutil.Process().create_time()}
+
+
 def _watch(
-    group: RankProcesses, board: ProgressBoard, wake: int, lifeline: int, hang_seconds: float
+    group: RankProcesses,
+    board: ProgressBoard,
+    wake: int,
+    lifeline: int,
+    hang_seconds: float,
+    before_killing: Callable[[], None] = lambda: None,
 ) -> None:
     deadline: float | None = None
+    timeout = 0.0
+    looked = time.monotonic()
     while True:
+        late = time.monotonic() - looked - timeout
+        if late > SUSPENDED_SECONDS:  # with everybody else, most likely: a lid, a frozen container
+            board.forgive(late)
+        looked = time.monotonic()
         group.reap()
         if not group.pids:
             return
@@ -120,13 +148,22 @@ def _watch(
         slowest, seconds = board.slowest(group.pids.values())
         if seconds > hang_seconds and group.hung is None and group.first is None:
             group.hung = slowest
+            _try(before_killing)
             group.kill()
-        timeout = LOOK_SECONDS if deadline is None else 0.1
-        readable, _, _ = select.select([wake, lifeline], [], [], min(timeout, hang_seconds / 4))
+        timeout = min(LOOK_SECONDS if deadline is None else 0.1, hang_seconds / 4)
+        readable, _, _ = select.select([wake, lifeline], [], [], timeout)
         if lifeline in readable:
             os.killpg(0, signal.SIGKILL)
         if wake in readable:
             os.read(wake, 4096)
+
+
+def _try(action: Callable[[], None]) -> None:
+    """Do what is for people alone: a full disk, say, must not keep the group alive."""
+    try:
+        action()
+    except Exception:
+        traceback.print_exc()
 
 
 def _wake_on_child() -> int:
@@ -139,7 +176,12 @@ def _wake_on_child() -> int:
 
 
 def _fork_rank(
-    folder: TrialFolder, rank: int, board: ProgressBoard, lifeline: int, status: int
+    folder: TrialFolder,
+    rank: int,
+    board: ProgressBoard,
+    stacks: Stacks,
+    lifeline: int,
+    status: int,
 ) -> int:
     leader = os.getpid()
     pid = os.fork()
@@ -152,6 +194,7 @@ def _fork_rank(
         os.close(status)
         _die_with_parent(leader)
         _redirect_output(folder.rank_log(rank))
+        stacks.answer(rank)
         _die_with_orchestrator(lifeline)
         from worker.processes.rank import run_rank
 
@@ -202,6 +245,7 @@ def answer_call(
     """Run one function and report its result, or why there is none, on `status`."""
     if _orchestrator_is_gone(lifeline):
         return
+    _report(status, _record())
     _redirect_output(Path(log))
     threading.Thread(target=_end_group_at, args=(lifeline,), daemon=True).start()
     module, _, name = function.partition(":")

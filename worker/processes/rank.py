@@ -29,6 +29,10 @@ from worker.training.train import Training
 
 log = logging.getLogger(__name__)
 
+# Times the time-out of a hung rank. The leader's watch comes long before: it knows who stands
+# still, and whether all were suspended together, which the clocks in here do not.
+PEER_PATIENCE = 24
+
 
 def run_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
     """Follow the folder's plan as its rank `rank`.
@@ -69,8 +73,7 @@ def _train(
         stages=1 if plan.mapped else plan.stages,
         rank=rank,
         rendezvous=folder.rendezvous(plan.attempt),
-        # The leader's watch over every rank's ticks comes first: it knows who stands still.
-        patience=2 * plan.hang_seconds,
+        patience=PEER_PATIENCE * plan.hang_seconds,
     )
     tick()
     if plan.memory_gb is not None:

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -44,9 +45,9 @@ def fork(behave):
         os._exit(behave() or 0)
     return pid
 
-def work(seconds):
+def work(seconds, rank=0):
     for _ in range(int(seconds / 0.05)):
-        board.tick(0)
+        board.tick(rank)
         time.sleep(0.05)
 
 wake = leader._wake_on_child()
@@ -55,13 +56,15 @@ lifeline, _keep = os.pipe()
 behaviour = {
     "one ends early": (lambda: work(2.0), lambda: 0),
     "one hangs": (lambda: work(60.0), lambda: time.sleep(60)),
+    "both work": (lambda: work(3.0), lambda: work(3.0, rank=1)),
     "one fails": (lambda: work(60.0), lambda: 3),
     "one fails, the other says why": (lambda: work(1.0), lambda: 3),
     "one is killed": (lambda: work(60.0), lambda: os.kill(os.getpid(), 9)),
 }[sys.argv[1]]
 group = leader.RankProcesses({fork(behave): rank for rank, behave in enumerate(behaviour)})
 start = time.monotonic()
-leader._watch(group, board, wake, lifeline, hang_seconds=0.7)
+print("begun", flush=True)
+leader._watch(group, board, wake, lifeline, hang_seconds=float(sys.argv[2]))
 seconds = time.monotonic() - start
 print(json.dumps([group.codes, group.first, group.hung, seconds]))
 """
@@ -80,10 +83,54 @@ print(json.dumps([group.codes, group.first, group.hung, seconds]))
 def test_a_group_is_watched_to_its_end(case, codes, first, hung, least, most):
     """A rank that ended well is no longer watched; the peers of a failed one have time to speak."""
     answer = subprocess.run(
-        [sys.executable, "-c", WATCH, case], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", WATCH, case, "0.7"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    found = json.loads(answer.stdout)
+    found = json.loads(answer.stdout.splitlines()[-1])
     assert found[0] == codes
     assert first is ... or found[1] == first
     assert found[2] == hung
     assert least <= found[3] <= most
+
+
+@pytest.fixture
+def session():
+    """Starts a leader with its ranks in a session of their own, to be signalled together."""
+    started = []
+
+    def start(case, hang_seconds):
+        command = [sys.executable, "-c", WATCH, case, str(hang_seconds)]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        started.append(process)
+        assert process.stdout.readline() == "begun\n"
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def suspended(process, seconds):
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGCONT)
+
+
+def test_a_group_that_was_suspended_with_its_leader_is_not_hung(session):
+    process = session("both work", 2.0)
+    time.sleep(0.5)
+    suspended(process, 4.0)
+    assert json.loads(process.stdout.read())[:3] == [{"0": 0, "1": 0}, None, None]
+
+
+def test_a_rank_that_hangs_is_found_after_the_group_was_suspended_too(session):
+    process = session("one hangs", 2.0)
+    suspended(process, 3.0)
+    assert json.loads(process.stdout.read())[2] == 1

@@ -20,6 +20,7 @@ from protocol.messages import (
 )
 from tests.ranks import attempt, events, make_plan, started, wait_for
 from worker.calls.opened import open_checkpoint
+from worker.processes.rank import PEER_PATIENCE
 from worker.ranks.faults import fault_of
 from worker.ranks.group import JoinError, join
 from worker.training.checkpoint import load_checkpoint
@@ -134,7 +135,7 @@ def test_the_peer_of_a_killed_rank_ends_soon_as_a_bystander(tmp_path):
 
 def test_the_peer_of_a_rank_that_stands_still_gives_up_after_its_patience(tmp_path):
     recipe = {"hang_at_step": 2, "fault_rank": 1}
-    trial = make_plan(tmp_path, ranks=2, recipe=recipe, hang_seconds=1.0)
+    trial = make_plan(tmp_path, ranks=2, recipe=recipe, hang_seconds=3.0 / PEER_PATIENCE)
     with started(trial, ranks=2) as processes:
         processes[0].join(20.0)
         assert processes[0].exitcode == 1
