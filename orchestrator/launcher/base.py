@@ -22,6 +22,7 @@ class Exit:
     first: int | None = None  # the rank that went first with anything but 0
     hung: int | None = None  # the rank that made no progress within its time-out
     vanished: bool = False  # the group went without a report
+    word: str = ""  # why, where the launcher knows
 
 
 class Attempt(Protocol):
@@ -58,7 +59,7 @@ class Launcher(Protocol):
         `waiting` is called several times a second and may raise to give up.
 
         Raises:
-            UserError: the function raised one.
+            UserError: the function raised one, or the processes for it are killed time and again.
             RuntimeError: it failed otherwise; the message holds its traceback.
         """
         ...

@@ -12,18 +12,23 @@ import select
 import socket
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from orchestrator.launcher.base import Exit
-from orchestrator.launcher.processes import sweep
+from orchestrator.launcher.processes import StandingStill, end_session, sweep
 from protocol.doors import FORK_SERVER, RANK, Call
-from protocol.errors import unpacked
+from protocol.errors import UserError, unpacked
 from protocol.folders import TrialFolder
 from protocol.messages import Plan
 
+PATIENCE = 60.0  # seconds that a call's processes, or the server, may be stopped
+KILL_SECONDS = 3.0  # for a group to go by itself once its lifeline is closed
+GIVE_UP_SECONDS = 10.0  # from then on nothing of it is waited for
+CALLS = 3  # times that a call is made whose server is killed before it begins
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = (Call.CHECK_SETTINGS.module,)
 # The last would bring all but the fonts; one by one a call need not wait for all of them. Ranks
@@ -82,7 +87,7 @@ class LocalLauncher:
         self._requests = ours
 
     def launch(self, folder: TrialFolder, plan: Plan) -> LocalAttempt:
-        attempt = LocalAttempt()
+        attempt = LocalAttempt(plan.hang_seconds)
         request = {
             "folder": str(folder.path),
             "attempt": plan.attempt,
@@ -98,20 +103,26 @@ class LocalLauncher:
         arguments: dict[str, Any],
         waiting: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
-        pending = LocalAttempt()
         request = {
             "function": function,
             "arguments": arguments,
             "log": str(self._log),
         }
-        self._send("call", request, pending)
-        try:
-            while not pending.ended():
-                select.select([pending], [], [], 0.2)
-                waiting()
-        finally:
-            pending.kill()
-        return _result(pending.reports, function, self._log)
+        for _ in range(CALLS):
+            pending = LocalAttempt(PATIENCE)
+            self._send("call", request, pending)
+            try:
+                while pending.poll() is None:
+                    select.select([pending], [], [], 0.2)
+                    waiting()
+            finally:
+                pending.kill()
+            if pending.pid is not None:
+                return _result(pending.reports, function, self._log)
+        raise UserError(
+            f"the process that trials are forked from was killed {CALLS} times before it answered; "
+            f"see {self._log}"
+        )
 
     def sweep(self, folder: TrialFolder) -> int:
         return sweep(folder)
@@ -143,6 +154,7 @@ class LocalLauncher:
         finally:
             os.close(request_file)
             attempt.close_server_ends()
+        attempt.server = self._server
 
     def _send_descriptors(self, kind: str, descriptors: list[int]) -> None:
         if self._server is None or self._server.poll() is not None:
@@ -168,15 +180,24 @@ def _result(reports: list[dict[str, Any]], function: str, log: Path) -> dict[str
     if "error" in answer:
         raise RuntimeError(f"{function} failed:\n{answer['error']}")
     if "result" not in answer:
-        raise RuntimeError(f"{function} ended without an answer; see {log}")
+        raise UserError(
+            f"{function} was killed or crashed before it answered; what it printed is in {log}"
+        )
     result: dict[str, Any] = answer["result"]
     return result
 
 
 class LocalAttempt:
-    """The orchestrator's ends of one attempt's lifeline and status pipe."""
+    """The orchestrator's ends of one attempt's lifeline and status pipe.
 
-    def __init__(self) -> None:
+    Args:
+        patience: seconds for which its leader, or the server before it has forked that, may be
+            stopped before the group is ended.
+    """
+
+    server: subprocess.Popen[bytes] | None = None  # that was asked for it
+
+    def __init__(self, patience: float) -> None:
         lifeline_read, self._lifeline = os.pipe()
         self._status, status_write = os.pipe()
         os.set_blocking(self._status, False)
@@ -184,6 +205,9 @@ class LocalAttempt:
         self.reports: list[dict[str, Any]] = []
         self._rest = b""
         self._ended = False
+        self._still = StandingStill(patience)
+        self._killed_at: float | None = None
+        self._word = ""
 
     def fileno(self) -> int:
         return self._status
@@ -191,8 +215,12 @@ class LocalAttempt:
     @property
     def pid(self) -> int | None:
         """The leader's process id, once it has reported it."""
+        record = self._record()
+        return None if record is None else int(record["pid"])
+
+    def _record(self) -> dict[str, Any] | None:
         self.ended()
-        return next((report["pid"] for report in self.reports if "pid" in report), None)
+        return next((report for report in self.reports if "pid" in report), None)
 
     def close_server_ends(self) -> None:
         for descriptor in self.server_ends:
@@ -213,11 +241,13 @@ class LocalAttempt:
 
     def poll(self) -> Exit | None:
         if not self.ended():
-            return None
+            self._end_what_stands_still()
+            if not self._ended:
+                return None
         self.kill()
         report = next((report for report in self.reports if "codes" in report), None)
         if report is None:
-            return Exit(vanished=True)
+            return Exit(vanished=True, word=self._word)
         codes = {int(rank): code for rank, code in report["codes"].items()}
         return Exit(codes=codes, first=report["first"], hung=report["hung"])
 
@@ -226,6 +256,26 @@ class LocalAttempt:
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
+            self._killed_at = time.monotonic()
+
+    def _end_what_stands_still(self) -> None:
+        """End by SIGKILL what is stopped, or does not go; a stopped process reacts to nothing."""
+        record, server = self._record(), self.server
+        if self._killed_at is None:
+            stopped = record["pid"] if record else server.pid if server else None
+            if not self._still.too_long(stopped):
+                return
+            whose = "the leader of its processes" if record else "the process it is forked from"
+            self._word = f"{whose} was stopped for {self._still.patience:g} s, and was killed"
+            self.kill()
+        elif time.monotonic() < self._killed_at + KILL_SECONDS:
+            return
+        if record is not None:
+            end_session(record["pid"], record["start"])
+        elif server is not None:
+            server.kill()
+        assert self._killed_at is not None
+        self._ended = time.monotonic() > self._killed_at + GIVE_UP_SECONDS
 
     def __del__(self) -> None:
         with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ from protocol.folders import TrialFolder
 # Every rank is a fork of that program, which had another name in version 0.1.0.
 _COMMANDS = (FORK_SERVER, "orchestrator.worker.forkserver")
 _GONE_SECONDS = 10.0
+_LOOK_SECONDS = 0.5  # between two looks at a process's state
 _CLOCK_SECONDS = 2.0  # by which a start time may seem to move when the system's clock is set
 
 
@@ -30,19 +32,55 @@ def sweep(folder: TrialFolder) -> int:
         session, start = int(record["pid"]), float(record["start"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return 0
-    members = session_members(session, start)
+    members = end_session(session, start)
     deadline = time.monotonic() + _GONE_SECONDS
-    left = members
-    while left:
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-                process.send_signal(signal.SIGKILL)
+    while left := end_session(session, start):
         if time.monotonic() > deadline:
             pids = ", ".join(str(process.pid) for process in left)
             raise RuntimeError(f"processes {pids} of {folder.path} do not end, even by SIGKILL")
         time.sleep(0.02)
-        left = session_members(session, start)
     return len(members)
+
+
+def end_session(session: int, start: float) -> list[psutil.Process]:
+    """Send SIGKILL to whoever lives of the session that `session` has led since `start`."""
+    members = session_members(session, start)
+    for process in members:
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+    return members
+
+
+class StandingStill:
+    """Watches whether a process is stopped (SIGSTOP, a debugger) for longer than its patience.
+
+    Time in which nobody looked, as when everything was suspended together, does not count.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience  # seconds
+        self._seconds = 0.0
+        self._looked = -math.inf
+
+    def too_long(self, pid: int | None) -> bool:
+        """Whether process `pid` has been stopped at each look for that long; look often."""
+        now = time.monotonic()
+        since = now - self._looked
+        if since < _LOOK_SECONDS:
+            return False
+        self._looked = now
+        if pid is None or not _is_stopped(pid):
+            self._seconds = 0.0
+            return False
+        self._seconds += min(since, 2 * _LOOK_SECONDS)
+        return self._seconds > self.patience
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    except psutil.Error:
+        return False
 
 
 def session_members(session: int, start: float) -> list[psutil.Process]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orchestrator.launcher import local
 from orchestrator.launcher.base import Exit
 from orchestrator.launcher.local import ROOT, LocalLauncher
-from protocol.errors import DataError
+from protocol.errors import DataError, UserError
 from protocol.messages import Finished, Started, load_plan
 from tests.ranks import events, make_plan, wait_for
 
@@ -174,6 +175,46 @@ def test_a_folder_that_cannot_be_written_ends_the_attempt_without_a_word(tmp_pat
     assert not trial.events.exists()
 
 
+def test_a_leader_that_stays_stopped_is_ended_with_all_its_ranks(endless):
+    _, attempt = endless(hang_seconds=1.5)
+    ranks = ranks_of(attempt)
+    psutil.Process(attempt.pid).suspend()
+    exit = ended(attempt, 1.5 + SOON)
+    assert exit.vanished
+    assert exit.word == "the leader of its processes was stopped for 1.5 s, and was killed"
+    wait_for(lambda: not any(rank.is_running() for rank in ranks), SOON)
+
+
+def test_a_leader_that_was_stopped_for_a_moment_goes_on(endless):
+    _, attempt = endless(hang_seconds=4.0)
+    psutil.Process(attempt.pid).suspend()
+    until = time.monotonic() + 2.0
+    while time.monotonic() < until:
+        assert attempt.poll() is None
+        time.sleep(0.05)
+    psutil.Process(attempt.pid).resume()
+    time.sleep(1.5)
+    assert attempt.poll() is None
+
+
+def test_killing_an_attempt_whose_processes_are_all_stopped_leaves_none(endless):
+    _, attempt = endless()
+    for process in [psutil.Process(attempt.pid), *ranks_of(attempt)]:
+        process.suspend()
+    attempt.kill()
+    assert ended(attempt, local.KILL_SECONDS + SOON).vanished
+    wait_for(lambda: not left_of(attempt.pid), SOON)
+
+
+def test_a_rank_that_hangs_says_where_before_it_is_killed(endless):
+    recipe = {"hang_at_step": 3, "fault_rank": 1}
+    trial, attempt = endless(hang_seconds=1.5, recipe=recipe)
+    assert ended(attempt, 1.5 + 2 * SOON).hung is not None
+    told = trial.stacks(0).read_text().split("==== rank ")
+    assert "in _misbehave" in told[2]
+    assert "in _misbehave" not in told[1]
+
+
 # ------------------------------------------------------------------------------- the server
 
 
@@ -267,6 +308,50 @@ def test_killing_the_owner_while_its_server_still_imports_leaves_no_process(tmp_
     assert not trial.events.exists()
 
 
+@pytest.fixture
+def own_launcher(tmp_path):
+    """One whose server a test may stop and kill."""
+    launcher = LocalLauncher(log=tmp_path / "forkserver.log", trains=False)
+    launcher.start()
+    yield launcher
+    launcher.close()
+
+
+def test_a_server_that_stays_stopped_is_ended_and_the_next_launch_works(tmp_path, own_launcher):
+    trial = make_plan(tmp_path, hang_seconds=1.0)
+    own_launcher._server.send_signal(signal.SIGSTOP)
+    attempt = own_launcher.launch(trial, load_plan(trial.plan))
+    exit = ended(attempt, 1.0 + SOON)
+    assert exit.word == "the process it is forked from was stopped for 1 s, and was killed"
+    make_plan(tmp_path, hang_seconds=30.0, attempt=1)
+    next_one = own_launcher.launch(trial, load_plan(trial.plan))
+    assert ended(next_one, 60) == Exit(codes={0: 0})
+
+
+@pytest.mark.parametrize("killed", [1, local.CALLS])
+def test_a_call_whose_server_is_killed_is_made_again_but_not_for_ever(own_launcher, killed):
+    servers = []
+
+    def kill() -> None:
+        server = own_launcher._server
+        if len(servers) < killed and server.pid not in servers:
+            servers.append(server.pid)
+            server.kill()
+
+    if killed == 1:
+        assert own_launcher.call("tests.called:echo", {"a": 1}, kill) == {"a": 1}
+    else:
+        with pytest.raises(UserError, match=rf"was killed {killed} times .*forkserver\.log$"):
+            own_launcher.call("tests.called:echo", {"a": 1}, kill)
+    assert len(set(servers)) == killed
+
+
+def test_a_call_whose_server_is_stopped_is_made_again(own_launcher, monkeypatch):
+    monkeypatch.setattr(local, "PATIENCE", 1.0)
+    own_launcher._server.send_signal(signal.SIGSTOP)
+    assert own_launcher.call("tests.called:echo", {"a": 1}) == {"a": 1}
+
+
 # ------------------------------------------------------------------------------- calls
 
 
@@ -304,7 +389,7 @@ def test_any_other_failure_comes_back_with_its_traceback(launcher, function, arg
 
 
 def test_a_call_that_leaves_without_a_word_names_the_log(launcher):
-    with pytest.raises(RuntimeError, match=r"ended without an answer; see .*forkserver\.log"):
+    with pytest.raises(UserError, match=r"leave was killed or crashed .*forkserver\.log$"):
         launcher.call("tests.called:leave", {})
 
 
