@@ -76,6 +76,7 @@ class Stop(StrEnum):
 
     PRUNED = "pruned"  # the pruner found it hopeless
     INTERRUPT = "interrupt"  # the user or the system wants the machine back
+    TIMEOUT = "timeout"  # it has trained for as long as a trial may
 
 
 class EventBase(Message):
@@ -208,6 +209,7 @@ class FoldFinished(EventBase):
     metrics: dict[str, float]  # of the fold's best epoch
     digest: str = ""  # of the fold's `last.pth`
     best_digest: str = ""  # of its `best.pth`
+    best_lost: bool = False  # which was gone or damaged, and could not be made once more
 
 
 class Finished(EventBase):
@@ -221,6 +223,7 @@ class Finished(EventBase):
     metrics: dict[str, float]  # of the best epoch; with folds: means over them
     digest: str = ""  # of `last.pth`; with folds: of their digests
     best_digest: str = ""  # of `best.pth`
+    best_lost: bool = False  # which was gone or damaged; with folds: of one at least
 
 
 Event = Annotated[
@@ -269,6 +272,7 @@ class Ending(StrEnum):
     FAILED = "failed"  # an exception in the trial's code
     LOST = "lost"  # a process was killed from outside
     HUNG = "hung"  # no progress within the time-out
+    OVERDUE = "overdue"  # trained for longer than a trial may
 
 
 class Outcome(Message):

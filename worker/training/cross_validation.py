@@ -74,4 +74,5 @@ def _finished(plan: Plan, finished: Sequence[FoldFinished]) -> Finished:
         },
         digest=digest([event.digest for event in finished]),
         best_digest=_best(plan, finished).best_digest,
+        best_lost=any(event.best_lost for event in finished),
     )

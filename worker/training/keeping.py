@@ -9,6 +9,7 @@ from typing import Any
 
 from protocol.bests import set_aside
 from protocol.errors import CheckpointError
+from protocol.files import copy_verified
 from protocol.folders import RunFolder
 from worker.ranks.trial import Trial
 from worker.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint, save_last
@@ -68,7 +69,9 @@ class Keeper:
         if self._saved == self._place:
             return
         losses = self._learner.losses.gathered(self._trial.group)
-        content = self._portrait({}) | {"training": self._learner.state(losses)}
+        content = self._portrait(self._learner.progress.epoch, {}) | {
+            "training": self._learner.state(losses)
+        }
         if self._trial.group.first:
             self.digest = save_last(self._trial.place, content)
             self._saved_at = time.monotonic()
@@ -92,7 +95,7 @@ class Keeper:
         kept = [place.best] if earlier is not None else []
         if every and epoch % every == 0:
             kept.append(place.epoch(epoch))
-        content = self._portrait(metrics) if kept else {}
+        content = self._portrait(epoch, metrics) if kept else {}
         digest = ""
         if self._trial.group.first:
             if earlier:
@@ -102,12 +105,34 @@ class Keeper:
         self._trial.tick()
         return digest
 
-    def _portrait(self, metrics: dict[str, float]) -> dict[str, Any]:
-        """The weights in use, and all that is needed to build their model again."""
+    def mend_best(self) -> bool:
+        """Make `best.pth` once more if it is lost or damaged; whether it can be read now.
+
+        To be called by all ranks when all is trained, with the last epoch's weights: an earlier
+        epoch's are at hand only where they were kept under its number.
+        """
+        place, progress = self._trial.place, self._learner.progress
+        problem = _problem(place.best) if self._trial.group.first else ""
+        problem = self._trial.group.from_first(problem)
+        if not problem:
+            return True
+        log.warning("%s", problem)
+        if progress.best_epoch == progress.epoch - 1:
+            content = self._portrait(progress.best_epoch, progress.best_metrics)
+            if self._trial.group.first:
+                save_checkpoint(place.best, content)
+        elif self._trial.group.first and not _problem(place.epoch(progress.best_epoch)):
+            copy_verified(place.epoch(progress.best_epoch), place.best)
+        return self._trial.group.from_first(
+            not _problem(place.best) if self._trial.group.first else True
+        )
+
+    def _portrait(self, epoch: int, metrics: dict[str, float]) -> dict[str, Any]:
+        """The weights in use, those of `epoch`, and all that is needed to build their model."""
         plan = self._trial.plan
         return {
             "model": self._learner.judged_weights(),
-            "epoch": self._learner.progress.epoch,
+            "epoch": epoch,
             "metrics": metrics,
             "study": plan.study,
             "trial": plan.trial,
@@ -118,6 +143,15 @@ class Keeper:
             "data": plan.data,
             "objective": plan.objective.model_dump(),
         }
+
+
+def _problem(path: Path) -> str:
+    """Why a checkpoint cannot be read; nothing where it can."""
+    try:
+        read_checkpoint(path)
+    except CheckpointError as error:
+        return str(error)
+    return ""
 
 
 def _newest(folder: RunFolder) -> tuple[Path, dict[str, Any], str] | None:

@@ -123,12 +123,13 @@ class Teller:
             )
         )
 
-    def finished(self, progress: Progress, digest: str) -> None:
+    def finished(self, progress: Progress, digest: str, *, best_lost: bool) -> None:
         """The end of the training; of a trial with folds, of this one.
 
         Args:
             progress: as it is in the last checkpoint.
             digest: of that checkpoint.
+            best_lost: there is no `best.pth` that can be read.
         """
         told: dict[str, Any] = {
             "attempt": self._attempt,
@@ -139,6 +140,7 @@ class Teller:
             "metrics": progress.best_metrics,
             "digest": digest,
             "best_digest": progress.best_digest,
+            "best_lost": best_lost,
         }
         folds = self._trial.plan.folds
         self._tell(FoldFinished(fold=self._trial.fold, **told) if folds > 1 else Finished(**told))

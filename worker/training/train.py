@@ -53,8 +53,10 @@ class Training:
                 if (self.learner.progress.epoch - 1) % self.trial.plan.history_epochs == 0:
                     self._keep_history()
             self._keep_history()
-            draw_best(self.trial, self.learner, self.teller)
-            self.teller.finished(self.learner.progress, self.keeper.digest)
+            best_lost = not self.keeper.mend_best()
+            if not best_lost:
+                draw_best(self.trial, self.learner, self.teller)
+            self.teller.finished(self.learner.progress, self.keeper.digest, best_lost=best_lost)
         except StopAgreed:
             self.keeper.keep_last()
             self._keep_history()

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from protocol.bests import cut_best
-from protocol.messages import Failed, Started, Validated, load_plan
+from protocol.messages import Failed, Finished, Started, Validated, load_plan
 from tests.ranks import attempt, events, make_plan
 from worker.training.checkpoint import load_checkpoint, read_checkpoint
 
@@ -88,3 +88,47 @@ def test_a_decision_that_ranks_ran_past_to_their_end_still_finds_the_best_of_its
     cut_best(trial, [1, 2, 3], last=2)
     assert load_checkpoint(trial.best)["epoch"] == 2
     assert read_checkpoint(trial.best)[1] == told[1].best_digest
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content[:-50])
+
+
+@pytest.mark.parametrize("harm", [damage, lambda path: path.unlink()], ids=["damaged", "lost"])
+def test_a_best_that_is_no_more_is_made_of_the_last_epochs_weights(tmp_path, harm):
+    trial = make_plan(tmp_path, recipe={"ema_decay": 0.5})
+    assert attempt(trial) == [0]
+    (first,) = events(trial, Finished)
+    assert first.best_epoch == 2, "the best epoch is the last one"
+    before = read_checkpoint(trial.best)
+    harm(trial.best)
+    make_plan(tmp_path, recipe={"ema_decay": 0.5}, attempt=1, pictures=1)
+    assert attempt(trial) == [0]
+    content, digest = read_checkpoint(trial.best)
+    assert digest == before[1] == events(trial, Finished)[1].best_digest
+    assert {key: content[key] for key in ("epoch", "metrics")} == {
+        key: before[0][key] for key in ("epoch", "metrics")
+    }
+    assert len(list(trial.pictures.iterdir())) == 1
+    assert not events(trial, Finished)[1].best_lost
+
+
+LONG_PAST_ITS_BEST = {"epochs": 50, "early_stopping": 2, "learning_rate": 0.2}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_earlier_best_that_is_no_more_is_found_under_its_epoch_or_told(tmp_path, kept):
+    changes = {"recipe": LONG_PAST_ITS_BEST, "checkpoint_epochs": 1 if kept else None}
+    trial = make_plan(tmp_path, **changes)
+    assert attempt(trial) == [0]
+    before = read_checkpoint(trial.best)[1]
+    damage(trial.best)
+    make_plan(tmp_path, attempt=1, pictures=1, **changes)
+    assert attempt(trial) == [0], "the trial is trained, and ends well"
+    ended = events(trial, Finished)[1]
+    assert ended.best_lost == (not kept)
+    assert trial.pictures.exists() == kept
+    if kept:
+        assert read_checkpoint(trial.best)[1] == before
