@@ -24,7 +24,11 @@ from protocol.messages import (
 )
 from protocol.objective import Objective
 
-_STOPPING = {Stop.PRUNED: "pruning", Stop.INTERRUPT: "stopping"}
+_STOPPING = {
+    Stop.PRUNED: "pruning",
+    Stop.INTERRUPT: "stopping",
+    Stop.TIMEOUT: "over its time",
+}
 
 
 @dataclass

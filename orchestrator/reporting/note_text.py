@@ -19,6 +19,7 @@ _TITLES = {
     Ending.NONFINITE: "Pruned: NaN or infinity",
     Ending.MEMORY: "Pruned: out of memory",
     Ending.INVALID: "Pruned: not a valid point",
+    Ending.OVERDUE: "Pruned: over its time",
     Ending.FAILED: "Failed",
     Ending.LOST: "Failed: a process was lost",
     Ending.HUNG: "Failed: no progress",
@@ -32,6 +33,10 @@ def trial_note(folder: TrialFolder, plan: Plan | None, outcome: Outcome) -> str:
     if outcome.detail:
         title = "What did not fit" if outcome.ending is Ending.MEMORY else "Where it diverged"
         parts.append(f"### {title}\n\n" + _table(outcome.detail))
+    stacks = folder.stacks(outcome.attempts - 1)
+    if outcome.ending is Ending.HUNG and stacks.exists():
+        text = stacks.read_text(errors="replace")[:_LONGEST_TRACEBACK]
+        parts.append("### Where each rank stood\n\n" + _fenced(text))
     if outcome.traceback:
         parts.append("### Traceback\n\n" + _fenced(_tail(outcome.traceback)))
     if outcome.metrics:

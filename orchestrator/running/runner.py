@@ -207,6 +207,8 @@ class Runner:
             self._guarded(running, lambda: self._conclude(running, exit))
             if running.ended_elsewhere:
                 self._leave(running)
+        elif running.overdue(self._session.settings.limits.trial_timeout):
+            self._request_stop(running, Stop.TIMEOUT)
 
     def _guarded(self, running: RunningTrial, action: Callable[[], None]) -> None:
         """Do something to a trial that somebody else may end in the study at any time."""

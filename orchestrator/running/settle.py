@@ -40,6 +40,7 @@ STATES = {
     Ending.NONFINITE: TrialState.PRUNED,
     Ending.MEMORY: TrialState.PRUNED,  # once no micro-batch is small enough
     Ending.INVALID: TrialState.PRUNED,
+    Ending.OVERDUE: TrialState.PRUNED,  # what it came to counts as far as it goes
     Ending.FAILED: TrialState.FAIL,
     # Once it has been resumed often enough.
     Ending.LOST: TrialState.FAIL,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
@@ -17,6 +19,7 @@ from orchestrator.settings.schema import Settings
 from protocol.files import LineTail, write_text
 from protocol.folders import TrialFolder
 from protocol.messages import (
+    Ending,
     Event,
     FoldFinished,
     Plan,
@@ -28,6 +31,8 @@ from protocol.messages import (
 )
 from protocol.objective import Objective
 from protocol.recipe import Recipe
+
+_LONGEST_LOOK_SECONDS = 10.0  # between two looks that count in full
 
 
 @dataclass(kw_only=True)
@@ -50,6 +55,8 @@ class RunningTrial:
     slot: Slot | None = None
     ended_elsewhere: bool = False  # the study had it as ended before it was told
     _tail: LineTail = field(init=False)
+    _seconds: float = 0.0  # of training, up to the last look at them
+    _looked: float = 0.0
 
     def __post_init__(self) -> None:
         self._tail = LineTail(self.folder.events)
@@ -76,6 +83,7 @@ class RunningTrial:
         self.folder.stop.unlink(missing_ok=True)
         save_plan(self.folder, plan)
         self.stop, self.slot, self.number_of_attempt = None, slot, plan.attempt
+        self._seconds, self._looked = trained_seconds(self.events), time.monotonic()
         self.attempt = launcher.launch(self.folder, plan)
 
     def new_events(self) -> list[Event]:
@@ -99,7 +107,22 @@ class RunningTrial:
         """The verdict on the latest attempt, of which None is known where nobody saw its exit."""
         plan = latest_plan(self.folder)
         limited = plan is not None and memory_rule.limited(plan)
-        return judge(self.attempt_events(), exit, self.stop, limited=limited)
+        verdict = judge(self.attempt_events(), exit, self.stop, limited=limited)
+        stacks = self.folder.stacks(self.number_of_attempt)
+        if verdict is not None and verdict.ending is Ending.HUNG and stacks.exists():
+            where = f"{verdict.reason}; {stacks.name} says where each of them stood"
+            return replace(verdict, reason=where)
+        return verdict
+
+    def overdue(self, limit: float | None) -> bool:
+        """Whether it has trained for longer than `limit` seconds; to be asked while it runs.
+
+        Of a time in which nobody asked, as while all was suspended, only a little counts.
+        """
+        now = time.monotonic()
+        self._seconds += min(now - self._looked, _LONGEST_LOOK_SECONDS)
+        self._looked = now
+        return limit is not None and self.stop is None and self._seconds > limit
 
     def request_stop(self, reason: Stop) -> None:
         """Ask the ranks to stop at their next step; a pruner's decision is never taken back."""
@@ -153,6 +176,15 @@ class RunningTrial:
         except FileNotFoundError:
             return None
         return Stop.PRUNED if recorded == Stop.PRUNED else None
+
+
+def trained_seconds(events: Iterable[Event]) -> float:
+    """How long the attempts took of which these are the events."""
+    spans: dict[int, tuple[float, float]] = {}
+    for event in events:
+        first, _ = spans.get(event.attempt, (event.time, event.time))
+        spans[event.attempt] = first, event.time
+    return sum(max(0.0, last - first) for first, last in spans.values())
 
 
 def make_plan(settings: Settings, slot: Slot, **particulars: Any) -> Plan:

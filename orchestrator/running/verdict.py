@@ -8,11 +8,18 @@ INVALID       a point that the family refuses         PRUNED, infeasible   —
 MEMORY        memory that ran out on any rank         nothing yet          resumed, micro-batch/2
               the same with one sample at a time      PRUNED, infeasible   —
 FAILED        an exception in the trial's code        FAIL                 not retried
-LOST, HUNG    a process killed or stuck from outside  nothing yet          resumed, boundedly
+OVERDUE       it trained for limits.trial_timeout     PRUNED, at its step  —
+LOST          a process killed from outside           nothing yet          resumed, boundedly
+              a leader that was stopped for too long  nothing yet          resumed, boundedly
               a GPU that takes no more work           nothing yet          resumed on another one
+HUNG          a rank without progress; stacks are     nothing yet          resumed, boundedly
+              asked for before the group is ended
 INTERRUPTED   ^C, SIGTERM, data that are gone         nothing yet          resumed by the user
               a full disk                             nothing yet          resumed with room again
               the trial alone, by others              nothing yet          resumed, boundedly
+
+The bound is `limits.relaunches`; `limits.same_failures` trials in a row that fail alike end the
+run. Time in which the whole study was suspended counts neither as hanging nor as training.
 
 Memory has run out where the rank could say so: in the model, in the optimiser or while reading
 data, in its own process or in a loader's. Where the system kills a process for want of memory
@@ -57,6 +64,11 @@ _ENDINGS = {
     Fault.DEVICE: Ending.LOST,
     Fault.MACHINE: Ending.FAILED,
 }
+_STOPPED = {
+    Stop.PRUNED: Ending.PRUNED,
+    Stop.INTERRUPT: Ending.INTERRUPTED,
+    Stop.TIMEOUT: Ending.OVERDUE,
+}
 _PLAIN = (Fault.USER, Fault.RECIPE, Fault.DISK)  # sentences for people, of no rank
 
 
@@ -93,14 +105,20 @@ def _by_event(events: Sequence[Event]) -> Verdict | None:
         match event:
             case Finished():
                 how = "early stopping" if event.early else "all epochs trained"
+                if event.best_lost:
+                    how += "; best.pth was lost or damaged, and its weights are nowhere else"
                 return Verdict(ending=Ending.COMPLETED, reason=how, event=event)
             case NonFinite():
                 return Verdict(
                     ending=Ending.NONFINITE, reason=_divergence_sentence(event), event=event
                 )
             case Stopped():
-                ending = Ending.PRUNED if event.reason is Stop.PRUNED else Ending.INTERRUPTED
-                return Verdict(ending=ending, reason=f"stopped at step {event.step}", event=event)
+                why = "over its time, " if event.reason is Stop.TIMEOUT else ""
+                return Verdict(
+                    ending=_STOPPED[event.reason],
+                    reason=f"{why}stopped at step {event.step}",
+                    event=event,
+                )
     return None
 
 
@@ -140,7 +158,8 @@ def _by_exit(exit: Exit | None, stop: Stop | None, limited: bool) -> Verdict | N
             ending=Ending.HUNG, reason=f"rank {exit.hung} made no progress within its time-out"
         )
     if exit.vanished or exit.first is None:
-        return Verdict(ending=Ending.LOST, reason="the processes went away without a word")
+        reason = exit.word or "the processes went away without a word"
+        return Verdict(ending=Ending.LOST, reason=reason)
     quiet = [rank for rank, code in sorted(exit.codes.items()) if code == 0]
     if quiet and exit.codes[exit.first] > 0:
         # The others went because it did: no rank leaves in good order before the trial has ended.

@@ -237,6 +237,11 @@ class Limits(Section):
     """When to give up waiting, and how often to try again."""
 
     hang_seconds: float = Field(1800.0, gt=0, description="without progress before a rank is hung")
+    trial_timeout: float | None = Field(
+        None,
+        gt=0,
+        description="seconds that one trial may train, over all its attempts; then it is pruned",
+    )
     relaunches: int = Field(
         3, ge=0, description="times a trial whose processes were killed or hung is resumed"
     )

@@ -1,7 +1,15 @@
-"""What of a study's settings reaches every attempt's plan."""
+"""A running trial: what of a study's settings reaches its plans, and how long it has trained."""
 
+from types import SimpleNamespace
+
+import optuna
+import pytest
+
+from orchestrator.launcher.base import Exit
 from orchestrator.running.slots import Slot
-from orchestrator.running.trial import make_plan
+from orchestrator.running.trial import RunningTrial, make_plan, trained_seconds
+from protocol.folders import TrialFolder
+from protocol.messages import Progressed, Stop, append_event
 from tests.searches import NUMBERS, make_settings
 
 PARTICULARS = {"study": "s", "trial": 3, "attempt": 0, "seed": 1, "recipe": {"epochs": 2}}
@@ -28,3 +36,71 @@ def test_the_particulars_of_an_attempt_win_over_the_settings():
     settings = make_settings(NUMBERS, {})
     found = make_plan(settings, Slot(("cpu",), 1), **PARTICULARS, pictures=0)
     assert (found.pictures, found.trial, found.recipe.given) == (0, 3, {"epochs": 2})
+
+
+def progressed(attempt, seconds):
+    look = {"epoch": 1, "step": 1, "losses": {}, "learning_rate": 1.0, "gradient_norm": 1.0}
+    return Progressed(attempt=attempt, time=seconds, **look)
+
+
+def test_a_trials_time_is_that_of_all_its_attempts_without_what_lay_between():
+    told = [progressed(0, 100.0), progressed(0, 160.0), progressed(1, 9000.0)]
+    assert trained_seconds(told) == 60.0
+    assert trained_seconds([*told, progressed(1, 9005.0)]) == 65.0
+    assert trained_seconds([]) == 0.0
+
+
+def test_a_clock_that_was_set_back_takes_no_time_away():
+    assert trained_seconds([progressed(0, 100.0), progressed(0, 40.0), progressed(1, 5.0)]) == 0.0
+
+
+@pytest.fixture
+def launched(tmp_path, monkeypatch):
+    """A trial that trained for 60 seconds before, launched, and a clock to be set."""
+    clock = SimpleNamespace(now=1000.0)
+    fake = SimpleNamespace(monotonic=lambda: clock.now)
+    monkeypatch.setattr("orchestrator.running.trial.time", fake)
+    folder = TrialFolder(tmp_path / "trial_3")
+    folder.path.mkdir()
+    for event in (progressed(0, 100.0), progressed(0, 160.0)):
+        append_event(folder.events, event)
+    settings = make_settings(NUMBERS, {})
+    trial = optuna.create_study().ask()
+    running = RunningTrial(trial=trial, folder=folder, objective=settings.objective, recipe=None)
+    running.new_events()
+    slot = Slot(("cpu",), 1)
+    launcher = SimpleNamespace(sweep=lambda folder: 0, launch=lambda folder, plan: None)
+    running.launch(launcher, slot, make_plan(settings, slot, **PARTICULARS | {"attempt": 1}))
+    return running, clock
+
+
+def test_a_trial_is_overdue_once_its_attempts_together_took_longer_than_the_limit(launched):
+    running, clock = launched
+    for _ in range(8):
+        clock.now += 5.0
+        assert not running.overdue(None)
+    assert not running.overdue(101.0)
+    assert running.overdue(99.0)
+
+
+def test_time_in_which_everything_was_suspended_is_no_training(launched):
+    running, clock = launched
+    clock.now += 3600.0
+    assert not running.overdue(100.0)
+
+
+def test_a_trial_that_was_asked_to_stop_is_not_asked_again_for_its_time(launched):
+    running, clock = launched
+    clock.now += 5.0
+    assert running.overdue(62.0)
+    running.request_stop(Stop.TIMEOUT)
+    assert running.folder.stop.read_text() == "timeout"
+    assert not running.overdue(62.0)
+
+
+def test_a_hung_attempt_names_the_file_that_says_where_its_ranks_stood(launched):
+    running, _ = launched
+    exit = Exit(codes={0: -9}, first=0, hung=0)
+    assert "stacks" not in running.judged(exit).reason
+    running.folder.stacks(1).write_text("==== rank 0")
+    assert running.judged(exit).reason.endswith("; stacks_1.txt says where each of them stood")

@@ -26,6 +26,7 @@ DIVERGED = NonFinite(
     **A, epoch=2, step=7, where="loss", ranks=[0, 1], losses={"data": float("nan"), "bias": 0.5}
 )
 PRUNED = Stopped(**A, reason=Stop.PRUNED, epoch=1, step=5)
+OVERDUE = Stopped(**A, reason=Stop.TIMEOUT, epoch=1, step=5)
 INTERRUPTED = Stopped(**A, reason=Stop.INTERRUPT, epoch=1, step=5)
 ALL_WELL = Exit(codes={0: 0, 1: 0})
 
@@ -146,6 +147,20 @@ KILLED = Exit(codes={0: 1, 1: -9}, first=1)
         ([BYSTANDER], crash_of(0), None, "lost", "rank 0 left with code 1"),
         ([PROGRESS], Exit(vanished=True), None, "lost", "the processes went away without a word"),
         ([PROGRESS], ALL_WELL, None, "lost", "the processes went away without a word"),
+        ([PROGRESS], Exit(vanished=True, word="it was stopped"), None, "lost", "it was stopped"),
+        # over its time
+        ([OVERDUE], ALL_WELL, Stop.TIMEOUT, "overdue", "over its time, stopped at step 5"),
+        ([OVERDUE], None, None, "overdue", "over its time, stopped at step 5"),
+        ([FINISHED], ALL_WELL, Stop.TIMEOUT, "completed", "all epochs trained"),
+        ([PROGRESS], KILLED, Stop.TIMEOUT, "lost", "rank 1 was ended by SIGKILL"),
+        # complete, but for its best weights
+        (
+            [FINISHED.model_copy(update={"best_lost": True})],
+            ALL_WELL,
+            None,
+            "completed",
+            "all epochs trained; best.pth was lost or damaged, and its weights are nowhere else",
+        ),
         # hung
         (
             [PROGRESS],
