@@ -54,15 +54,14 @@ class ProgressBoard:
 
     def forgive(self, seconds: float) -> None:
         """Leave a time out of account in which nobody could make progress."""
-        now = time.monotonic()
         for rank, tick in enumerate(struct.unpack_from(f"{self._ranks}d", self._memory)):
-            struct.pack_into("d", self._memory, 8 * rank, min(now, tick + seconds))
+            struct.pack_into("d", self._memory, 8 * rank, min(time.monotonic(), tick + seconds))
 
-    def slowest(self, ranks: Collection[int]) -> tuple[int, float]:
-        """Which of `ranks` made its last progress longest ago, and how many seconds that is."""
+    def slowest(self, ranks: Collection[int], now: float) -> tuple[int, float]:
+        """Which of `ranks` made its last progress longest before `now`, and by how many seconds."""
         ticks = struct.unpack_from(f"{self._ranks}d", self._memory)
         oldest = min(ranks, key=lambda rank: ticks[rank])
-        return oldest, time.monotonic() - ticks[oldest]
+        return oldest, now - ticks[oldest]
 
 
 @dataclass
@@ -133,19 +132,20 @@ def _watch(
     timeout = 0.0
     looked = time.monotonic()
     while True:
-        late = time.monotonic() - looked - timeout
-        if late > SUSPENDED_SECONDS:  # with everybody else, most likely: a lid, a frozen container
-            board.forgive(late)
-        looked = time.monotonic()
         group.reap()
         if not group.pids:
             return
+        # One reading for all that follows: this process may be stopped between any two lines.
+        now = time.monotonic()
+        late, looked = now - looked - timeout, now
+        if late > SUSPENDED_SECONDS:  # with everybody else, most likely: a lid, a frozen container
+            board.forgive(late)
         if group.first is not None and deadline is None:
             killed = group.codes[group.first] < 0
-            deadline = time.monotonic() + (GRACE_AFTER_KILL_SECONDS if killed else GRACE_SECONDS)
-        if deadline is not None and time.monotonic() > deadline:
+            deadline = now + (GRACE_AFTER_KILL_SECONDS if killed else GRACE_SECONDS)
+        if deadline is not None and now > deadline:
             group.kill()
-        slowest, seconds = board.slowest(group.pids.values())
+        slowest, seconds = board.slowest(group.pids.values(), now)
         if seconds > hang_seconds and group.hung is None and group.first is None:
             group.hung = slowest
             _try(before_killing)

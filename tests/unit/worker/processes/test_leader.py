@@ -19,9 +19,9 @@ def test_the_slowest_of_some_ranks_is_the_one_that_made_progress_longest_ago():
     board.tick(1)
     time.sleep(0.05)
     board.tick(0)
-    assert board.slowest([0, 1, 2])[0] == 2
-    assert board.slowest([0, 1])[0] == 1
-    assert 0.04 < board.slowest([0, 1])[1] < 5.0
+    assert board.slowest([0, 1, 2], time.monotonic())[0] == 2
+    assert board.slowest([0, 1], time.monotonic())[0] == 1
+    assert 0.04 < board.slowest([0, 1], time.monotonic())[1] < 5.0
 
 
 def test_progress_is_seen_across_processes():
@@ -32,7 +32,7 @@ def test_progress_is_seen_across_processes():
         board.tick(0)
         os._exit(0)
     os.waitpid(child, 0)
-    assert board.slowest([0])[1] < 0.2
+    assert board.slowest([0], time.monotonic())[1] < 0.2
 
 
 WATCH = """
@@ -118,8 +118,11 @@ def session():
 
 
 def suspended(process, seconds):
+    """Suspend all together; the leader wakes first, and looks."""
     os.killpg(process.pid, signal.SIGSTOP)
     time.sleep(seconds)
+    process.send_signal(signal.SIGCONT)
+    time.sleep(0.8)
     os.killpg(process.pid, signal.SIGCONT)
 
 
@@ -134,3 +137,11 @@ def test_a_rank_that_hangs_is_found_after_the_group_was_suspended_too(session):
     process = session("one hangs", 2.0)
     suspended(process, 3.0)
     assert json.loads(process.stdout.read())[2] == 1
+
+
+def test_a_leader_that_is_stopped_in_the_midst_of_a_look_takes_nobody_for_hung():
+    """It has read the time, and reads the ranks' progress long after."""
+    board = ProgressBoard(1)
+    now = time.monotonic()
+    time.sleep(0.3)
+    assert board.slowest([0], now)[1] < 0.1
