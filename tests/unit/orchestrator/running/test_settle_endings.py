@@ -17,3 +17,13 @@ def test_every_ending_is_told_to_the_study_and_to_people(ending, tmp_path):
     note = trial_note(TrialFolder(tmp_path / "trial_0"), None, outcome)
     assert note.startswith("## ")
     assert "so it came" in note
+
+
+def test_the_note_of_a_hung_trial_says_where_its_ranks_stood(tmp_path):
+    folder = TrialFolder(tmp_path / "trial_0")
+    folder.path.mkdir()
+    folder.stacks(1).write_text("==== rank 0, process 7\n  File loop.py in waiting_for_godot\n")
+    outcome = Outcome(ending=Ending.HUNG, reason="no progress", attempts=2)
+    assert "waiting_for_godot" in trial_note(folder, None, outcome)
+    other = outcome.model_copy(update={"ending": Ending.LOST})
+    assert "waiting_for_godot" not in trial_note(folder, None, other)
