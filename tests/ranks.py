@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import sys
 import time
 from contextlib import contextmanager
@@ -70,19 +71,34 @@ def talk_together(
     """The answers by rank that `function(rendezvous, rank, queue)` puts as (rank, answer)."""
     context = fork_server()
     queue = context.Queue()
+    answers_to = _Answers(queue)
     processes = [
-        context.Process(target=function, args=(rendezvous, rank, queue)) for rank in range(ranks)
+        context.Process(target=function, args=(rendezvous, rank, answers_to))
+        for rank in range(ranks)
     ]
     for process in processes:
         process.start()
     try:
-        answers = dict(queue.get(timeout=patience) for _ in processes)
+        answers = dict(pickle.loads(queue.get(timeout=patience)) for _ in processes)
         for process in processes:
             process.join(patience)
     finally:
         for process in processes:
             process.kill()
     return answers
+
+
+class _Answers:
+    """A queue that copies tensors: by itself it would have them fetched from their process.
+
+    That has often ended before anybody comes to fetch them.
+    """
+
+    def __init__(self, queue) -> None:
+        self._queue = queue
+
+    def put(self, answer: tuple[int, Any]) -> None:
+        self._queue.put(pickle.dumps(answer))
 
 
 def fork_server():
