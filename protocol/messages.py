@@ -141,6 +141,7 @@ class NonFinite(EventBase):
 
 
 # By which others end a process; the rest it brings upon itself.
+NO_ROOM = 28  # the exit code of a rank that found no room for its last event: the system's ENOSPC
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,18 @@ def talk_together(
     return answers
 
 
+def in_a_process(function: Callable[[], Any]) -> Any:
+    """What `function` answers in a process of its own with torch loaded."""
+    context = fork_server()
+    queue = context.SimpleQueue()
+    process = context.Process(target=_answer, args=(function, queue))
+    process.start()
+    answer = queue.get()
+    process.join(30)
+    assert process.exitcode == 0
+    return answer
+
+
 class _Answers:
     """A queue that copies tensors: by itself it would have them fetched from their process.
 
@@ -127,6 +140,10 @@ def wait_for(condition, seconds: float = PATIENCE) -> None:
 
 def events(trial: TrialFolder, kind: type[Event]) -> list[Any]:
     return [event for event in read_events(trial.events) if isinstance(event, kind)]
+
+
+def _answer(function: Callable[[], Any], queue: Any) -> None:
+    queue.put(function())
 
 
 def _rank(trial: TrialFolder, rank: int) -> None:

@@ -8,6 +8,8 @@ from protocol.errors import UserError
 from protocol.messages import Ending, Outcome
 
 _FAILURES = (Ending.FAILED, Ending.LOST, Ending.HUNG)
+_OF_THE_POINT = (Ending.INVALID, Ending.MEMORY, Ending.NONFINITE)
+_PATIENCE = 5  # times as many of these: a search may well meet some points that cannot be trained
 
 
 class Repeated:
@@ -20,18 +22,21 @@ class Repeated:
 
     def trouble(self, outcome: Outcome) -> UserError | None:
         """What to end the run for, once as many trials in a row as are allowed failed alike."""
-        if outcome.ending not in _FAILURES:
+        most = self._most
+        if outcome.ending in _OF_THE_POINT:
+            most *= _PATIENCE
+        elif outcome.ending not in _FAILURES:
             self._count = 0
             return None
         # Ranks, steps, process ids and addresses differ from trial to trial.
-        what = re.sub(r"0x[0-9a-f]+|\d+", "#", outcome.reason)
+        what = f"{outcome.ending}: " + re.sub(r"0x[0-9a-f]+|\d+", "#", outcome.reason)
         self._count = self._count + 1 if what == self._what else 1
         self._what = what
-        if self._count < self._most:
+        if self._count < most:
             return None
         self._count = 0
         return UserError(
-            f"{self._most} trials in a row ended with the same failure, so that it is hardly "
+            f"{most} trials in a row ended with the same failure, so that it is hardly "
             f"theirs: {outcome.reason}; mend it and type the same command again, or allow more "
             "(limits.same_failures)"
         )

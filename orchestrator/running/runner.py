@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
@@ -23,7 +23,7 @@ from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
 from orchestrator.running.queue import TrialQueue
 from orchestrator.running.repeated import Repeated
-from orchestrator.running.room import disk_full
+from orchestrator.running.room import disk_full, has_room, room_needed
 from orchestrator.running.session import Session
 from orchestrator.running.settle import (
     ELSEWHERE,
@@ -202,8 +202,8 @@ class Runner:
         self._guarded(running, lambda: self._report(running))
         if exit is not None:
             self._running.remove(running)
-            assert running.slot is not None
-            self._free.append(running.slot)
+            if running.slot in self._session.slots:  # unless its device was set aside meanwhile
+                self._free.append(running.slot)
             self._guarded(running, lambda: self._conclude(running, exit))
             if running.ended_elsewhere:
                 self._leave(running)
@@ -270,12 +270,7 @@ class Runner:
         if verdict is None:
             verdict = Verdict(ending=Ending.LOST, reason="the processes went away without a word")
         log.info("trial %d: %s, %s", running.number, verdict.ending, verdict.reason)
-        if verdict.fault is Fault.USER:
-            self._stop_for(UserError(f"trial {running.number}: {verdict.reason}"))
-        elif verdict.fault is Fault.DISK:
-            self._stop_for(disk_full(self._session.folder))
-        elif verdict.fault is Fault.DEVICE:
-            self._set_device_aside(running, verdict)
+        self._follow_fault(running, verdict)
         if self._killed or (verdict.ending is Ending.INTERRUPTED and self._stopping):
             self._set_aside(running, verdict)
         elif self._goes_on(running, verdict):
@@ -284,16 +279,27 @@ class Runner:
         else:
             self._end(running, make_outcome(running, verdict))
 
-    def _set_device_aside(self, running: RunningTrial, verdict: Verdict) -> None:
+    def _follow_fault(self, running: RunningTrial, verdict: Verdict) -> None:
+        """What a rank's fault means for the other trials."""
+        folder = self._session.folder
+        match verdict.fault:
+            case Fault.USER:
+                self._stop_for(UserError(f"trial {running.number}: {verdict.reason}"))
+            case Fault.DISK if not has_room(folder.path, room_needed(folder)):
+                self._stop_for(disk_full(folder))
+            case Fault.DEVICE:
+                self._set_aside_devices(running.devices_of(verdict.rank), verdict.reason)
+
+    def _set_aside_devices(self, devices: Sequence[str], reason: str) -> None:
         """A GPU that failed for one process fails for the next: this run does without it."""
-        assert running.slot is not None
-        device = running.slot.devices[verdict.rank]
-        self._free = [slot for slot in self._free if device not in slot.devices]
-        self._session.display.notice(f"{device} is set aside: {verdict.reason}")
-        if not self._free and not self._running:
-            self._stop_for(
-                UserError(f"no device is left to go on with; {device}: {verdict.reason}")
-            )
+        slots = [slot for slot in self._session.slots if not set(devices) & set(slot.devices)]
+        self._session.slots = slots
+        self._free = [slot for slot in self._free if slot in slots]
+        told = f"{', '.join(devices)} answered with an error: {reason}"
+        self._session.display.notice(f"{told}; this run does without from now on")
+        if not slots:
+            mend = "mend that and type the same command again"
+            self._stop_for(UserError(f"no device is left to train on; {told}; {mend}"))
 
     def _set_aside(self, running: RunningTrial, verdict: Verdict) -> None:
         """The trial stays in the study as running, to go on from its last checkpoint."""
@@ -309,7 +315,8 @@ class Runner:
         losses = int(running.trial.user_attrs.get("losses", 0)) + 1
         most = self._session.settings.limits.relaunches
         running.trial.set_user_attr("losses", losses)
-        by_others = " by others" if verdict.ending is Ending.INTERRUPTED else ""
+        stopped = verdict.ending is Ending.INTERRUPTED and verdict.fault is None
+        by_others = " by others" if stopped else ""
         self._session.display.notice(
             f"trial {running.number}: {verdict.reason}{by_others}; "
             + (

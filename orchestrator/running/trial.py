@@ -103,6 +103,12 @@ class RunningTrial:
         """The events of the latest attempt."""
         return [event for event in self.events if event.attempt == self.number_of_attempt]
 
+    def devices_of(self, rank: int) -> list[str]:
+        """What that rank of the latest attempt used: one device, or under a device map all."""
+        plan = latest_plan(self.folder)
+        assert plan is not None, "there was an attempt"
+        return plan.devices if plan.mapped else [plan.devices[rank]]
+
     def judged(self, exit: Exit | None) -> Verdict | None:
         """The verdict on the latest attempt, of which None is known where nobody saw its exit."""
         plan = latest_plan(self.folder)

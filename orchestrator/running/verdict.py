@@ -11,11 +11,13 @@ FAILED        an exception in the trial's code        FAIL                 not r
 OVERDUE       it trained for limits.trial_timeout     PRUNED, at its step  —
 LOST          a process killed from outside           nothing yet          resumed, boundedly
               a leader that was stopped for too long  nothing yet          resumed, boundedly
-              a GPU that takes no more work           nothing yet          resumed on another one
+              a GPU that takes no more work           nothing yet          resumed on another one,
+                                                                           boundedly
 HUNG          a rank without progress; stacks are     nothing yet          resumed, boundedly
               asked for before the group is ended
 INTERRUPTED   ^C, SIGTERM, data that are gone         nothing yet          resumed by the user
-              a full disk                             nothing yet          resumed with room again
+              a full disk, the study's                nothing yet          resumed with room again
+              another one, such as /tmp               nothing yet          resumed, boundedly
               the trial alone, by others              nothing yet          resumed, boundedly
 
 The bound is `limits.relaunches`; `limits.same_failures` trials in a row that fail alike end the
@@ -37,6 +39,7 @@ from dataclasses import dataclass
 from orchestrator.launcher.base import Exit
 from protocol.messages import (
     FROM_OUTSIDE,
+    NO_ROOM,
     Ending,
     Event,
     Failed,
@@ -160,15 +163,13 @@ def _by_exit(exit: Exit | None, stop: Stop | None, limited: bool) -> Verdict | N
     if exit.vanished or exit.first is None:
         reason = exit.word or "the processes went away without a word"
         return Verdict(ending=Ending.LOST, reason=reason)
-    quiet = [rank for rank, code in sorted(exit.codes.items()) if code == 0]
-    if quiet and exit.codes[exit.first] > 0:
-        # The others went because it did: no rank leaves in good order before the trial has ended.
-        return Verdict(
-            ending=Ending.LOST,
-            reason=f"rank {quiet[0]} left with code 0 before the trial had ended",
-            rank=quiet[0],
-        )
     code = exit.codes[exit.first]
+    if code == NO_ROOM:
+        reason = f"rank {exit.first} found no room on the disk"
+        return Verdict(ending=Ending.INTERRUPTED, reason=reason, rank=exit.first, fault=Fault.DISK)
+    if code == 0:
+        reason = f"rank {exit.first} left with code 0 before the trial had ended"
+        return Verdict(ending=Ending.LOST, reason=reason, rank=exit.first)
     how = f"was ended by {_signal_name(-code)}" if code < 0 else f"left with code {code}"
     ending = Ending.MEMORY if limited and -code in _CRASHES else Ending.LOST
     return Verdict(ending=ending, reason=f"rank {exit.first} {how}", rank=exit.first)

@@ -44,7 +44,7 @@ class ProgressBoard:
     """When each rank last made progress, in memory shared across forks."""
 
     def __init__(self, ranks: int) -> None:
-        self._memory = mmap.mmap(-1, 8 * ranks)
+        self._memory = mmap.mmap(-1, 9 * ranks)
         self._ranks = ranks
         for rank in range(ranks):
             self.tick(rank)
@@ -56,6 +56,13 @@ class ProgressBoard:
         """Leave a time out of account in which nobody could make progress."""
         for rank, tick in enumerate(struct.unpack_from(f"{self._ranks}d", self._memory)):
             struct.pack_into("d", self._memory, 8 * rank, min(time.monotonic(), tick + seconds))
+
+    def end(self, rank: int) -> None:
+        """The rank has come to its end by itself, and told how."""
+        self._memory[8 * self._ranks + rank] = 1
+
+    def ended(self, rank: int) -> bool:
+        return self._memory[8 * self._ranks + rank] == 1
 
     def slowest(self, ranks: Collection[int], now: float) -> tuple[int, float]:
         """Which of `ranks` made its last progress longest before `now`, and by how many seconds."""
@@ -69,6 +76,7 @@ class RankProcesses:
     """The ranks of one attempt, as their leader sees them."""
 
     pids: dict[int, int]  # rank by process id, of those still there
+    ended: Callable[[int], bool]  # whether a rank told how it ended, or left as by os._exit(0)
     codes: dict[int, int] = field(default_factory=dict)
     first: int | None = None
     hung: int | None = None
@@ -83,7 +91,9 @@ class RankProcesses:
             if rank is None:
                 continue
             self.codes[rank] = os.waitstatus_to_exitcode(status)
-            if self.codes[rank] != 0 and self.first is None:
+            # Nobody leaves without a word because another went: that one is the cause.
+            quiet = self.codes[rank] == 0 and not self.ended(rank)
+            if quiet or (self.codes[rank] != 0 and self.first is None):
                 self.first = rank
 
     def kill(self) -> None:
@@ -105,7 +115,8 @@ def lead_attempt(
     wake = _wake_on_child()
     board, stacks = ProgressBoard(ranks), Stacks(ranks)
     group = RankProcesses(
-        {_fork_rank(place, rank, board, stacks, lifeline, status): rank for rank in range(ranks)}
+        {_fork_rank(place, rank, board, stacks, lifeline, status): rank for rank in range(ranks)},
+        board.ended,
     )
 
     def before_killing() -> None:
@@ -199,6 +210,7 @@ def _fork_rank(
         from worker.processes.rank import run_rank
 
         code = run_rank(folder, rank, lambda: board.tick(rank))
+        board.end(rank)
     except BaseException:
         traceback.print_exc()
     _leave(code)

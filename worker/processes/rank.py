@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,12 +15,13 @@ import torch
 import torch._dynamo
 
 from models.registry import load_family
+from protocol.errors import is_full
 from protocol.folders import TrialFolder
-from protocol.messages import Failed, Fault, Plan, append_event, load_plan
+from protocol.messages import NO_ROOM, Failed, Plan, append_event, load_plan
 from worker.ranks.determinism import deterministic
 from worker.ranks.divergence import Divergence
-from worker.ranks.faults import MESSAGE, TRACEBACK, bounded, fault_of
-from worker.ranks.group import join, peer_loss
+from worker.ranks.faults import failure
+from worker.ranks.group import join
 from worker.ranks.memory import limit_memory
 from worker.ranks.stopping import StopAgreed
 from worker.ranks.trial import open_trial
@@ -41,7 +43,8 @@ def run_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
         tick: called at every sign of progress.
 
     Returns:
-        0 for an ending that is told by another event; 1 after a Failed event.
+        0 for an ending that is told by another event; 1 after a Failed event; NO_ROOM where the
+        disk is too full for one.
     """
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", force=True
@@ -51,12 +54,26 @@ def run_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
         try:
             with deterministic(plan.deterministic, plan.family):
                 _train(folder, plan, rank, tick, limits)
-        except (Exception, SystemExit) as error:  # a family that leaves has failed as well
+        except KeyboardInterrupt:
+            raise  # a signal from outside, of which no event tells
+        except BaseException as error:  # a family that leaves has failed as well
+            # torch raises once more where processes that load data end, wherever this one is.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             limits.close()  # or there might be no memory to say that there is none
             traceback.print_exc()
-            append_event(folder.events, _failure(plan, rank, error))
-            return 1
+            return _tell(folder, failure(plan, rank, error))
     return 0
+
+
+def _tell(folder: TrialFolder, failed: Failed) -> int:
+    """Append the event; the exit code, which speaks where there is no room for the event."""
+    try:
+        append_event(folder.events, failed)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        return NO_ROOM
+    return 1
 
 
 def _train(
@@ -89,20 +106,3 @@ def _train(
     except (Divergence, StopAgreed) as ending:
         log.info("%s: %s", type(ending).__name__, ending)
     group.leave()
-
-
-def _failure(plan: Plan, rank: int, error: Exception | SystemExit) -> Failed:
-    """The event of this rank's end."""
-    fault = fault_of(error, plan)
-    lost = peer_loss(error) if fault is Fault.PEER else None
-    mendable = fault in (Fault.USER, Fault.RECIPE, Fault.DISK)
-    trace = "" if mendable else "".join(traceback.format_exception(error))
-    return Failed(
-        attempt=plan.attempt,
-        rank=rank,
-        error=type(lost or error).__name__,
-        message=bounded(str(lost or error), MESSAGE),
-        traceback=bounded(trace, TRACEBACK),
-        user_error=fault is Fault.USER,
-        fault=fault,
-    )

@@ -7,6 +7,7 @@ stage s of copy r. With a single rank there is no process group, and everything 
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar, cast
@@ -16,6 +17,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 T = TypeVar("T")
+
+_INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")  # of the environment, chosen by users
+# How gloo begins what it says of a connection, as a plain RuntimeError. Its complaints of this
+# machine begin otherwise, though they may name the same source files.
+_OF_A_CONNECTION = re.compile(
+    r"\[[^\s\]]*gloo/transport/[^\s\]]*:\d+\] |Application timeout caused pair closure"
+)
 
 
 class PeerLost(Exception):
@@ -122,28 +130,41 @@ def join(
         stages: ranks that share one copy of the model.
 
     Raises:
+        PeerLost: another rank went meanwhile.
         JoinError: there is no way to, such as no network interface.
     """
+    chosen = [f"{name}={os.environ[name]}" for name in _INTERFACES if name in os.environ]
+    try:
+        return _join(devices, rank, rendezvous, timedelta(seconds=patience), stages)
+    except (torch.AcceleratorError, torch.OutOfMemoryError):
+        raise  # of one GPU
+    except (RuntimeError, ValueError, OSError) as error:
+        if (lost := peer_loss(error)) is not None:
+            raise lost from error
+        told = " ".join(str(error).split())
+        raise JoinError("; ".join([f"the ranks cannot meet: {told}", *chosen])) from error
+
+
+def _join(
+    devices: list[str], rank: int, rendezvous: Path, patience: timedelta, stages: int
+) -> Group:
     device = torch.device(devices[rank])
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if len(devices) > 1:
         _prefer_loopback()
-        try:
-            dist.init_process_group(
-                backend=_backend(devices),
-                init_method=f"file://{rendezvous.absolute()}",
-                rank=rank,
-                world_size=len(devices),
-                timeout=timedelta(seconds=patience),
-            )
-        except dist.DistError:
-            raise  # a peer went away meanwhile
-        except (RuntimeError, ValueError) as error:
-            raise JoinError(f"the ranks cannot meet: {error}") from error
+        dist.init_process_group(
+            backend=_backend(devices),
+            init_method=f"file://{rendezvous.absolute()}",
+            rank=rank,
+            world_size=len(devices),
+            timeout=patience,
+        )
+        # NCCL connects, and finds what it lacks, at the first exchange only.
+        dist.all_reduce(torch.zeros(1, device=device))
     group = Group(rank=rank, ranks=len(devices), device=device)
     if stages > 1:
-        _form_mesh(group, stages, timedelta(seconds=patience))
+        _form_mesh(group, stages, patience)
     return group
 
 
@@ -167,7 +188,10 @@ def _subgroup(ranks: list[int], patience: timedelta) -> dist.ProcessGroup | None
 
 def peer_loss(error: BaseException) -> PeerLost | None:
     """`error` as the loss of a peer, where it is the communication layer's complaint of one."""
-    if isinstance(error, dist.DistError) or "gloo/transport" in str(error):
+    if isinstance(error, PeerLost):
+        return error
+    of_gloo = isinstance(error, RuntimeError) and _OF_A_CONNECTION.match(str(error))
+    if isinstance(error, dist.DistError) or of_gloo:
         return PeerLost(f"another rank was lost: {error}")
     return None
 

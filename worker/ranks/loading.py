@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
+import signal
+import weakref
 from collections.abc import Iterable, Iterator
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
 import torch
@@ -15,7 +17,7 @@ from models.family import Batch, MapDataset
 from protocol.messages import FROM_OUTSIDE
 from worker.ranks.seeding import mix, reseed
 
-_REAPED_SECONDS = 1.0  # until a killed process has an exit code
+_END_SECONDS = 1.0  # in which a process whose connection broke is seen to have ended
 
 Key = tuple[int, int]  # (epoch, sample index)
 
@@ -55,44 +57,60 @@ class BatchLoader:
             multiprocessing_context="fork" if workers else None,
         )
         self._device = device
+        self._processes: list[BaseProcess] = []
+        _LOADERS.add(self)
 
     def batches(self, epoch: int, indices: Iterable[tuple[int, ...]]) -> Iterator[Batch]:
         """One batch on the device for each tuple of sample indices.
 
         Raises:
-            LoaderKilled: a process that loads them was killed.
+            LoaderKilled: a process that loads them was killed, whatever torch says of it.
+            MemoryError: one died of /dev/shm being full; smaller batches need less of it.
         """
         self._order.batches = [[(epoch, index) for index in batch] for batch in indices]
-        with self._told_of_a_kill():
-            loaded = iter(self._loader)
-        while True:
-            with self._told_of_a_kill():
-                batch = next(loaded, None)
-            if batch is None:
-                return
+        for batch in self._read():
             yield to_device(batch, self._device)
 
-    @contextlib.contextmanager
-    def _told_of_a_kill(self) -> Iterator[None]:
-        """Whatever torch says of it: a process that was killed has an exit code."""
+    def _read(self) -> Iterator[dict[str, Any]]:
         try:
-            yield
+            iterator = iter(self._loader)
+            self._processes = list(getattr(iterator, "_workers", []))
+            yield from iterator
         except Exception as error:
-            if self._was_killed(error):
-                raise LoaderKilled(f"a process that loads data was killed: {error}") from error
-            raise
+            self._await_an_end()
+            if (loss := self.loss) is None:
+                raise
+            raise loss from error
 
-    def _was_killed(self, error: Exception) -> bool:
-        workers = getattr(self._loader._iterator, "_workers", [])
-        deadline = time.monotonic() + _REAPED_SECONDS
-        while workers and time.monotonic() < deadline:
-            codes = [worker.exitcode for worker in workers]
-            if any(code is not None and -code in FROM_OUTSIDE for code in codes):
-                return True
-            if all(code is None for code in codes) and not isinstance(error, OSError | EOFError):
-                break  # all live, and nothing says that one does not
-            time.sleep(0.02)
-        return False
+    def _await_an_end(self) -> None:
+        """A connection can break a moment before its process is seen to have ended."""
+        ended = wait([process.sentinel for process in self._processes], _END_SECONDS)
+        for process in self._processes:
+            if process.sentinel in ended:
+                process.join(_END_SECONDS)
+
+    @property
+    def loss(self) -> LoaderKilled | MemoryError | None:
+        """How a process that loads was ended by a signal, where one was: its exit code tells."""
+        for process in self._processes:
+            number = -(process.exitcode or 0)
+            what = f"process {process.pid}, which loads data, was ended by signal {number}"
+            if number in FROM_OUTSIDE:
+                return LoaderKilled(what)
+            if number == signal.SIGBUS:
+                return MemoryError(f"{what}: /dev/shm is full")
+        return None
+
+
+_LOADERS: weakref.WeakSet[BatchLoader] = weakref.WeakSet()
+
+
+def loader_loss() -> LoaderKilled | MemoryError | None:
+    """How a process that loads data for this one was ended by a signal, where one was.
+
+    torch tells of it by an exception wherever the main thread happens to be.
+    """
+    return next((loss for loader in list(_LOADERS) if (loss := loader.loss)), None)
 
 
 def to_device(batch: dict[str, Any], device: torch.device) -> Batch:

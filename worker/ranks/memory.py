@@ -22,8 +22,6 @@ _OUT_OF_MEMORY = (
     "out of memory",
     "bad_alloc",
     "Caught MemoryError in DataLoader worker",  # NumPy's own kind, which torch cannot make again
-    # A loader process that finds /dev/shm full dies of this; smaller batches need less of it.
-    "is killed by signal: Bus error",
 )
 _ENOMEM = f"[Errno {errno.ENOMEM}]"
 # What oneDNN says whenever it fails; with a limit to a CPU's memory, that is why.

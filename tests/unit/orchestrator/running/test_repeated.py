@@ -16,7 +16,7 @@ def test_the_same_failure_in_trial_after_trial_ends_the_run_with_its_own_sentenc
     assert "no interface" in str(heard[2])
 
 
-@pytest.mark.parametrize("between", [Ending.COMPLETED, Ending.PRUNED, Ending.NONFINITE])
+@pytest.mark.parametrize("between", [Ending.COMPLETED, Ending.PRUNED])
 def test_a_trial_that_trained_breaks_the_row(between):
     repeated = Repeated(2)
     assert repeated.trouble(ended(Ending.FAILED)) is None
@@ -28,3 +28,11 @@ def test_a_trial_that_trained_breaks_the_row(between):
 def test_different_failures_are_the_trials_own():
     repeated = Repeated(2)
     assert not any(repeated.trouble(ended(Ending.FAILED, word)) for word in ("a", "b", "a", "b"))
+
+
+@pytest.mark.parametrize("ending", [Ending.INVALID, Ending.MEMORY, Ending.NONFINITE])
+def test_points_that_cannot_be_trained_are_allowed_more_often_but_not_for_ever(ending):
+    repeated = Repeated(3)
+    heard = [repeated.trouble(ended(ending, f"width {n} does not fit")) for n in range(15)]
+    assert heard[:-1] == [None] * 14
+    assert "15 trials in a row" in str(heard[-1])

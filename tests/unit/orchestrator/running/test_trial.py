@@ -9,7 +9,7 @@ from orchestrator.launcher.base import Exit
 from orchestrator.running.slots import Slot
 from orchestrator.running.trial import RunningTrial, make_plan, trained_seconds
 from protocol.folders import TrialFolder
-from protocol.messages import Progressed, Stop, append_event
+from protocol.messages import Progressed, Stop, append_event, save_plan
 from tests.searches import NUMBERS, make_settings
 
 PARTICULARS = {"study": "s", "trial": 3, "attempt": 0, "seed": 1, "recipe": {"epochs": 2}}
@@ -30,6 +30,17 @@ def test_a_plan_says_how_many_processes_share_which_devices():
 def test_a_device_map_is_one_process_with_all_devices():
     mapped = plan({"kind": "model", "devices": ["cpu"] * 3, "schedule": "device_map"}, ["cpu"] * 3)
     assert (mapped.ranks, mapped.mapped, mapped.devices) == (1, True, ["cpu"] * 3)
+
+
+def test_what_a_failed_rank_used_is_its_device_or_under_a_device_map_all(launched, tmp_path):
+    """GPUs that are set aside when one of them fails."""
+    trial, _ = launched
+    devices = ["cuda:0", "cuda:1", "cuda:2"]
+    save_plan(trial.folder, plan({"kind": "ddp", "ranks": 3}, devices))
+    assert trial.devices_of(1) == ["cuda:1"]
+    mapped = {"kind": "model", "devices": devices, "schedule": "device_map"}
+    save_plan(trial.folder, plan(mapped, devices))
+    assert trial.devices_of(0) == devices
 
 
 def test_the_particulars_of_an_attempt_win_over_the_settings():

@@ -3,6 +3,7 @@ import pytest
 from orchestrator.launcher.base import Exit
 from orchestrator.running.verdict import judge
 from protocol.messages import (
+    NO_ROOM,
     Ending,
     Failed,
     Fault,
@@ -81,6 +82,7 @@ KILLED = Exit(codes={0: 1, 1: -9}, first=1)
             "interrupted",
             "x",
         ),
+        ([], crash_of(0, NO_ROOM), None, "interrupted", "rank 0 found no room on the disk"),
         ([failed(0, "E", "no", fault=Fault.RECIPE)], crash_of(0), None, "invalid", "no"),
         ([failed(1, "E", "no", fault=Fault.DEVICE)], crash_of(1), None, "lost", "E on rank 1: no"),
         (
@@ -93,7 +95,7 @@ KILLED = Exit(codes={0: 1, 1: -9}, first=1)
         # who left in good order before the trial had ended is to blame, not who noticed it
         (
             [BYSTANDER],
-            Exit(codes={1: 0, 0: 1}, first=0),
+            Exit(codes={1: 0, 0: 1}, first=1),
             None,
             "lost",
             "rank 1 left with code 0 before the trial had ended",
@@ -218,3 +220,7 @@ def test_a_crash_is_a_lack_of_memory_only_where_memory_is_limited(code):
     assert (verdict.ending, verdict.rank) == (Ending.MEMORY, 1)
     assert judge([], KILLED, None, limited=True).ending is Ending.LOST
     assert judge([FINISHED], exit, None, limited=True).ending is Ending.COMPLETED
+
+
+def test_a_rank_that_found_no_room_for_a_word_met_a_full_disk():
+    assert judge([], crash_of(0, NO_ROOM), None).fault is Fault.DISK

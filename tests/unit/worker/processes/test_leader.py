@@ -39,10 +39,12 @@ WATCH = """
 import json, os, sys, time
 from worker.processes import leader
 
-def fork(behave):
+def fork(rank, behave):
     pid = os.fork()
     if pid == 0:
-        os._exit(behave() or 0)
+        code = behave() or 0
+        board.end(rank)
+        os._exit(code)
     return pid
 
 def work(seconds, rank=0):
@@ -60,8 +62,10 @@ behaviour = {
     "one fails": (lambda: work(60.0), lambda: 3),
     "one fails, the other says why": (lambda: work(1.0), lambda: 3),
     "one is killed": (lambda: work(60.0), lambda: os.kill(os.getpid(), 9)),
+    "one leaves without a word": (lambda: work(60.0), lambda: os._exit(0)),
 }[sys.argv[1]]
-group = leader.RankProcesses({fork(behave): rank for rank, behave in enumerate(behaviour)})
+pids = {fork(rank, behave): rank for rank, behave in enumerate(behaviour)}
+group = leader.RankProcesses(pids, board.ended)
 start = time.monotonic()
 print("begun", flush=True)
 leader._watch(group, board, wake, lifeline, hang_seconds=float(sys.argv[2]))
@@ -78,6 +82,7 @@ print(json.dumps([group.codes, group.first, group.hung, seconds]))
         ("one fails", {"0": -9, "1": 3}, 1, None, 2.9, 8.0),
         ("one fails, the other says why", {"0": 0, "1": 3}, 1, None, 0.9, 2.9),
         ("one is killed", {"0": -9, "1": -9}, 1, None, 0.0, 2.5),
+        ("one leaves without a word", {"0": -9, "1": 0}, 1, None, 2.9, 8.0),
     ],
 )
 def test_a_group_is_watched_to_its_end(case, codes, first, hung, least, most):

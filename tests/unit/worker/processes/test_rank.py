@@ -1,5 +1,6 @@
 """How an attempt's ranks end: agreement on divergence, and each rank's own cause of death."""
 
+import errno
 import math
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ import signal
 import pytest
 
 from protocol.messages import (
+    NO_ROOM,
     Failed,
     Fault,
     Finished,
@@ -20,7 +22,7 @@ from protocol.messages import (
 )
 from tests.ranks import attempt, events, make_plan, started, wait_for
 from worker.calls.opened import open_checkpoint
-from worker.processes.rank import PEER_PATIENCE
+from worker.processes.rank import PEER_PATIENCE, run_rank
 from worker.ranks.faults import fault_of
 from worker.ranks.group import JoinError, join
 from worker.training.checkpoint import load_checkpoint
@@ -302,3 +304,29 @@ def test_a_point_that_the_family_refuses_is_no_fault_of_the_users(tmp_path):
     )
     assert attempt(trial) == [1]
     assert failures(trial)[0].fault is Fault.RECIPE
+
+
+def test_an_ending_for_which_there_is_no_room_is_told_by_the_exit_code(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("worker.processes.rank._train", full)
+    trial = make_plan(tmp_path)
+    assert run_rank(trial, 0, lambda: None) == 1
+    trial.events.unlink()
+    trial.events.symlink_to("/dev/full")
+    assert run_rank(trial, 0, lambda: None) == NO_ROOM
+
+
+class Odd(BaseException):
+    pass
+
+
+def test_whatever_is_raised_in_a_family_is_told(tmp_path, monkeypatch):
+    def odd(*_):
+        raise Odd("neither an exception nor an exit")
+
+    monkeypatch.setattr("worker.processes.rank._train", odd)
+    trial = make_plan(tmp_path)
+    assert run_rank(trial, 0, lambda: None) == 1
+    assert failures(trial)[0].error == "Odd"

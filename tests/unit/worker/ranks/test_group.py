@@ -104,3 +104,8 @@ def test_only_the_communication_layers_complaints_count_as_a_lost_peer():
     assert "Connection closed" in str(peer_loss(complaint))
     assert peer_loss(torch.distributed.DistBackendError("NCCL timeout")) is not None
     assert peer_loss(RuntimeError("shapes do not match")) is None
+    assert peer_loss(RuntimeError("Application timeout caused pair closure")) is not None
+    source = "gloo/gloo/transport/tcp/device.cc:84"
+    assert peer_loss(RuntimeError(f"[enforce fail at {source}] ifa != nullptr. Unable")) is None
+    assert peer_loss(ValueError(f"[{source}] said the user's code")) is None
+    assert peer_loss(RuntimeError(f"compiling [{source}] failed")) is None

@@ -113,7 +113,6 @@ def raised_from(cause):
         (RuntimeError("CUDA error: out of memory"), False, True),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), False, True),
         (RuntimeError("std::bad_alloc"), False, True),
-        (RuntimeError("DataLoader worker (pid 3) is killed by signal: Bus error. "), False, True),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), False, True),
         (raised_from(MemoryError()), False, True),
         (RuntimeError("could not create a primitive"), True, True),

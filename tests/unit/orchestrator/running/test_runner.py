@@ -1,0 +1,211 @@
+"""What a rank's fault means for its own trial, the other trials and the devices."""
+
+import contextlib
+import os
+import types
+from unittest import mock
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from orchestrator.launcher.base import Exit
+from orchestrator.running import runner as module
+from orchestrator.running.clock import Clock
+from orchestrator.running.room import DiskFull
+from orchestrator.running.runner import Runner
+from orchestrator.running.slots import Slot
+from protocol.errors import UserError
+from protocol.messages import Failed, Fault, Finished, Started, append_event
+from tests.searches import SmallSearch, make_settings
+
+SENTENCE = "a sentence"
+
+
+def failing(fault, *, rank=0):
+    """What a trial's ranks do: fail so in the next attempt."""
+
+    def play(folder, plan):
+        kind = {"error": "SomeError", "message": SENTENCE, "traceback": "", "user_error": False}
+        append_event(folder.events, Failed(attempt=plan.attempt, rank=rank, fault=fault, **kind))
+        return Exit(codes={0: 1}, first=0)
+
+    return play
+
+
+def finishing(folder, plan):
+    size = {"ranks": 1, "epochs": 1, "steps_per_epoch": 1, "parameters": 1, "resumed_step": 0}
+    append_event(folder.events, Started(attempt=plan.attempt, **size))
+    best = {"early": False, "best_epoch": 1, "metrics": {"error": 0.5}}
+    append_event(folder.events, Finished(attempt=plan.attempt, epoch=1, step=1, **best))
+    return Exit(codes={0: 0})
+
+
+class Scripted:
+    """A launcher whose attempts are over at once; what is left of the script finishes."""
+
+    def __init__(self, script):
+        self.script = list(script)
+        self.launched = []  # (trial, its devices)
+
+    def launch(self, folder, plan):
+        self.launched.append((plan.trial, *plan.devices))
+        play = self.script.pop(0) if self.script else finishing
+        return Over(play(folder, plan))
+
+    def sweep(self, folder):
+        return 0
+
+
+class Over:
+    def __init__(self, exit):
+        self._exit = exit
+        self._read, self._write = os.pipe()
+        os.close(self._write)
+
+    def fileno(self):
+        return self._read
+
+    def poll(self):
+        os.close(self._read)
+        return self._exit
+
+    def kill(self):
+        pass
+
+
+class Notices(mock.Mock):
+    @property
+    def words(self):
+        return " ".join(call.args[0] for call in self.notice.call_args_list)
+
+
+class Search(SmallSearch):
+    """A whole search but for the processes."""
+
+    def play(self, *script, devices=("cpu",)):
+        """Run until the budget is spent; the trouble that ended it before."""
+        slots = [Slot(devices=(device,), threads=1) for device in devices]
+        self.launcher, self.display = Scripted(script), Notices()
+        read, write = os.pipe()
+        interrupts = types.SimpleNamespace(count=0, fileno=lambda: read, drain=lambda: None)
+        session = types.SimpleNamespace(
+            settings=self.settings,
+            slots=slots,
+            interrupts=interrupts,
+            folder=self.folder,
+            study=self.study,
+            name="small",
+            surroundings={},
+            launcher=self.launcher,
+            display=self.display,
+            check_data=lambda: None,
+            known=types.SimpleNamespace(identity="", inputs={}),
+        )
+        runner = Runner(session, self.asker, Clock(self.folder.clock))
+        try:
+            runner.run()
+        except UserError as error:
+            return error
+        finally:
+            os.close(read)
+            os.close(write)
+        return None
+
+    @property
+    def states(self):
+        return [trial.state for trial in self.trials()]
+
+
+@pytest.fixture
+def search(tmp_path):
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    changes = {"n_trials": 3, "recipe": {"epochs": 1}}
+    return Search(
+        tmp_path, make_settings({"rate": {"low": 0.1, "high": 1.0}}, {"kind": "random"}, **changes)
+    )
+
+
+COMPLETE, PRUNED, FAIL, RUNNING = (
+    TrialState.COMPLETE,
+    TrialState.PRUNED,
+    TrialState.FAIL,
+    TrialState.RUNNING,
+)
+
+
+def test_a_point_that_the_family_refuses_ends_one_trial_and_the_study_goes_on(search):
+    assert search.play(finishing, failing(Fault.RECIPE)) is None
+    assert search.states == [COMPLETE, PRUNED, COMPLETE]
+    refused = search.trials()[1]
+    assert refused.user_attrs["ending"] == "invalid"
+    assert refused.user_attrs["reason"] == SENTENCE
+    assert refused.constraints == {"valid": 1.0}
+
+
+def test_what_the_user_must_mend_ends_the_run_and_no_trial(search):
+    trouble = search.play(failing(Fault.USER))
+    assert str(trouble) == f"trial 0: {SENTENCE}"
+    assert search.states == [RUNNING]
+    assert search.play() is None
+    assert search.states == [COMPLETE] * 3
+
+
+def test_a_full_disk_pauses_the_study_and_fails_no_trial(search, monkeypatch):
+    monkeypatch.setattr(module, "has_room", lambda folder, size: False)
+    trouble = search.play(finishing, failing(Fault.DISK))
+    assert isinstance(trouble, DiskFull)
+    assert search.states == [COMPLETE, RUNNING]
+    assert "losses" not in search.trials()[1].user_attrs
+    assert search.play() is None
+    assert search.states == [COMPLETE] * 3
+
+
+def test_a_full_disk_that_is_not_the_studys_is_tried_again_boundedly(search):
+    most = search.settings.limits.relaunches
+    assert search.play(*[failing(Fault.DISK)] * (most + 1)) is None
+    assert search.states == [FAIL, COMPLETE, COMPLETE]
+    assert search.launcher.launched.count((0, "cpu")) == most + 1
+    assert "by others" not in search.display.words
+
+
+def test_a_device_with_errors_is_used_no_more_and_its_trial_goes_on_elsewhere(search):
+    assert search.play(failing(Fault.DEVICE), devices=("cuda:0", "cuda:1", "cuda:0")) is None
+    assert search.states == [COMPLETE] * 3
+    later = search.launcher.launched[3:]
+    assert later
+    assert all(device == "cuda:1" for _, device in later)
+    assert 0 in [trial for trial, _ in later]
+    assert "cuda:0 answered with an error" in search.display.words
+
+
+def test_without_a_device_left_the_run_ends_with_a_sentence_and_can_be_resumed(search):
+    trouble = search.play(failing(Fault.DEVICE), devices=("cuda:0",))
+    assert "no device is left to train on; cuda:0" in str(trouble)
+    assert search.states == [RUNNING]
+    assert search.play(devices=("cuda:0",)) is None
+    assert search.states == [COMPLETE] * 3
+
+
+def test_a_fault_of_the_machine_ends_the_run_once_it_repeats(search):
+    most = search.settings.limits.same_failures
+    trouble = search.play(*[failing(Fault.MACHINE)] * most)
+    assert f"{most} trials in a row" in str(trouble)
+    assert SENTENCE in str(trouble)
+    assert search.states == [FAIL] * most
+
+
+@pytest.mark.parametrize("fault", [Fault.LOADER, Fault.DEVICE])
+def test_a_trial_that_was_lost_as_its_orchestrator_was_killed_is_resumed(search, fault):
+    """The event was written, and nobody was there to follow it."""
+
+    def killed(folder, plan):
+        failing(fault)(folder, plan)
+        raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        search.play(killed)
+    assert search.states == [RUNNING]
+    search.restart()
+    assert search.play() is None
+    assert search.states == [COMPLETE] * 3
