@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -162,6 +162,16 @@ def is_whole(key: str) -> bool:
     """Whether a shared key's values are whole numbers."""
     field = TrainingRecipe.model_fields.get(key)
     return field is not None and field.annotation in (int, int | None)
+
+
+def takes_fractions(model: type[BaseModel], key: str) -> bool:
+    """Whether a field's values are numbers of any kind, not whole ones alone."""
+    field = model.model_fields.get(key)
+    return field is not None and _mentions(field.annotation, float)
+
+
+def _mentions(annotation: Any, kind: type) -> bool:
+    return annotation is kind or any(_mentions(part, kind) for part in get_args(annotation))
 
 
 def own_keys(given: Mapping[str, Any]) -> dict[str, Any]:

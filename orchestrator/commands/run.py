@@ -148,6 +148,8 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
     begun = opened.earlier
     checked = session.begin(settings, opened.layers, begun.threads if begun else None)
     session.take_inputs(folder, begun.inputs if begun else {})
+    for remark in checked.remarks:
+        session.display.notice(remark)
     space = checked.space
     if checked.refused:
         if begun is None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.launcher.base import Launcher
 from orchestrator.settings.complaints import nearest
 from orchestrator.settings.layers import Layers
-from orchestrator.settings.schema import Settings
+from orchestrator.settings.schema import Range, Settings
 from orchestrator.settings.space import (
     Search,
     Space,
@@ -38,6 +38,7 @@ class Checked:
     free: list[str]  # dotted keys of the family that change no result
     inputs: Mapping[str, Any]  # by dotted key: the path that it names, and the files there
     refused: str = ""  # a point of the search that the family would refuse, and why
+    remarks: list[str] = field(default_factory=list)  # on searches that are narrower than they look
 
 
 def check_at_once(settings: Settings, layers: Layers) -> None:
@@ -140,6 +141,7 @@ def check_with_family(
         samples=answer["samples"],
         free=answer["free"],
         refused=_refusal(answer["refused"], points, layers),
+        remarks=_remarks(settings.search, answer["fractional"], layers),
         inputs=answer["inputs"],
     )
 
@@ -155,6 +157,20 @@ def _refusal(refused: list[dict[str, Any]], points: list[dict[str, Any]], layers
         f"{sentence} (at {point}); {len(refused)} of {len(points)} points drawn from the search "
         "cannot be trained: give the values as `choices`, whole numbers, or a `step`"
     )
+
+
+def _remarks(search: Search, fractional: list[str], layers: Layers) -> list[str]:
+    """Ranges written in whole numbers are searched in whole numbers, which may not be meant."""
+    remarks = []
+    for key in fractional:
+        spec = search[key]
+        if isinstance(spec, Range) and spec.integer and spec.step is None:
+            problem = (
+                f"whole numbers alone are searched, since low ({spec.low}) and high ({spec.high}) "
+                f"are written so; write {spec.low}.0 for all numbers between, or step: 1"
+            )
+            remarks.append(str(layers.placed(SettingsError(problem, key=f"search.{key}"))))
+    return remarks
 
 
 def _sentence(error: Mapping[str, Any], layers: Layers) -> str:

@@ -24,6 +24,7 @@ from protocol.recipe import (
     keys_with,
     names_a_path,
     own_keys,
+    takes_fractions,
 )
 from worker.ranks.trial import open_split
 
@@ -59,11 +60,12 @@ def check_settings(
         "family_keys": {key: default}, "free": [dotted keys that change no result],
         "samples": {"train": n, "validation": n},
         "refused": [{"key", "problem", "index"}] of the points in `sample`,
+        "fractional": [keys in `searched` that take any number],
         "inputs": {dotted key: {"path", "files": {name: [bytes, hash]}}} of every path that the
         study reads, as in `protocol.fingerprint`}. Where there are errors the rest may be empty.
     """
     report: dict[str, Any] = {"errors": [], "metrics": {}, "family_keys": {}, "samples": {}}
-    report |= {"free": [], "refused": [], "inputs": {}}
+    report |= {"free": [], "refused": [], "fractional": [], "inputs": {}}
     try:
         loaded = load_family(family)
     except UserError as error:
@@ -75,6 +77,11 @@ def check_settings(
         f"{section}.{key}"
         for section, model in (("recipe", loaded.Settings), ("data", loaded.Data))
         for key in sorted(keys_with(FREE, model))
+    ]
+    report["fractional"] = [
+        key
+        for key in searched
+        if any(takes_fractions(model, key) for model in (TrainingRecipe, loaded.Settings))
     ]
     if parent and not takes_parent(loaded):
         problem = "trials of this family start from no other model; remove the section"

@@ -57,3 +57,19 @@ def test_a_parent_file_of_one_s_own_is_told_under_its_own_key():
     settings = make_settings(RATE, {}, family=VOLUME_TOY, recipe=recipe)
     told = refused(settings, {"recipe": recipe})
     assert told == "refine.yml: recipe.parent_file: there is no /none.pth"
+
+
+def test_a_range_in_whole_numbers_for_a_key_that_takes_any_is_remarked_on():
+    """Between 0 and 1 lies much that is meant to be searched; what is written so finds nothing."""
+    search = {
+        "dropout": {"low": 0, "high": 1},
+        "weight_decay": {"low": 0.0, "high": 1},
+        "width": {"low": 2, "high": 4},
+        "learning_rate": {"low": 1, "high": 3, "step": 1},
+    }
+    layers = Layers()
+    layers.add({"search": search}, "mine.yml")
+    checked = check_with_family(make_settings(search, {}, family=TOY), layers, Here(), lambda: None)
+    (remark,) = checked.remarks
+    assert remark.startswith("mine.yml: search.dropout: whole numbers alone are searched")
+    assert "0.0" in remark
