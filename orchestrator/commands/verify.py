@@ -14,12 +14,12 @@ from orchestrator.launcher.base import Launcher
 from orchestrator.launcher.open import open_launcher
 from orchestrator.live.console import PatientConsole
 from orchestrator.proposing.decisions import read_decisions
-from orchestrator.settings.schema import Settings
 from orchestrator.study.journal import read_journal
 from orchestrator.study.ranking import best_trial
-from orchestrator.study.study_file import read_study_file
+from orchestrator.study.study_file import StudyFile, read_study_file
 from orchestrator.verifying.artifacts import check_artifacts
 from orchestrator.verifying.checkpoints import check_checkpoints
+from orchestrator.verifying.data import check_data
 from orchestrator.verifying.findings import Report
 from orchestrator.verifying.opened import opened_copy
 from orchestrator.verifying.replay import check_decisions, check_suggestions
@@ -65,7 +65,9 @@ def verify_study(folder: StudyFolder) -> int:
 def verified(folder: StudyFolder, study: optuna.Study, launcher: Launcher) -> Report:
     """Everything that can be checked of a study that is open to be read."""
     report = Report()
-    settings = _settings(folder)
+    known = _study_file(folder)
+    settings = known.settings
+    check_data(report, folder, known)
     check_numbers(report, study, folder)
     by_fold = settings.pruner.kind == "wilcoxon"
     checker = TrialChecker(report, folder, settings.objective, by_fold)
@@ -85,11 +87,11 @@ def verified(folder: StudyFolder, study: optuna.Study, launcher: Launcher) -> Re
     return report
 
 
-def _settings(folder: StudyFolder) -> Settings:
+def _study_file(folder: StudyFolder) -> StudyFile:
     known = read_study_file(folder)
     if known is None:
         raise SettingsError(f"{folder.settings} is missing: it says what was searched for")
-    return known.settings
+    return known
 
 
 def _check_best(report: Report, study: optuna.Study, folder: StudyFolder) -> None:

@@ -27,7 +27,7 @@ from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
 from orchestrator.study.identity import new_identity
-from orchestrator.study.inputs import DataWatch, Input, found_in, remember, take
+from orchestrator.study.inputs import DataWatch, Input, caches_of, found_in, remember, take
 from orchestrator.study.lock import StudyLock
 from orchestrator.study.restart import sweep_discarded
 from orchestrator.study.storage import identity_of, open_study
@@ -37,7 +37,6 @@ from protocol.doors import Call
 from protocol.errors import SettingsError, UserError
 from protocol.files import sweep_partials
 from protocol.folders import StudyFolder
-from protocol.recipe import names_a_path
 
 log = logging.getLogger(__name__)
 
@@ -95,13 +94,8 @@ class Session:
         self._stack.callback(self.launcher.close)
         self.display.notice("checking the settings and the data")
         checked = check_with_family(settings, layers, self.launcher, self.waiting)
-        caches = [
-            Path(settings.data[key])
-            for key in settings.data
-            if f"data.{key}" in checked.free and names_a_path(key) and settings.data[key]
-        ]
         self.inputs, self._files = found_in(checked.inputs)
-        self._watch = DataWatch(self.inputs, caches)
+        self._watch = DataWatch(self.inputs, caches_of(settings.data, checked.free))
         gpus = []
         if settings.devices != "cpu" or settings.parallel.devices is not None:
             gpus = self.launcher.call(Call.DEVICES, {}, self.waiting)["cuda"]

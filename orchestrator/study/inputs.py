@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,9 +22,10 @@ from protocol.errors import DataError, SettingsError
 from protocol.files import write_text
 from protocol.fingerprint import Files, combined, difference, digest, files_of, quick_look
 from protocol.folders import StudyFolder
+from protocol.recipe import names_a_path
 
 _SHARE = 0.01  # of the time that goes into looking whether data have changed, at most
-_EDITED = ("family",)  # code that its owner works on: only when it moves must it be the same
+EDITED = ("family",)  # code that its owner works on: only when it moves must it be the same
 
 
 class Input(BaseModel):
@@ -76,7 +77,7 @@ def take(
             if known.path != found.path:
                 same = words.counted(found.files, "file")
                 sentences.append(f"{key} is {found.path} now: the same {same} as {known.path}")
-        elif key not in _EDITED or known.path != found.path:
+        elif key not in EDITED or known.path != found.path:
             raise SettingsError(_refusal(folder, known, found, files[key], key), key=key)
     return sentences
 
@@ -115,9 +116,19 @@ def _remembered(folder: StudyFolder) -> Found:
     return {}
 
 
+def caches_of(data: Mapping[str, Any], free: Iterable[str]) -> list[Path]:
+    """The folders of a study's `data` section that change no result, and so do not count.
+
+    Args:
+        free: dotted keys of the family that change no result.
+    """
+    keys = [key for key in data if f"data.{key}" in free and names_a_path(key)]
+    return [Path(data[key]) for key in keys if data[key]]
+
+
 def data_fingerprint(inputs: Mapping[str, Input]) -> str:
     """One word for all that a study reads, but for the family's own code; of nothing none."""
-    digests = {key: s.fingerprint for key, s in inputs.items() if key not in _EDITED}
+    digests = {key: s.fingerprint for key, s in inputs.items() if key not in EDITED}
     return combined(digests) if digests else ""
 
 
@@ -131,7 +142,7 @@ class DataWatch:
     def __init__(self, inputs: Mapping[str, Input], caches: Sequence[Path] = ()) -> None:
         """From now on; `caches` are folders that do not count."""
         self._caches = caches
-        self._inputs = {key: s for key, s in inputs.items() if key not in _EDITED}
+        self._inputs = {key: s for key, s in inputs.items() if key not in EDITED}
         self._rested = 0.0
         self._seen = self._look()
 

@@ -15,6 +15,8 @@ from protocol.messages import (
     Finished,
     FoldFinished,
     Outcome,
+    Started,
+    Stopped,
     Validated,
     load_outcome,
     read_events,
@@ -76,12 +78,14 @@ def _told(
         if outcome is not None:
             best = [event for event in best if event.epoch == outcome.best_epoch]
         return {event.best_digest for event in best}
-    if path == run.last and state is TrialState.COMPLETE:
-        return {event.digest for event in events if isinstance(event, Finished | FoldFinished)}
+    last = [event for event in events if isinstance(event, Finished | FoldFinished | Stopped)]
+    if path == run.last and state.is_finished() and last:
+        # A later attempt that was killed may have saved what no event tells of.
+        return {last[-1].digest} if last[-1].attempt == events[-1].attempt else set()
     return set()
 
 
 def _is_of(event: Event, fold: int | None) -> bool:
     if fold is None:
-        return isinstance(event, Validated | Finished)
+        return isinstance(event, Started | Validated | Finished | Stopped)
     return isinstance(event, Validated | FoldFinished) and event.fold == fold

@@ -13,6 +13,7 @@ import pytest
 from orchestrator.commands import verify
 from orchestrator.commands.verify import verify_study
 from protocol.folders import StudyFolder
+from protocol.messages import Ending, load_outcome
 from tests.acceptance.test_survival import slow
 from tests.studio import Studio, finish
 
@@ -106,7 +107,16 @@ def exchange_checkpoints(folder):
     shutil.copy(folder.trial(0).best, folder.trial(1).best)
 
 
+def lose_the_end_of_a_pruned_trial(folder):
+    """Its `last.pth` is of another trial, whole and of the same shape."""
+    pruned = next(
+        place for place in folder.trials() if load_outcome(place.outcome).ending is Ending.PRUNED
+    )
+    shutil.copy(folder.trial(0).last, pruned.last)
+
+
 CHANGES = {
+    "/last.pth: is not of the training": lose_the_end_of_a_pruned_trial,
     "trial_0/best.pth is damaged": change_a_byte,
     "trial_1/best.pth: is not of the training": exchange_checkpoints,
     "trial_2/events.jsonl": change_an_event,
