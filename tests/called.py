@@ -49,3 +49,12 @@ def fork_and_wait(pids: str) -> None:
         Path(f"{pids}.partial").write_text(f"{os.getpid()} {child}")
         Path(f"{pids}.partial").rename(pids)
     time.sleep(10**6)
+
+
+def touch(path: str) -> None:
+    """A file that cannot be opened, deep in what comes of it."""
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise ValueError("the picture could not be drawn") from error

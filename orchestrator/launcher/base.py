@@ -60,6 +60,7 @@ class Launcher(Protocol):
 
         Raises:
             UserError: the function raised one, or the processes for it are killed time and again.
+            OSError: the system refused it something, such as a file; raised from the next.
             RuntimeError: it failed otherwise; the message holds its traceback.
         """
         ...

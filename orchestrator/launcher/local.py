@@ -178,7 +178,10 @@ def _result(reports: list[dict[str, Any]], function: str, log: Path) -> dict[str
     if "user_error" in answer:
         raise unpacked(answer["user_error"])
     if "error" in answer:
-        raise RuntimeError(f"{function} failed:\n{answer['error']}")
+        failed = RuntimeError(f"{function} failed:\n{answer['error']}")
+        if answer.get("system"):
+            raise OSError(*answer["system"]) from failed
+        raise failed
     if "result" not in answer:
         raise UserError(
             f"{function} was killed or crashed before it answered; what it printed is in {log}"

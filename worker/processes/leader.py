@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 
 import psutil
 
-from protocol.errors import UserError, packed
+from protocol.errors import UserError, chain, packed
 from protocol.files import write_json
 from protocol.folders import TrialFolder
 from worker.processes.stacks import Stacks
@@ -266,9 +266,18 @@ def answer_call(
         answer = _packed({"result": called(**arguments)})
     except UserError as error:
         answer = _packed({"user_error": packed(error)})
-    except Exception:
-        answer = _packed({"error": traceback.format_exc()})
+    except Exception as error:
+        answer = _packed({"error": traceback.format_exc(), "system": _said_by_system(error)})
     _send(status, answer)
+
+
+def _said_by_system(error: Exception) -> list[Any] | None:
+    """What the system said, where that is what an error comes from: number, words, file."""
+    for cause in chain(error, contexts=False):
+        if isinstance(cause, OSError) and cause.errno is not None:
+            name = None if cause.filename is None else os.fsdecode(cause.filename)
+            return [cause.errno, cause.strerror, name]
+    return None
 
 
 def _end_group_at(lifeline: int) -> None:

@@ -388,6 +388,14 @@ def test_any_other_failure_comes_back_with_its_traceback(launcher, function, arg
     assert words in str(caught.value)
 
 
+def test_what_the_system_refuses_to_a_call_is_an_error_of_the_system_here_too(launcher, tmp_path):
+    """Whoever catches it makes a sentence of it; the traceback of over there is kept."""
+    with pytest.raises(IsADirectoryError) as caught:
+        launcher.call("tests.called:touch", {"path": str(tmp_path)})
+    assert caught.value.filename == str(tmp_path)
+    assert "the picture could not be drawn" in str(caught.value.__cause__)
+
+
 def test_a_call_that_leaves_without_a_word_names_the_log(launcher):
     with pytest.raises(UserError, match=r"leave was killed or crashed .*forkserver\.log$"):
         launcher.call("tests.called:leave", {})
