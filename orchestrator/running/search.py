@@ -13,8 +13,8 @@ from orchestrator.running.room import DiskFull, comes_of_full_disk, disk_full, w
 from orchestrator.running.runner import Runner
 from orchestrator.running.session import Session
 from orchestrator.study.ranking import best_trial
-from protocol.errors import UserError, chain
-from protocol.folders import StudyFolder
+from orchestrator.troubles import trouble_of
+from protocol.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def _search(session: Session, source: TrialSource, clock: Clock) -> tuple[Runner
         except (optuna.exceptions.StorageInternalError, OSError) as error:
             runner.abandon()
             if not comes_of_full_disk(error):
-                trouble = disk_trouble(error, session.folder)
+                trouble = trouble_of(error)
                 if trouble is None:
                     raise
                 return runner, trouble
@@ -79,11 +79,3 @@ def _search(session: Session, source: TrialSource, clock: Clock) -> tuple[Runner
 def _best_of(study: optuna.Study) -> tuple[int, float] | None:
     best = best_trial(study)
     return None if best is None or best.value is None else (best.number, best.value)
-
-
-def disk_trouble(error: Exception, folder: StudyFolder) -> UserError | None:
-    """A sentence for a disk that cannot be written; None for anything else."""
-    for cause in chain(error):
-        if "readonly database" in str(cause) or "disk I/O error" in str(cause):
-            return UserError(f"{folder.database} cannot be written: {cause}")
-    return None

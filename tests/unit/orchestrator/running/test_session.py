@@ -1,5 +1,4 @@
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -7,7 +6,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from orchestrator.running.search import disk_trouble
 from orchestrator.running.session import Session, held, logging_to, refuse_confirmations
 from orchestrator.settings.layers import Asked
 from orchestrator.study.storage import identity_of
@@ -97,15 +95,6 @@ def test_only_a_studys_own_folder_of_confirmations_is_refused(folder, monkeypatc
         monkeypatch.chdir(folder.path)
         with pytest.raises(SettingsError, match="confirm --study_name x"):
             refuse_confirmations(StudyFolder(path))
-
-
-def test_a_disk_that_cannot_be_written_is_told_in_a_sentence(folder):
-    readonly = disk_trouble(RuntimeError("attempt to write a readonly database"), folder)
-    assert str(folder.database) in str(readonly)
-
-
-def test_what_is_no_trouble_with_the_disk_is_left_a_defect(folder):
-    assert disk_trouble(OSError(errno.EBADF, "bad descriptor"), folder) is None
 
 
 def work_and_raise(log, error):
