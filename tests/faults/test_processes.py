@@ -36,7 +36,7 @@ class Shape:
         studio = Studio(path)
         studio.change(
             n_trials=TRIALS,
-            parallel={"kind": "ddp", "ranks": self.ranks} if self.ranks > 1 else {"kind": "none"},
+            parallel={"kind": "ddp", "ranks": self.ranks},
             parallel_trials=self.trials_at_a_time,
             limits={"checkpoint_seconds": 0.1, "hang_seconds": 12.0, "relaunches": 100},
             recipe={"epochs": 4, "step_seconds": 0.03},
