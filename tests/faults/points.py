@@ -115,7 +115,9 @@ def _change(module: Any) -> None:
         case "torch._tensor":
             module.Tensor.backward = _in_backward(module.Tensor.backward)
         case "psutil" if "orchestrator" in sys.orig_argv:
-            module.Process.create_time = _on_clock(module.Process.create_time)
+            # A process's start, which Linux gives as the time since it booted, moves with it.
+            booted = module.boot_time()
+            module._psplatform.boot_time = lambda: booted + _orders.clock
 
 
 def _at(call: Callable[..., Any], point: str) -> Callable[..., Any]:
@@ -148,16 +150,6 @@ def _in_backward(call: Callable[..., Any]) -> Callable[..., Any]:
         return call(loss, *arguments, **options)
 
     return disturbed
-
-
-def _on_clock(call: Callable[..., float]) -> Callable[..., float]:
-    """A process's start, which Linux gives as the time since it booted, moves with the clock."""
-
-    @functools.wraps(call)
-    def moved(process: Any) -> float:
-        return call(process) + _orders.clock
-
-    return moved
 
 
 def reach(point: str, side: str) -> None:
