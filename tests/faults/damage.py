@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 from protocol.folders import StudyFolder, TrialFolder
 
@@ -12,14 +13,26 @@ TORN = ("events.jsonl", "plans.jsonl", "decisions.jsonl", "journal.jsonl")
 
 def damage_checkpoint(chance: random.Random, folder: StudyFolder) -> str:
     """Spoil the last checkpoint of a trial that has an earlier one; what was done, or nothing."""
-    spoilt = [trial.last for trial in _unfinished(folder) if trial.previous.exists()]
-    spoilt = [path for path in spoilt if path.exists()]
+    found = [t.last for t in _unfinished(folder) if t.previous.exists() and t.last.exists()]
     way = chance.choice(list(_WAYS))
-    if not spoilt:
-        return ""
-    path = chance.choice(spoilt)
-    path.write_bytes(_WAYS[way](chance, path.read_bytes()))
-    return f"checkpoint {way}"
+    return f"checkpoint {way}" if _spoil(chance, found, way) else ""
+
+
+def damage_best(chance: random.Random, folder: StudyFolder) -> Path | None:
+    """Spoil the best weights of a trial, which need not be anywhere else; whose."""
+    found = [trial.best for trial in _unfinished(folder) if trial.best.exists()]
+    return _spoil(chance, found, chance.choice(list(_WAYS)))
+
+
+def _spoil(chance: random.Random, found: list[Path], way: str) -> Path | None:
+    if not found:
+        return None
+    path = chance.choice(found)
+    # Another file: the one that is there may have a second name.
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(_WAYS[way](chance, content))
+    return path
 
 
 def tear_line(chance: random.Random, folder: StudyFolder) -> str:

@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,7 @@ import psutil
 from orchestrator.running.session import DONE
 from protocol.doors import FORK_SERVER
 from protocol.folders import StudyFolder
-from tests.faults.damage import damage_checkpoint, tear_line
+from tests.faults.damage import damage_best, damage_checkpoint, tear_line
 from tests.faults.orders import FOLDER, Order, Orders
 from tests.faults.points import fill, rank_of
 from tests.studio import ROOT, Studio, finish, wait_until
@@ -24,7 +24,7 @@ from tests.studio import ROOT, Studio, finish, wait_until
 RUN_SECONDS = 240.0  # that a run without faults may take at most
 _STOPPED_SECONDS = 1.0  # that a suspended process stands still
 _NOTICED_SECONDS = 45.0  # after which one that is never woken must be gone
-_ORDER_SECONDS = 8.0  # for a process to come to a point
+_ORDER_SECONDS = 6.0  # for a process to come to a point
 _FULL_SECONDS = 3.0  # at most, that a disk is full
 _AT_ONCE_SECONDS = 0.05  # between a kill and the resume
 _SETTINGS_SECONDS = 60.0  # for a run to come to its first trial, or to say why not
@@ -60,22 +60,22 @@ class Disturber:
         history: the same in order, with seconds.
         problems: what runs said that they must not.
         falls_back: whether a checkpoint was damaged.
+        spoilt: files below the study's folder that were, and need not be anywhere else.
     """
 
-    def __init__(
-        self, studio: Studio, seed: int, *, disk: bool, kinds: Collection[str] = ()
-    ) -> None:
+    def __init__(self, studio: Studio, seed: int, *, disk: bool) -> None:
         self._studio = studio
         self._seed = seed
         self._disk = disk
-        self._kinds = [kind for kind in _WAYS if not kinds or kind in kinds]
-        if not disk:
-            self._kinds = [kind for kind in self._kinds if kind != "full disk"]
+        self._ways = [way for way, weight in _WAYS.items() for _ in range(weight)]
+        if disk:
+            self._ways += [Disturber._fill_disk] * _ON_A_SMALL_DISK
         self.counts: Counter[str] = Counter()
         self.history: list[str] = []
         self._began = time.monotonic()
         self.problems: list[str] = []
         self.falls_back = False
+        self.spoilt: set[Path] = set()
         self.told = ""  # by all runs
 
     def run(self, faults: int) -> None:
@@ -91,9 +91,7 @@ class Disturber:
                 return
             # Of its own for each, so that it does not depend on how the others went.
             self._random = random.Random(f"{self._seed} {number}")
-            way = self._random.choice(self._kinds)
-            self._note(f"fault {number}: {way}")
-            _WAYS[way](self)
+            self._random.choice(self._ways)(self)
         if self._end() != DONE:  # the last fault may have been a request to stop
             self._run = self._studio.start()
             if self._end() != DONE:
@@ -276,11 +274,19 @@ class Disturber:
             fill(self._orders.ballast)
         self._count(f"full disk: {what or 'at any time'}")
         time.sleep(self._random.uniform(0.5, _FULL_SECONDS))
-        self._orders.ballast.resolve().unlink()
+        self._orders.ballast.resolve().unlink(missing_ok=True)
 
     def _damage_checkpoint(self) -> None:
         self._between(lambda: self._damage(damage_checkpoint))
         self.falls_back = True
+
+    def _damage_best(self) -> None:
+        def damage() -> None:
+            if path := damage_best(self._random, self._studio.folder):
+                self.spoilt.add(path.relative_to(self._studio.folder.path))
+                self._count("best weights damaged")
+
+        self._between(damage)
 
     def _tear_line(self) -> None:
         self._between(lambda: self._damage(tear_line))
@@ -366,19 +372,20 @@ def _is_called(process: psutil.Process, module: str, parent: int) -> bool:
         return False
 
 
-_WAYS: dict[str, Callable[[Disturber], None]] = {
-    "signal": Disturber._signal_at_any_time,
-    "power cut": Disturber._power_cut_at_any_time,
-    "stop": Disturber._stop_for_good,
-    "point": Disturber._signal_at_point,
-    "point again": Disturber._signal_at_point,  # of which there are many
-    "start": Disturber._signal_at_start,
-    "leave": Disturber._leave,
-    "full disk": Disturber._fill_disk,
-    "checkpoint": Disturber._damage_checkpoint,
-    "line": Disturber._tear_line,
-    "clock": Disturber._set_clock,
-    "move": Disturber._move,
-    "at once": Disturber._resume_at_once,
-    "two": Disturber._kill_and_start_two,
+# What may happen, and how often beside the others.
+_WAYS: dict[Callable[[Disturber], None], int] = {
+    Disturber._signal_at_any_time: 3,
+    Disturber._power_cut_at_any_time: 1,
+    Disturber._stop_for_good: 1,
+    Disturber._signal_at_point: 5,
+    Disturber._signal_at_start: 1,
+    Disturber._leave: 2,
+    Disturber._damage_checkpoint: 2,
+    Disturber._damage_best: 1,
+    Disturber._tear_line: 1,
+    Disturber._set_clock: 1,
+    Disturber._move: 1,
+    Disturber._resume_at_once: 1,
+    Disturber._kill_and_start_two: 1,
 }
+_ON_A_SMALL_DISK = 12  # times that it is filled

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import TrialState
 
+from protocol.errors import CheckpointError
 from protocol.messages import Ending, Started, Validated, load_outcome
 from tests.studio import Studio
 from worker.training.checkpoint import read_checkpoint
@@ -21,6 +23,8 @@ _TOLD_TWICE = {
     "numbers": "SELECT number FROM trials GROUP BY study_id, number HAVING COUNT(*) > 1",
 }
 
+_DAMAGED = "damaged"  # instead of a digest
+
 
 @dataclass(frozen=True)
 class Result:
@@ -30,7 +34,7 @@ class Result:
     state: str
     value: float | None
     curve: dict[int, float]
-    digests: dict[str, str]  # of what training decides of its checkpoints
+    digests: dict[Path, str]  # of what training decides of its checkpoints
 
 
 def results(studio: Studio) -> list[Result]:
@@ -47,20 +51,30 @@ def results(studio: Studio) -> list[Result]:
     ]
 
 
-def _digests(studio: Studio, number: int, *, complete: bool) -> dict[str, str]:
+def _digests(studio: Studio, number: int, *, complete: bool) -> dict[Path, str]:
     """Behind a decision to prune ranks train on for a while, into `last.pth`."""
     folder = studio.trial(number)
     paths = [folder.best, folder.last] if complete else [folder.best]
-    return {path.name: read_checkpoint(path)[1] for path in paths if path.exists()}
+    return {path.relative_to(studio.folder.path): _digest(path) for path in paths if path.exists()}
 
 
-def problems(studio: Studio, undisturbed: list[Result], *, falls_back: bool) -> Iterator[str]:
+def _digest(path: Path) -> str:
+    try:
+        return read_checkpoint(path)[1]
+    except CheckpointError:
+        return _DAMAGED
+
+
+def problems(
+    studio: Studio, undisturbed: list[Result], *, falls_back: bool, spoilt: Collection[Path]
+) -> Iterator[str]:
     """Every invariant that does not hold.
 
     Args:
         undisturbed: what the trials come to without faults; of one that was given a NaN, which
             comes to nothing, only the parameters are compared.
         falls_back: whether a checkpoint was damaged, so that an attempt may begin before another.
+        spoilt: files that may be damaged or missing; if they are not, they must be right.
     """
     yield from _told_once(studio)
     found = results(studio)
@@ -70,10 +84,29 @@ def problems(studio: Studio, undisturbed: list[Result], *, falls_back: bool) -> 
         if _diverged(studio, number):
             if (got.parameters, got.state) != (expected.parameters, "PRUNED"):
                 yield f"trial {number} diverged, and is {got}"
-        elif got != expected:
+        elif not _equal(got, expected, spoilt):
             yield f"trial {number} is\n  {got}\ninstead of\n  {expected}"
         yield from _only_forward(studio, number, falls_back=falls_back)
     yield from _left_behind(studio)
+
+
+def _equal(got: Result, expected: Result, spoilt: Collection[Path]) -> bool:
+    lost = {path for path in spoilt if got.digests.get(path, _DAMAGED) == _DAMAGED}
+    return _without(lost, got) == _without(lost, expected)
+
+
+def _without(lost: set[Path], result: Result) -> Result:
+    left = {path: digest for path, digest in result.digests.items() if path not in lost}
+    return replace(result, digests=left)
+
+
+def unfit(studio: Studio, spoilt: Collection[Path]) -> str:
+    """What `verify` says, where it says more than that spoilt files are damaged."""
+    code, output = studio.command("verify")
+    places = tuple(f"{path}: " for path in spoilt)
+    lines = [line for line in output.splitlines() if not line.startswith(places or "\0")]
+    known = bool(spoilt) and len(lines) == 1 and " do not fit, of " in lines[0]
+    return "" if code == 0 or known else f"verify ends with code {code}: {output}"
 
 
 def _diverged(studio: Studio, number: int) -> bool:

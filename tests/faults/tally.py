@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 
 class Tally:
@@ -14,6 +14,7 @@ class Tally:
         self._rounds: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self.studies = self.failed = 0
+        self.left_out: set[str] = set()  # sentences: what was not injected, and why
 
     def add(self, injected: Mapping[str, int], *, failed: bool) -> None:
         """Count one study, with its faults by kind."""
@@ -24,7 +25,7 @@ class Tally:
         if failed:
             self._failures.update(injected.keys())
 
-    def table(self, skipped: Iterable[str] = ()) -> str:
+    def table(self) -> str:
         """For people, in Markdown; a study that fails counts for each of its kinds."""
         lines = ["| kind | injected | studies | failures |", "|---|---|---|---|"]
         lines += [
@@ -32,4 +33,4 @@ class Tally:
             for kind, count in sorted(self.injected.items())
         ]
         total = f"| **all** | {self.injected.total()} | {self.studies} | {self.failed} |"
-        return "\n".join([*lines, total, *(f"left out: {reason}" for reason in skipped)])
+        return "\n".join([*lines, total, *sorted(self.left_out)])
