@@ -244,8 +244,8 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def append_event(path: Path, event: Event) -> None:
-    """Append one event to events.jsonl."""
-    append_line(path, event.model_dump_json())
+    """Append one event to events.jsonl; what is acted on comes to the disk first."""
+    append_line(path, event.model_dump_json(), sync=not isinstance(event, Progressed))
 
 
 def parse_event(line: str) -> Event | None:
@@ -301,7 +301,7 @@ def save_message(path: Path, message: Message) -> None:
 def save_plan(folder: TrialFolder, plan: Plan) -> None:
     """Write the plan of a new attempt, and add it to those of the attempts before."""
     folder.path.mkdir(parents=True, exist_ok=True)
-    append_line(folder.plans, plan.model_dump_json(exclude_defaults=True))
+    append_line(folder.plans, plan.model_dump_json(exclude_defaults=True), sync=True)
     save_message(folder.plan, plan)
 
 

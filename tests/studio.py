@@ -54,6 +54,7 @@ class Studio:
     name: str = "x"
     preset: dict[str, Any] = field(default_factory=lambda: json.loads(json.dumps(TOY_PRESET)))
     launcher: LocalLauncher | None = None
+    environment: dict[str, str] = field(default_factory=dict)  # beside that of the tests
 
     def __post_init__(self) -> None:
         self.tag = f"{os.getpid()}-{self.path.name}-{time.monotonic_ns()}"
@@ -89,7 +90,7 @@ class Studio:
         return self.start_command(self.arguments(*more))
 
     def start_command(self, arguments: list[str]) -> subprocess.Popen[str]:
-        environment = {**os.environ, _TAG: self.tag, "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {_TAG: self.tag, "PYTHONPATH": str(ROOT)} | self.environment
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "orchestrator", *arguments],
             stdout=subprocess.PIPE,

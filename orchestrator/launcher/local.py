@@ -274,7 +274,7 @@ class LocalAttempt:
         elif time.monotonic() < self._killed_at + KILL_SECONDS:
             return
         if record is not None:
-            end_session(record["pid"], record["start"])
+            end_session(record["pid"], record["since_boot"])
         elif server is not None:
             server.kill()
         assert self._killed_at is not None

@@ -18,7 +18,7 @@ from protocol.folders import TrialFolder
 _COMMANDS = (FORK_SERVER, "orchestrator.worker.forkserver")
 _GONE_SECONDS = 10.0
 _LOOK_SECONDS = 0.5  # between two looks at a process's state
-_CLOCK_SECONDS = 2.0  # by which a start time may seem to move when the system's clock is set
+SAME_SECONDS = 2.0  # by which two readings of one process's start may differ
 
 
 def sweep(folder: TrialFolder) -> int:
@@ -29,7 +29,7 @@ def sweep(folder: TrialFolder) -> int:
     """
     try:
         record = json.loads(folder.attempt.read_text())
-        session, start = int(record["pid"]), float(record["start"])
+        session, start = int(record["pid"]), float(record["since_boot"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return 0
     members = end_session(session, start)
@@ -43,7 +43,12 @@ def sweep(folder: TrialFolder) -> int:
 
 
 def end_session(session: int, start: float) -> list[psutil.Process]:
-    """Send SIGKILL to whoever lives of the session that `session` has led since `start`."""
+    """Send SIGKILL to whoever lives of the session that `session` has led since `start`.
+
+    Args:
+        session: the process id of its leader.
+        start: as `since_boot` says it.
+    """
     members = session_members(session, start)
     for process in members:
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
@@ -87,14 +92,19 @@ def session_members(session: int, start: float) -> list[psutil.Process]:
     """The live processes of the session that process `session` has led since `start`."""
     if _given_to_another(session, start):
         return []
-    not_before = start - _CLOCK_SECONDS
+    not_before = start - SAME_SECONDS
     return [process for process in psutil.process_iter() if _belongs(process, session, not_before)]
+
+
+def since_boot(process: psutil.Process) -> float:
+    """When a process began, in seconds since the system did: a clock that is set moves both."""
+    return process.create_time() - psutil.boot_time()
 
 
 def _given_to_another(pid: int, start: float) -> bool:
     """Whether a process that began at another time has the number now."""
     try:
-        return abs(psutil.Process(pid).create_time() - start) > _CLOCK_SECONDS
+        return abs(since_boot(psutil.Process(pid)) - start) > SAME_SECONDS
     except psutil.NoSuchProcess:
         return False  # the kernel gives no number anew while a session bears it
 
@@ -104,7 +114,7 @@ def _belongs(process: psutil.Process, session: int, not_before: float) -> bool:
         if os.getsid(process.pid) != session or process.status() == psutil.STATUS_ZOMBIE:
             return False
         command = process.cmdline()  # empty while it is dying, which can take a while
-        return process.create_time() >= not_before and (
+        return since_boot(process) >= not_before and (
             not command or any(name in command for name in _COMMANDS)
         )
     except (psutil.Error, ProcessLookupError, PermissionError):

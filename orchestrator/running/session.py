@@ -10,6 +10,7 @@ import logging
 import os
 import select
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from orchestrator.launcher.open import open_launcher
 from orchestrator.live.display import Display
 from orchestrator.live.open import open_display
 from orchestrator.running.interrupts import Interrupts
+from orchestrator.running.room import comes_of_full_disk
 from orchestrator.running.slots import Slot, cpu_cores, cut_slots
 from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
@@ -240,7 +242,7 @@ def held(folder: StudyFolder) -> Iterator[None]:
 @contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Write what the orchestrator does, and the traceback of a defect, to `path`."""
-    handler = logging.FileHandler(path)
+    handler = _Log(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("orchestrator")
     root.setLevel(logging.INFO)
@@ -255,4 +257,14 @@ def logging_to(path: Path) -> Iterator[None]:
         raise
     finally:
         root.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # of lines for which there is no room
+            handler.close()
+
+
+class _Log(logging.FileHandler):
+    """Keeps silent of a full disk: the study itself says so, and goes on when there is room."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exception()
+        if error is None or not comes_of_full_disk(error):
+            super().handleError(record)

@@ -14,6 +14,7 @@ from typing import Self
 
 import psutil
 
+from orchestrator.launcher.processes import SAME_SECONDS, since_boot
 from protocol.errors import StudyInUse
 
 
@@ -32,7 +33,12 @@ class StudyLock:
         """
         while (descriptor := self._locked()) is None:
             pass
-        record = {"pid": os.getpid(), "host": socket.gethostname(), "start": time.time()}
+        record = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "start": time.time(),
+            "since_boot": since_boot(psutil.Process()),
+        }
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, (json.dumps(record) + "\n").encode(), 0)
         self._descriptor = descriptor
@@ -83,6 +89,7 @@ class Holder:
     pid: int
     host: str
     start: float  # when it took the lock, in seconds since the epoch
+    since_boot: float | None = None  # when the process began, by a clock that nobody sets
 
 
 def live_holder(lock: Path) -> Holder | None:
@@ -92,7 +99,12 @@ def live_holder(lock: Path) -> Holder | None:
     """
     try:
         content = json.loads(lock.read_text())
-        holder = Holder(int(content["pid"]), str(content["host"]), float(content["start"]))
+        holder = Holder(
+            int(content["pid"]),
+            str(content["host"]),
+            float(content["start"]),
+            content.get("since_boot"),  # which version 0.2 did not say
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # never taken, given back, or being written at this moment
     return holder if holder.host != socket.gethostname() or _alive(holder) else None
@@ -101,8 +113,13 @@ def live_holder(lock: Path) -> Holder | None:
 def _alive(holder: Holder) -> bool:
     try:
         process = psutil.Process(holder.pid)
-        # Process ids come round again: one that began after the lock was taken is another's.
-        began_before = process.create_time() <= holder.start + 1.0
-        return began_before and process.status() != psutil.STATUS_ZOMBIE
+        return _is_the_same(process, holder) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+
+
+def _is_the_same(process: psutil.Process, holder: Holder) -> bool:
+    """Whether a process is the one that took the lock: process ids come round again."""
+    if holder.since_boot is None:
+        return process.create_time() <= holder.start + 1.0
+    return abs(since_boot(process) - holder.since_boot) <= SAME_SECONDS

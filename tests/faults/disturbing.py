@@ -1,10 +1,11 @@
-"""Faults for a real study: signals to whichever of its processes, and damage to its files."""
+"""Runs a study to its end, and on the way lets happen to it what a seed says."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,113 +13,379 @@ from pathlib import Path
 
 import psutil
 
-from tests.studio import Studio, finish
+from orchestrator.running.session import DONE
+from protocol.doors import FORK_SERVER
+from protocol.folders import StudyFolder
+from tests.faults.damage import damage_best, damage_checkpoint, tear_line
+from tests.faults.orders import FOLDER, Order, Orders
+from tests.faults.points import fill, rank_of
+from tests.studio import ROOT, Studio, finish, wait_until
 
+RUN_SECONDS = 240.0  # that a run without faults may take at most
 _STOPPED_SECONDS = 1.0  # that a suspended process stands still
-_TARGETS = ("orchestrator", "fork server", "leader", "rank", "loader", "everything")
-_RUN_SECONDS = 240.0  # that a run without faults may take at most
+_NOTICED_SECONDS = 45.0  # after which one that is never woken must be gone
+_ORDER_SECONDS = 6.0  # for a process to come to a point
+_FULL_SECONDS = 3.0  # at most, that a disk is full
+_AT_ONCE_SECONDS = 0.05  # between a kill and the resume
+_SETTINGS_SECONDS = 60.0  # for a run to come to its first trial, or to say why not
+_IN_USE = 3  # the code of a run that finds another one at work
+
+_SIGNALS = ("SIGKILL", "SIGKILL", "SIGTERM", "SIGSTOP")
+_POWER_CUT = "power cut"
+_TARGETS = ("orchestrator", "fork server", "leader", "rank 0", "rank 1", "loader", "tracking")
+_STOPPABLE = ("fork server", "leader", "rank 0", "rank 1", "loader")
+# By whom a point is reached; how often in a trial bounds how often it may be passed first.
+_AT_START = ("call", "journal", "database", "study.yml")
+_OF_TRIAL = ("half an ask", "ask", "plans", "plan", "launch", "outcome", "artifact", "note", "tell")
+_OF_TRIAL += ("best link", "forget", "fork", "attempt")
+_OF_EPOCH = ("report", "decision", "attribute", "event", "checkpoint", "best", "previous")
+_OF_EPOCH += ("validation", "set aside", "sample")
+_RARE = ("stop", "cut best", "track")
+_LEAVES = ("init", "forward", "backward", "save", "barrier")
+_FULL_BEFORE = {
+    "tell": "database",
+    "checkpoint": "checkpoint",
+    "event": "events",
+    "plan": "plan",
+    "outcome": "outcome",
+}
+_FULL_AFTER = {"launch": "log"}  # whose next line says so
 
 
 class Disturber:
-    """Runs a study to its end, and on the way lets happen what a seed says."""
+    """Lets things happen to one study; which ones, follows from a seed.
 
-    def __init__(self, studio: Studio, seed: int, faults: int) -> None:
+    Attributes:
+        counts: what was injected, by kind.
+        history: the same in order, with seconds.
+        problems: what runs said that they must not.
+        falls_back: whether a checkpoint was damaged.
+        spoilt: files below the study's folder that were, and need not be anywhere else.
+    """
+
+    def __init__(self, studio: Studio, seed: int, *, disk: bool) -> None:
         self._studio = studio
-        self._random = random.Random(seed)
-        self._left = faults
+        self._seed = seed
+        self._disk = disk
+        self._ways = [way for way, weight in _WAYS.items() for _ in range(weight)]
+        if disk:
+            self._ways += [Disturber._fill_disk] * _ON_A_SMALL_DISK
         self.counts: Counter[str] = Counter()
+        self.history: list[str] = []
+        self._began = time.monotonic()
+        self.problems: list[str] = []
+        self.falls_back = False
+        self.spoilt: set[Path] = set()
+        self.told = ""  # by all runs
 
-    def run(self) -> tuple[int, str]:
-        """The last run's exit code and output."""
-        while self._left > 0:
-            run = self._studio.start()
-            while self._left > 0 and run.poll() is None:
-                time.sleep(self._random.uniform(0.05, 2.5))
-                self._left -= 1
-                self._strike(run)
-            if run.poll() is None:
-                return finish(run, timeout=_RUN_SECONDS)
-            finish(run)
-            if self._left > 0 and self._random.random() < 0.5:
-                self._left -= 1
-                self._damage()
-        return self._studio.run(timeout=_RUN_SECONDS)
+    def run(self, faults: int) -> None:
+        """Begin the study, disturb it so many times, and let it come to its end."""
+        self._prepare()
+        self._random = random.Random(f"{self._seed} begins")
+        if self._random.random() < 0.2:
+            self._start_two()
+        else:
+            self._run = self._studio.start()
+        for number in range(faults):
+            if self._is_over():
+                return
+            # Of its own for each, so that it does not depend on how the others went.
+            self._random = random.Random(f"{self._seed} {number}")
+            self._random.choice(self._ways)(self)
+        if self._end() != DONE:  # the last fault may have been a request to stop
+            self._run = self._studio.start()
+            if self._end() != DONE:
+                self.problems.append(f"the study ends with code {self._run.returncode}")
 
-    def _strike(self, run: subprocess.Popen[str]) -> None:
-        target = self._random.choice(_TARGETS)
-        kinds = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
-        number = self._random.choice(kinds)
-        found = self._processes(run, target)
-        if not found:
-            return
-        chosen = found if target == "everything" else [self._random.choice(found)]
-        self.counts[f"{number.name} to {target}"] += 1
-        for process in chosen:
-            _send(process, number)
-        if number is signal.SIGSTOP:
-            time.sleep(_STOPPED_SECONDS)
-            for process in chosen:
-                _send(process, signal.SIGCONT)
-        elif number is signal.SIGKILL and target in ("orchestrator", "everything"):
-            run.wait()
-
-    def _processes(self, run: subprocess.Popen[str], target: str) -> list[psutil.Process]:
-        ours = self._studio.processes()
-        ranks = {process.pid for process in self._studio.ranks()}
-        server = [p for p in ours if p.ppid() == run.pid and p.pid not in ranks]
-        servers = {process.pid for process in server}
-        match target:
-            case "orchestrator":
-                return [p for p in ours if p.pid == run.pid]
-            case "fork server":
-                return server
-            case "leader":
-                return [p for p in ours if p.ppid() in servers and p.pid not in ranks]
-            case "rank":
-                return [p for p in ours if p.pid in ranks and p.ppid() not in ranks]
-            case "loader":
-                return [p for p in ours if p.ppid() in ranks]
-        return ours
-
-    def _damage(self) -> None:
-        """What a power cut or a bad disk does to files while nothing runs."""
-        ways: dict[str, Callable[[Path], None]] = {
-            "last.pth truncated": _truncate,
-            "last.pth with a flipped bit": self._flip,
-            "last.pth of zeros": _zero,
-            "a torn line of events.jsonl": _tear,
+    def _prepare(self) -> None:
+        folder = self._studio.path.with_name(f"{self._studio.path.name}-orders")
+        folder.mkdir()
+        self._orders = Orders(folder)
+        inside = Path(__file__).parent / "inside"
+        self._studio.environment = {
+            FOLDER: str(folder),
+            "PYTHONPATH": os.pathsep.join((str(inside), str(ROOT))),
         }
-        way = self._random.choice(list(ways))
-        name = "events.jsonl" if "events" in way else "last.pth"
-        files = [t.path / name for t in self._studio.folder.trials() if not t.outcome.exists()]
-        files = [
-            file for file in files if file.exists() and (file.parent / "previous.pth").exists()
-        ]
-        if files:
-            ways[way](self._random.choice(files))
-            self.counts[way] += 1
+        if self._disk:
+            self._orders.ballast.symlink_to(self._studio.path / "runs" / "ballast")
 
-    def _flip(self, file: Path) -> None:
-        content = bytearray(file.read_bytes())
-        content[self._random.randrange(len(content))] ^= 1 << self._random.randrange(8)
-        file.write_bytes(content)
+    # ------------------------------------------------------------------ runs
+
+    def _is_over(self) -> bool:
+        """Whether the study is; the same command again, where a fault has ended the run."""
+        if self._run.poll() is None:
+            return False
+        if self._end() == DONE:
+            return True
+        self._run = self._studio.start()
+        return False
+
+    def _end(self) -> int:
+        """How the present run ends."""
+        if self._run.stdout.closed:
+            return self._run.returncode
+        code, output = finish(self._run, timeout=RUN_SECONDS)
+        self._note(f"a run has ended with code {code}")
+        self.told += output
+        if "Traceback" in output or "a defect ended" in output:
+            self.problems.append(f"a run ends with code {code} and a traceback")
+        return code
+
+    def _kill(self) -> None:
+        self._run.kill()
+        self._end()
+
+    def _between(self, change: Callable[[], None]) -> None:
+        """Do something to the study's files between a kill and the resume."""
+        time.sleep(self._random.uniform(0.5, 3.0))
+        self._kill()
+        self._studio.wait_for_silence()
+        change()
+        self._run = self._studio.start()
+
+    # ------------------------------------------------------------------ processes
+
+    def _signal_at_any_time(self) -> None:
+        target, name = self._random.choice(_TARGETS), self._random.choice(_SIGNALS)
+        time.sleep(self._random.uniform(0.05, 2.5))
+        struck = self._some(target)
+        if struck is None:
+            return
+        self._count(f"{name} at any time: {target}")
+        _send(struck.pid, signal.Signals[name])
+        self._follow_up(struck.pid, name)
+
+    def _power_cut_at_any_time(self) -> None:
+        time.sleep(self._random.uniform(0.05, 4.0))
+        self._count("power cut at any time")
+        self._cut_power()
+
+    def _cut_power(self) -> None:
+        for process in self._studio.processes():
+            _send(process.pid, signal.SIGKILL)
+        self._run.wait()
+
+    def _stop_for_good(self) -> None:
+        """Suspended and never woken: whoever waits for it must notice."""
+        target = self._random.choice(_STOPPABLE)
+        time.sleep(self._random.uniform(0.05, 2.5))
+        struck = self._some(target)
+        if struck is None:
+            return
+        self._count(f"stopped for good: {target}")
+        _send(struck.pid, signal.SIGSTOP)
+        with contextlib.suppress(AssertionError):
+            wait_until(
+                lambda: not _lives(struck) or self._run.poll() is not None, _NOTICED_SECONDS, ""
+            )
+            return
+        if target != "fork server":  # for which nobody waits who has no attempt to begin
+            self.problems.append(f"nobody noticed that the {target} was stopped")
+        _send(struck.pid, signal.SIGCONT)
+
+    def _follow_up(self, struck: int, action: str) -> None:
+        if action == _POWER_CUT:
+            self._cut_power()
+        elif action == "SIGSTOP":
+            time.sleep(_STOPPED_SECONDS)
+            _send(struck, signal.SIGCONT)
+        elif struck == self._run.pid and action == "SIGKILL":
+            self._run.wait()
+
+    def _some(self, target: str) -> psutil.Process | None:
+        """A process of those that a target means."""
+        found = self._processes(target)
+        return self._random.choice(found) if found else None
+
+    def _processes(self, target: str) -> list[psutil.Process]:
+        ours = self._studio.processes()
+        ranks = {p.pid: rank_of(p.pid) for p in ours if rank_of(p.pid) is not None}
+        match target.split():
+            case ["orchestrator"]:
+                return [p for p in ours if p.pid == self._run.pid]
+            case ["fork", "server"]:
+                return [p for p in ours if _is_called(p, FORK_SERVER, self._run.pid)]
+            case ["leader"]:
+                leaders = {_parent(p) for p in ours if p.pid in ranks} - ranks.keys()
+                return [p for p in ours if p.pid in leaders]
+            case ["rank", number]:
+                own = [p for p in ours if ranks.get(p.pid) == int(number)]
+                return [p for p in own if _parent(p) not in ranks]
+            case ["loader"]:
+                return [p for p in ours if p.pid in ranks and _parent(p) in ranks]
+        return [p for p in ours if _is_called(p, "orchestrator.tracking", self._run.pid)]
+
+    # ------------------------------------------------------------------ commit points
+
+    def _signal_at_point(self) -> None:
+        point = self._random.choice((*_OF_TRIAL, *_OF_EPOCH, *_RARE))
+        self._strike_at(point, most=2 if point in _OF_EPOCH else 1, kind="signal")
+
+    def _signal_at_start(self) -> None:
+        self._kill()
+        self._strike_at(self._random.choice(_AT_START), most=0, kind="signal", start=True)
+
+    def _strike_at(self, point: str, *, most: int, kind: str, start: bool = False) -> None:
+        action = self._random.choice((*_SIGNALS, _POWER_CUT, _POWER_CUT))
+        order = Order(
+            point=point,
+            side=self._random.choice(("before", "after")),
+            action="SIGSTOP" if action == _POWER_CUT else action,
+            passes=self._random.randint(0, most),
+        )
+        self._orders.give(order)
+        if start:
+            self._run = self._studio.start()
+        struck = self._obeyed()
+        if struck is not None:
+            what = _POWER_CUT if action == _POWER_CUT else kind
+            self._count(f"{what} at a commit point: {point}")
+            self._follow_up(struck, action)
+
+    def _leave(self) -> None:
+        """A rank's process ends by itself, in the midst of something, and says nothing."""
+        point, code = self._random.choice(_LEAVES), self._random.choice((0, 1, 7))
+        order = Order(
+            point=point,
+            side="before",
+            action=f"leave {code}",
+            rank=self._random.randrange(2),
+            passes=self._random.randint(0, 6 if point != "init" else 0),
+        )
+        self._orders.give(order)
+        if self._obeyed() is not None:
+            self._count(f"a rank leaves in: {point}")
+
+    def _obeyed(self) -> int | None:
+        """Which process carried the order out."""
+        return self._orders.wait(_ORDER_SECONDS, lambda: self._run.poll() is not None)
+
+    # ------------------------------------------------------------------ files and disks
+
+    def _fill_disk(self) -> None:
+        where, what = self._random.choice([*_FULL_BEFORE.items(), *_FULL_AFTER.items(), ("", "")])
+        if where:
+            side = "before" if where in _FULL_BEFORE else "after"
+            self._orders.give(Order(point=where, side=side, action="fill"))
+            if self._obeyed() is None:
+                return
+        else:
+            time.sleep(self._random.uniform(0.05, 3.0))
+            fill(self._orders.ballast)
+        self._count(f"full disk: {what or 'at any time'}")
+        time.sleep(self._random.uniform(0.5, _FULL_SECONDS))
+        self._orders.ballast.resolve().unlink(missing_ok=True)
+
+    def _damage_checkpoint(self) -> None:
+        self._between(lambda: self._damage(damage_checkpoint))
+        self.falls_back = True
+
+    def _damage_best(self) -> None:
+        def damage() -> None:
+            if path := damage_best(self._random, self._studio.folder):
+                self.spoilt.add(path.relative_to(self._studio.folder.path))
+                self._count("best weights damaged")
+
+        self._between(damage)
+
+    def _tear_line(self) -> None:
+        self._between(lambda: self._damage(tear_line))
+
+    def _damage(self, way: Callable[[random.Random, StudyFolder], str]) -> None:
+        if done := way(self._random, self._studio.folder):
+            self._count(done)
+
+    def _count(self, kind: str) -> None:
+        self.counts[kind] += 1
+        self._note(kind)
+
+    def _note(self, what: str) -> None:
+        self.history.append(f"{time.monotonic() - self._began:.1f} s: {what}")
+
+    # ------------------------------------------------------------------ clocks, starts, places
+
+    def _set_clock(self) -> None:
+        time.sleep(self._random.uniform(0.05, 2.0))
+        by = self._random.choice((-1, 1)) * self._random.choice((5.0, 3600.0, 86400.0 * 400))
+        self._orders.set_clock(self._orders.clock + by)
+        self._count("clock set back" if by < 0 else "clock set forward")
+
+    def _move(self) -> None:
+        def move() -> None:
+            path = self._studio.path
+            self._studio.path = path.rename(path.with_name(f"{path.name}-moved"))
+            self._count("moved between kill and resume")
+
+        if not self._disk:
+            self._between(move)
+
+    def _resume_at_once(self) -> None:
+        time.sleep(self._random.uniform(0.05, 3.0))
+        self._kill()
+        time.sleep(_AT_ONCE_SECONDS)
+        self._run = self._studio.start()
+        self._count("resumed 50 ms after the kill")
+
+    def _kill_and_start_two(self) -> None:
+        self._kill()
+        self._start_two()
+
+    def _start_two(self) -> None:
+        """Of two that begin in the same instant one goes on, and the other says why it does not."""
+        one, other = self._studio.start(), self._studio.start()
+        wait_until(
+            lambda: one.poll() is not None or other.poll() is not None,
+            _SETTINGS_SECONDS,
+            "end of one of two runs of the same study",
+        )
+        self._run, refused = (other, one) if one.poll() is not None else (one, other)
+        self._count("two started at once")
+        code, output = finish(refused)
+        self.told += output
+        if code != _IN_USE:
+            self.problems.append(f"the one that came second ends with code {code}")
 
 
-def _send(process: psutil.Process, number: signal.Signals) -> None:
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _lives(process: psutil.Process) -> bool:
     try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
-def _truncate(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+def _parent(process: psutil.Process) -> int:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return 0
 
 
-def _zero(file: Path) -> None:
-    file.write_bytes(bytes(file.stat().st_size))
+def _is_called(process: psutil.Process, module: str, parent: int) -> bool:
+    try:
+        return process.ppid() == parent and module in process.cmdline()
+    except psutil.Error:
+        return False
 
 
-def _tear(file: Path) -> None:
-    with file.open("a") as stream:
-        stream.write('{"event": "validated", "attempt": 0, "epo')
+# What may happen, and how often beside the others.
+_WAYS: dict[Callable[[Disturber], None], int] = {
+    Disturber._signal_at_any_time: 3,
+    Disturber._power_cut_at_any_time: 1,
+    Disturber._stop_for_good: 1,
+    Disturber._signal_at_point: 5,
+    Disturber._signal_at_start: 1,
+    Disturber._leave: 2,
+    Disturber._damage_checkpoint: 2,
+    Disturber._damage_best: 1,
+    Disturber._tear_line: 1,
+    Disturber._set_clock: 1,
+    Disturber._move: 1,
+    Disturber._resume_at_once: 1,
+    Disturber._kill_and_start_two: 1,
+}
+_ON_A_SMALL_DISK = 12  # times that it is filled

@@ -1,65 +1,145 @@
-"""Whichever process is struck, and whenever: the study ends as if it had not been."""
+"""Whichever process is struck, whatever is damaged, and whenever: the study ends as if nothing."""
 
 from __future__ import annotations
 
+import random
 import time
-from collections import Counter
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from tests.faults.disk import small_disk
 from tests.faults.disturbing import Disturber
+from tests.faults.invariants import Result, problems, results, unfit
+from tests.faults.tally import Tally
 from tests.studio import Studio
 
 FAULTS = 6  # of one study
+SHORT_SECONDS = 20.0  # after which the short form begins no other study
+TRIALS = 4
+ASHA = {"kind": "asha", "min_resource": 1, "reduction_factor": 2}
 
 
-def studied(path, pruner) -> Studio:
-    studio = Studio(path)
-    studio.change(
-        n_trials=4,
-        parallel={"kind": "ddp", "ranks": 2},
-        limits={"checkpoint_seconds": 0.1, "hang_seconds": 15.0, "relaunches": 100},
-        recipe={"epochs": 4, "step_seconds": 0.03, "loader_workers": 1},
-        pruner=pruner,
-    )
-    return studio
+@dataclass(frozen=True)
+class Shape:
+    """What decides a study's results."""
+
+    ranks: int
+    trials_at_a_time: int
+    pruner: str
+
+    def studio(self, path: Path) -> Studio:
+        path.mkdir(exist_ok=True)
+        studio = Studio(path)
+        studio.change(
+            n_trials=TRIALS,
+            parallel={"kind": "ddp", "ranks": self.ranks},
+            parallel_trials=self.trials_at_a_time,
+            limits={"checkpoint_seconds": 0.1, "hang_seconds": 12.0, "relaunches": 100},
+            recipe={"epochs": 4, "step_seconds": 0.03},
+            pruner=ASHA if self.pruner == "asha" else {"kind": "none"},
+        )
+        return studio
 
 
-def table(studio):
-    return [
-        (trial.params, trial.state.name, trial.value, trial.intermediate_values)
-        for trial in studio.trials()
-    ]
+# One trial at a time where a pruner compares them, or else it depends on which of them is faster.
+SHAPES = (Shape(2, 1, "asha"), Shape(2, 1, "none"), Shape(1, 2, "none"))
+
+
+class Undisturbed:
+    """What studies come to without faults, each run once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[Shape, list[Result]] = {}
+
+    def of(self, shape: Shape) -> list[Result]:
+        if shape not in self._known:
+            studio = shape.studio(self._path / f"undisturbed-{len(self._known)}")
+            code, output = studio.run()
+            assert code == 0, output
+            self._known[shape] = results(studio)
+        return self._known[shape]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One study that is disturbed as its seed says."""
+
+    seed: int
+    path: Path
+
+    def run(self, undisturbed: Undisturbed, tally: Tally) -> str:
+        """What is wrong with it; nothing where nothing is."""
+        chance = random.Random(self.seed)
+        shape = chance.choice(SHAPES)
+        studio = shape.studio(self.path)
+        self._vary(studio, chance, shape)
+        expected = undisturbed.of(shape)
+        wanted = chance.random() < 0.25
+        with small_disk(self.path / "runs", wanted=wanted) as disk:
+            if wanted and not disk:
+                tally.left_out.add("no full disk: only root can mount a small one")
+            disturber = Disturber(studio, self.seed, disk=disk)
+            wrong = list(self._wrong(studio, disturber, expected))
+            for process in studio.processes():
+                process.kill()
+        tally.add(disturber.counts, failed=bool(wrong))
+        if not wrong:
+            return ""
+        again = f"./run_tests.sh --faults --minutes 0 --seed {self.seed} repeats it"
+        return "\n".join([*wrong, again, *disturber.history, disturber.told])
+
+    def _wrong(self, studio: Studio, disturber: Disturber, expected: list[Result]) -> Iterator[str]:
+        try:
+            disturber.run(FAULTS)
+            if self._mark.exists():
+                disturber.counts["NaN on one rank"] += 1
+            yield from disturber.problems
+            spoilt = disturber.spoilt
+            yield from problems(studio, expected, falls_back=disturber.falls_back, spoilt=spoilt)
+            if sentence := unfit(studio, spoilt):
+                yield sentence
+        except Exception:
+            yield traceback.format_exc()
+
+    def _vary(self, studio: Studio, chance: random.Random, shape: Shape) -> None:
+        """What results must not depend on; and a NaN, which ends the trial that it strikes."""
+        studio.change(
+            pictures=chance.choice((0, 1)),
+            recipe={"loader_workers": chance.choice((0, 1, 1))},
+            limits={"checkpoint_seconds": chance.choice((0.1, 1000.0))},
+        )
+        if chance.random() < 0.25:
+            studio.change(tracking={"wandb": "offline"})
+        if shape.pruner == "none" and chance.random() < 0.3:
+            nan = {"nan_at_step": chance.randint(1, 9), "fault_rank": chance.randrange(shape.ranks)}
+            studio.change(recipe=nan | {"fault_once": str(self._mark)})
+
+    @property
+    def _mark(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-nan")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)
-def test_a_study_whose_processes_are_struck_at_random_ends_as_if_it_had_not_been(
+def test_a_study_whose_processes_and_files_are_struck_at_random_ends_as_if_they_had_not_been(
     tmp_path, request, record_property
 ):
     at_length = request.config.getoption("--faults")
-    minutes = request.config.getoption("--minutes")
-    seed = first = request.config.getoption("--seed")
-    deadline = time.monotonic() + 60 * minutes
-    pruner = {"kind": "asha", "min_resource": 1, "reduction_factor": 2}
-    unbroken = studied(tmp_path / "unbroken", pruner)
-    unbroken.path.mkdir()
-    code, output = unbroken.run()
-    assert code == 0, output
-    counts: Counter[str] = Counter()
-    while seed == first or (at_length and time.monotonic() < deadline):
-        studio = studied(tmp_path / f"struck-{seed}", pruner)
-        studio.path.mkdir()
-        disturber = Disturber(studio, seed, FAULTS)
-        code, output = disturber.run()
-        again = f"--seed {seed} repeats it; struck: {dict(disturber.counts)}\n{output}"
-        assert code == 0, again
-        assert table(studio) == table(unbroken), again
-        studio.wait_for_silence()
-        code, output = studio.command("verify")
-        assert code == 0, f"{again}\n{output}"
-        litter = [path for path in studio.folder.path.rglob(".*") if path.name != ".stamp"]
-        assert not litter, again
-        counts += disturber.counts
+    seed = request.config.getoption("--seed")
+    seconds = 60 * request.config.getoption("--minutes") if at_length else SHORT_SECONDS
+    undisturbed, tally, failures = Undisturbed(tmp_path), Tally(), []
+    deadline = time.monotonic() + seconds
+    while not tally.studies or time.monotonic() < deadline:
+        path = tmp_path / f"struck-{seed}"
+        path.mkdir()
+        if problem := Round(seed, path).run(undisturbed, tally):
+            failures.append(problem)
+            print(problem, flush=True)
         seed += 1
-    record_property(f"{seed - first} studies", dict(counts))
+    record_property("faults", tally.table())
+    assert not failures, "\n\n".join(failures)

@@ -127,8 +127,9 @@ def lead_attempt(
 
 
 def _record() -> dict[str, Any]:
-    """By what this process, and so its session, is known."""
-    return {"pid": os.getpid(), "start": psutil.Process().create_time()}
+    """By what this process, and so its session, is known, also when the clock is set."""
+    since_boot = psutil.Process().create_time() - psutil.boot_time()
+    return {"pid": os.getpid(), "since_boot": since_boot}
 
 
 def _watch(

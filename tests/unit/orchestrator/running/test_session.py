@@ -2,6 +2,7 @@ import contextlib
 import fcntl
 import logging
 import os
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -112,6 +113,12 @@ def test_a_defect_leaves_its_traceback_in_the_log_and_a_users_mistake_none(tmp_p
     with pytest.raises(ZeroDivisionError):
         work_and_raise(log, ZeroDivisionError())
     assert "Traceback" in log.read_text()
+
+
+def test_a_log_for_which_there_is_no_room_neither_speaks_nor_ends_the_run(capsys):
+    with logging_to(Path("/dev/full")):
+        logging.getLogger("orchestrator.anything").info("at work")
+    assert capsys.readouterr() == ("", "")
 
 
 # ------------------------------------------------------------------------------- the token

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orchestrator.study.lock import StudyLock, live_holder
@@ -118,6 +119,15 @@ def test_a_zombie_holds_nothing(tmp_path):
 
 def test_a_process_that_came_by_a_dead_holders_number_holds_nothing(tmp_path):
     assert live_holder(lock(tmp_path, start=time.time() - 1e6)) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a start time stays as it was")
+@pytest.mark.parametrize("seconds", [-86400.0, 3600.0])
+def test_a_clock_that_was_set_makes_no_holder_dead(path, monkeypatch, seconds):
+    boot = psutil.boot_time()
+    with StudyLock(path):
+        monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + seconds)
+        assert live_holder(path) is not None
 
 
 def test_a_holder_on_another_host_counts_as_alive(tmp_path):
