@@ -56,7 +56,8 @@ def verify_study(folder: StudyFolder) -> int:
     looked = ", ".join(words.counted(count, what) for what, count in report.looked.items())
     if report.found:
         things = words.counted(len(report.found), "thing")
-        console.print(Text(f"{things} in {folder.path} do not fit, of {looked}."), soft_wrap=True)
+        fit = "does not fit" if len(report.found) == 1 else "do not fit"
+        console.print(Text(f"{things} in {folder.path} {fit}, of {looked}."), soft_wrap=True)
         return _DOES_NOT
     console.print(Text(f"All fits: {looked}."), soft_wrap=True)
     return _FITS
