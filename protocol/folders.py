@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protocol.files import sweep_partials
-
 _PARENT = "parent.pth"
 _LEVELS = 4  # that a fold's checkpoint in a confirmation lies below the study's folder
 
@@ -243,8 +241,8 @@ class TrialFolder(RunFolder):
 
         None of the trial's processes may live.
         """
-        for run in self.runs():
-            sweep_partials(run.path)
+        for half in self.path.rglob(".*.partial"):
+            half.unlink(missing_ok=True)
         for meeting in self.path.glob(".rendezvous_*"):
             meeting.unlink(missing_ok=True)
 

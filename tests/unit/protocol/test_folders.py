@@ -1,7 +1,6 @@
 """Where a dependent study's parent is, wherever the study or an export of it has gone."""
 
 import shutil
-import subprocess
 
 import pytest
 
@@ -56,20 +55,18 @@ def test_one_that_is_nowhere_is_named_by_where_it_was(folder):
     assert parent_of(folder.trial(2).best, recipe(folder)) == folder.parent
 
 
-def test_what_processes_that_are_gone_left_half_written_is_swept(tmp_path):
+def test_what_a_kill_left_of_a_trial_is_swept_also_where_another_has_the_number_by_now(tmp_path):
     trial = StudyFolder(tmp_path).trial(0)
     fold = trial.fold(1)
-    fold.path.mkdir(parents=True)
-    gone = subprocess.Popen(["true"])
-    gone.wait()
+    kept = [trial.last, trial.events, fold.best]
     litter = [
-        trial.path / f".last.pth.{gone.pid}.partial",
-        fold.path / f".best.pth.{gone.pid}.partial",
-        trial.path / f".best.{gone.pid}.partial",
+        partial(trial.last),  # of this very process's number, which is alive
+        partial(fold.best),
+        partial(trial.pictures / "validation_0000.png"),
         trial.rendezvous(0),
     ]
-    kept = [partial(trial.last), trial.last, trial.events]
     for path in [*litter, *kept]:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     trial.sweep()
     assert [path.exists() for path in litter] == [False] * 4
