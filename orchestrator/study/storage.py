@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import warnings
 
@@ -48,7 +49,7 @@ def open_study(
     name = folder.name
     try:
         if url is None:
-            if not folder.database.exists():
+            if not folder.database.exists() or _was_only_looked_for(folder):
                 _refuse_lost_database(folder)
                 _create_database(folder, direction, identity or new_identity())
             name = _checked_name(folder, identity)
@@ -156,6 +157,20 @@ def _refuse_lost_database(folder: StudyFolder) -> None:
             f"{folder.database} is missing, but {folder.path} holds trials; put the database "
             "back, or start anew under another --study_name"
         )
+
+
+def _was_only_looked_for(folder: StudyFolder) -> bool:
+    """Whether the database has never held a study: Optuna makes its tables wherever it looks.
+
+    So whoever loads a study in the instant in which it is set up leaves such a file.
+    """
+    if folder.trials():
+        return False
+    try:
+        with contextlib.closing(opened(folder.database, _BUSY_SECONDS)) as connection:
+            return bool(connection.execute("SELECT COUNT(*) = 0 FROM studies").fetchone()[0])
+    except (sqlite3.Error, UserError):
+        return False  # whatever it is, it is looked at closely next
 
 
 def _checked_name(folder: StudyFolder, identity: str) -> str:

@@ -130,6 +130,18 @@ def test_a_database_of_something_else_is_refused_and_left_as_it_is(folder):
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
 
 
+def test_a_database_that_another_program_made_by_looking_for_the_study_is_made_anew(folder):
+    """Optuna's own load_study leaves tables behind, as does its dashboard."""
+    url = f"sqlite:///{folder.database}"
+    with pytest.raises(KeyError):
+        optuna.load_study(study_name=folder.name, storage=url)
+    assert folder.database.exists()
+    assert opened(folder).study_name == folder.name
+    folder.trial(0).path.mkdir()
+    opened(folder).set_user_attr("kept", 1)
+    assert opened(folder).user_attrs["kept"] == 1
+
+
 def test_a_database_of_another_study_is_refused(folder):
     opened(folder)
     other = StudyFolder(folder.path.parent / "other")
