@@ -238,6 +238,7 @@ class Runner:
 
     def _leave(self, running: RunningTrial) -> None:
         """Keep what became of a trial that was told by others."""
+        running.new_events()  # those of after that
         state = running.frozen.state
         reason = f"ended as {state.name} from outside, such as by the dashboard"
         verdict = Verdict(ending=Ending.INTERRUPTED, reason=reason)

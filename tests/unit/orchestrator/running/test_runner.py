@@ -16,7 +16,15 @@ from orchestrator.running.room import DiskFull
 from orchestrator.running.runner import Runner
 from orchestrator.running.slots import Slot
 from protocol.errors import UserError
-from protocol.messages import Failed, Fault, Finished, Started, append_event
+from protocol.messages import (
+    Failed,
+    Fault,
+    Finished,
+    Started,
+    Validated,
+    append_event,
+    load_outcome,
+)
 from tests.searches import SmallSearch, make_settings
 
 SENTENCE = "a sentence"
@@ -209,3 +217,18 @@ def test_a_trial_that_was_lost_as_its_orchestrator_was_killed_is_resumed(search,
     search.restart()
     assert search.play() is None
     assert search.states == [COMPLETE] * 3
+
+
+def test_what_a_trial_comes_to_while_it_stops_for_others_is_part_of_its_outcome(search):
+    """`best.pth` may be of an epoch that ended after somebody had told the trial."""
+
+    def told_by_others(folder, plan):
+        search.study.tell(plan.trial, state=FAIL)
+        end = {"metrics": {"error": 0.5}, "losses": {}, "learning_rate": 1.0, "seconds": 1.0}
+        told = Validated(attempt=plan.attempt, epoch=1, step=1, best=True, **end)
+        append_event(folder.events, told)
+        return Exit(codes={0: 0})
+
+    assert search.play(told_by_others) is None
+    assert search.states == [FAIL, COMPLETE, COMPLETE]
+    assert load_outcome(search.folder.trial(0).outcome).best_epoch == 1
