@@ -66,7 +66,11 @@ class Launcher(Protocol):
         ...
 
     def sweep(self, folder: TrialFolder) -> int:
-        """End what an earlier attempt in `folder` left running; how many processes that were."""
+        """End what an earlier attempt in `folder` left running; how many processes that were.
+
+        Raises:
+            UserError: one does not go.
+        """
         ...
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import time
 import psutil
 
 from protocol.doors import FORK_SERVER
+from protocol.errors import UserError
 from protocol.folders import TrialFolder
 
 # Every rank is a fork of that program, which had another name in version 0.1.0.
@@ -25,7 +26,7 @@ def sweep(folder: TrialFolder) -> int:
     """End the group that `folder.attempt` records, if any of it is left; how many those were.
 
     Raises:
-        RuntimeError: a process does not go, even by SIGKILL.
+        UserError: a process does not go, even by SIGKILL: it waits for a device in the kernel.
     """
     try:
         record = json.loads(folder.attempt.read_text())
@@ -37,7 +38,11 @@ def sweep(folder: TrialFolder) -> int:
     while left := end_session(session, start):
         if time.monotonic() > deadline:
             pids = ", ".join(str(process.pid) for process in left)
-            raise RuntimeError(f"processes {pids} of {folder.path} do not end, even by SIGKILL")
+            raise UserError(
+                f"processes {pids} of {folder.path} do not end, even by SIGKILL: they wait for a "
+                "GPU's driver, a disk or a network file system; once they are gone, type the same "
+                "command again"
+            )
         time.sleep(0.02)
     return len(members)
 

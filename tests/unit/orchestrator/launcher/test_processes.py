@@ -6,8 +6,12 @@ import sys
 import psutil
 import pytest
 
+from orchestrator.launcher import processes
 from orchestrator.launcher.local import ROOT
 from orchestrator.launcher.processes import session_members, since_boot, sweep
+from protocol.errors import UserError
+from protocol.files import write_json
+from protocol.folders import TrialFolder
 from protocol.messages import Started, load_plan
 from tests.ranks import events, make_plan, wait_for
 
@@ -93,3 +97,13 @@ def test_a_folder_without_a_record_has_nothing_to_sweep(tmp_path, record):
     if record is not None:
         trial.attempt.write_text(record)
     assert sweep(trial) == 0
+
+
+def test_processes_that_do_not_end_are_told_in_a_sentence(tmp_path, monkeypatch):
+    """Those in uninterruptible sleep; here any, whose end is not looked for."""
+    trial = TrialFolder(tmp_path)
+    write_json(trial.attempt, {"pid": 1, "since_boot": 0.0})
+    monkeypatch.setattr(processes, "_GONE_SECONDS", 0.05)
+    monkeypatch.setattr(processes, "end_session", lambda *_: [psutil.Process()])
+    with pytest.raises(UserError, match=f"processes {os.getpid()} of .* do not end"):
+        sweep(trial)
