@@ -6,7 +6,6 @@ import difflib
 import os
 import sys
 
-from orchestrator.command_line import app
 from orchestrator.troubles import trouble_of
 from protocol.errors import StudyInUse, UserError
 
@@ -19,6 +18,8 @@ def with_command(arguments: list[str]) -> list[str]:
     `run` is put first where no command is given, dashes in option names become underscores, and
     an option of `infer` is repeated for each of its values.
     """
+    from orchestrator.command_line import app
+
     commands = {command.name or "" for command in app.registered_commands} | {
         command.callback.__name__ for command in app.registered_commands if command.callback
     }
@@ -64,8 +65,11 @@ def _speak_utf8() -> None:
 
 def main() -> None:
     """Run a command; a user's mistake is one sentence, a defect keeps its traceback."""
-    _speak_utf8()
     try:
+        _speak_utf8()
+        # Here, for it takes half a second in which ^C may come.
+        from orchestrator.command_line import app
+
         app(args=with_command(sys.argv[1:]), prog_name="run_study.sh")
     except UserError as error:
         _say(str(error))
