@@ -24,7 +24,7 @@ from tests.studio import ROOT, Studio, finish, wait_until
 RUN_SECONDS = 240.0  # that a run without faults may take at most
 _STOPPED_SECONDS = 1.0  # that a suspended process stands still
 _NOTICED_SECONDS = 45.0  # after which one that is never woken must be gone
-_ORDER_SECONDS = 6.0  # for a process to come to a point
+_ORDER_SECONDS = 10.0  # for a process to be there, or to come to a point
 _FULL_SECONDS = 3.0  # at most, that a disk is full
 _AT_ONCE_SECONDS = 0.05  # between a kill and the resume
 _SETTINGS_SECONDS = 60.0  # for a run to come to its first trial, or to say why not
@@ -40,7 +40,7 @@ _OF_TRIAL = ("half an ask", "ask", "plans", "plan", "launch", "outcome", "artifa
 _OF_TRIAL += ("best link", "forget", "fork", "attempt")
 _OF_EPOCH = ("report", "decision", "attribute", "event", "checkpoint", "best", "previous")
 _OF_EPOCH += ("validation", "set aside", "sample")
-_RARE = ("stop", "cut best", "track")
+_RARE = ("stop", "cut best")
 _LEAVES = ("init", "forward", "backward", "save", "barrier")
 _FULL_BEFORE = {
     "tell": "database",
@@ -147,8 +147,7 @@ class Disturber:
 
     def _signal_at_any_time(self) -> None:
         target, name = self._random.choice(_TARGETS), self._random.choice(_SIGNALS)
-        time.sleep(self._random.uniform(0.05, 2.5))
-        struck = self._some(target)
+        struck = self._some(target, self._random.uniform(0.05, 2.5))
         if struck is None:
             return
         self._count(f"{name} at any time: {target}")
@@ -168,8 +167,7 @@ class Disturber:
     def _stop_for_good(self) -> None:
         """Suspended and never woken: whoever waits for it must notice."""
         target = self._random.choice(_STOPPABLE)
-        time.sleep(self._random.uniform(0.05, 2.5))
-        struck = self._some(target)
+        struck = self._some(target, self._random.uniform(0.05, 2.5))
         if struck is None:
             return
         self._count(f"stopped for good: {target}")
@@ -192,8 +190,15 @@ class Disturber:
         elif struck == self._run.pid and action == "SIGKILL":
             self._run.wait()
 
-    def _some(self, target: str) -> psutil.Process | None:
-        """A process of those that a target means."""
+    def _some(self, target: str, seconds: float) -> psutil.Process | None:
+        """A process of those that a target means, so long after there was one; None of none."""
+        with contextlib.suppress(AssertionError):
+            wait_until(
+                lambda: self._processes(target) or self._run.poll() is not None,
+                _ORDER_SECONDS,
+                target,
+            )
+        time.sleep(seconds)
         found = self._processes(target)
         return self._random.choice(found) if found else None
 
@@ -219,13 +224,13 @@ class Disturber:
 
     def _signal_at_point(self) -> None:
         point = self._random.choice((*_OF_TRIAL, *_OF_EPOCH, *_RARE))
-        self._strike_at(point, most=2 if point in _OF_EPOCH else 1, kind="signal")
+        self._strike_at(point, most=3 if point in _OF_EPOCH else 0)
 
     def _signal_at_start(self) -> None:
         self._kill()
-        self._strike_at(self._random.choice(_AT_START), most=0, kind="signal", start=True)
+        self._strike_at(self._random.choice(_AT_START), start=True)
 
-    def _strike_at(self, point: str, *, most: int, kind: str, start: bool = False) -> None:
+    def _strike_at(self, point: str, *, most: int = 0, start: bool = False) -> None:
         action = self._random.choice((*_SIGNALS, _POWER_CUT, _POWER_CUT))
         order = Order(
             point=point,
@@ -238,7 +243,7 @@ class Disturber:
             self._run = self._studio.start()
         struck = self._obeyed()
         if struck is not None:
-            what = _POWER_CUT if action == _POWER_CUT else kind
+            what = _POWER_CUT if action == _POWER_CUT else "signal"
             self._count(f"{what} at a commit point: {point}")
             self._follow_up(struck, action)
 

@@ -17,9 +17,8 @@ from tests.faults.invariants import Result, problems, results, unfit
 from tests.faults.tally import Tally
 from tests.studio import Studio
 
-FAULTS = 6  # of one study
-SHORT_SECONDS = 20.0  # after which the short form begins no other study
-TRIALS = 4
+FAULTS, SHORT_FAULTS = 8, 4  # of one study
+TRIALS = 5
 ASHA = {"kind": "asha", "min_resource": 1, "reduction_factor": 2}
 
 
@@ -39,7 +38,7 @@ class Shape:
             parallel={"kind": "ddp", "ranks": self.ranks},
             parallel_trials=self.trials_at_a_time,
             limits={"checkpoint_seconds": 0.1, "hang_seconds": 12.0, "relaunches": 100},
-            recipe={"epochs": 4, "step_seconds": 0.03},
+            recipe={"epochs": 5, "step_seconds": 0.04},
             pruner=ASHA if self.pruner == "asha" else {"kind": "none"},
         )
         return studio
@@ -71,6 +70,7 @@ class Round:
 
     seed: int
     path: Path
+    faults: int
 
     def run(self, undisturbed: Undisturbed, tally: Tally) -> str:
         """What is wrong with it; nothing where nothing is."""
@@ -95,7 +95,7 @@ class Round:
 
     def _wrong(self, studio: Studio, disturber: Disturber, expected: list[Result]) -> Iterator[str]:
         try:
-            disturber.run(FAULTS)
+            disturber.run(self.faults)
             if self._mark.exists():
                 disturber.counts["NaN on one rank"] += 1
             yield from disturber.problems
@@ -131,13 +131,13 @@ def test_a_study_whose_processes_and_files_are_struck_at_random_ends_as_if_they_
 ):
     at_length = request.config.getoption("--faults")
     seed = request.config.getoption("--seed")
-    seconds = 60 * request.config.getoption("--minutes") if at_length else SHORT_SECONDS
+    deadline = time.monotonic() + 60 * request.config.getoption("--minutes")
     undisturbed, tally, failures = Undisturbed(tmp_path), Tally(), []
-    deadline = time.monotonic() + seconds
-    while not tally.studies or time.monotonic() < deadline:
+    while not tally.studies or (at_length and time.monotonic() < deadline):
         path = tmp_path / f"struck-{seed}"
         path.mkdir()
-        if problem := Round(seed, path).run(undisturbed, tally):
+        faults = FAULTS if at_length else SHORT_FAULTS
+        if problem := Round(seed, path, faults).run(undisturbed, tally):
             failures.append(problem)
             print(problem, flush=True)
         seed += 1
