@@ -8,8 +8,9 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -40,7 +41,7 @@ _OF_TRIAL = ("half an ask", "ask", "plans", "plan", "launch", "outcome", "artifa
 _OF_TRIAL += ("best link", "forget", "fork", "attempt")
 _OF_EPOCH = ("report", "decision", "attribute", "event", "checkpoint", "best", "previous")
 _OF_EPOCH += ("validation", "set aside", "sample")
-_RARE = ("stop", "cut best")
+_RARE = ("stop", "cut best", "track")
 _LEAVES = ("init", "forward", "backward", "save", "barrier")
 _FULL_BEFORE = {
     "tell": "database",
@@ -70,6 +71,7 @@ class Disturber:
         self._ways = [way for way, weight in _WAYS.items() for _ in range(weight)]
         if disk:
             self._ways += [Disturber._fill_disk] * _ON_A_SMALL_DISK
+        self._absent = _absent(studio.preset)
         self.counts: Counter[str] = Counter()
         self.history: list[str] = []
         self._began = time.monotonic()
@@ -146,7 +148,7 @@ class Disturber:
     # ------------------------------------------------------------------ processes
 
     def _signal_at_any_time(self) -> None:
-        target, name = self._random.choice(_TARGETS), self._random.choice(_SIGNALS)
+        target, name = self._one_of(_TARGETS), self._random.choice(_SIGNALS)
         struck = self._some(target, self._random.uniform(0.05, 2.5))
         if struck is None:
             return
@@ -166,7 +168,7 @@ class Disturber:
 
     def _stop_for_good(self) -> None:
         """Suspended and never woken: whoever waits for it must notice."""
-        target = self._random.choice(_STOPPABLE)
+        target = self._one_of(_STOPPABLE)
         struck = self._some(target, self._random.uniform(0.05, 2.5))
         if struck is None:
             return
@@ -220,10 +222,14 @@ class Disturber:
                 return [p for p in ours if p.pid in ranks and _parent(p) in ranks]
         return [p for p in ours if _is_called(p, "orchestrator.tracking", self._run.pid)]
 
+    def _one_of(self, names: Sequence[str]) -> str:
+        """One of those that there are in this study."""
+        return self._random.choice([name for name in names if name not in self._absent])
+
     # ------------------------------------------------------------------ commit points
 
     def _signal_at_point(self) -> None:
-        point = self._random.choice((*_OF_TRIAL, *_OF_EPOCH, *_RARE))
+        point = self._one_of((*_OF_TRIAL, *_OF_EPOCH, *_RARE))
         self._strike_at(point, most=3 if point in _OF_EPOCH else 0)
 
     def _signal_at_start(self) -> None:
@@ -249,12 +255,12 @@ class Disturber:
 
     def _leave(self) -> None:
         """A rank's process ends by itself, in the midst of something, and says nothing."""
-        point, code = self._random.choice(_LEAVES), self._random.choice((0, 1, 7))
+        point, code = self._one_of(_LEAVES), self._random.choice((0, 1, 7))
         order = Order(
             point=point,
             side="before",
             action=f"leave {code}",
-            rank=self._random.randrange(2),
+            rank=int(self._one_of(("rank 0", "rank 1")).removeprefix("rank ")),
             passes=self._random.randint(0, 6 if point != "init" else 0),
         )
         self._orders.give(order)
@@ -349,6 +355,22 @@ class Disturber:
         self.told += output
         if code != _IN_USE:
             self.problems.append(f"the one that came second ends with code {code}")
+
+
+def _absent(preset: Mapping[str, Any]) -> set[str]:
+    """The targets and points that a study with these settings does not come to."""
+    absent = set()
+    if "tracking" not in preset:
+        absent |= {"tracking", "track"}
+    if not preset["pictures"]:
+        absent |= {"artifact"}
+    if not preset["recipe"]["loader_workers"]:
+        absent |= {"loader"}
+    if preset["parallel"]["ranks"] == 1:
+        absent |= {"rank 1", "barrier"}
+    if preset["pruner"]["kind"] == "none":
+        absent |= {"decision", "stop", "cut best"}
+    return absent
 
 
 def _send(pid: int, number: signal.Signals) -> None:
