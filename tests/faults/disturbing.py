@@ -366,7 +366,7 @@ def _absent(preset: Mapping[str, Any]) -> set[str]:
         absent |= {"artifact"}
     if not preset["recipe"]["loader_workers"]:
         absent |= {"loader"}
-    if preset["parallel"]["ranks"] == 1:
+    if preset["parallel"].get("ranks", preset["parallel"].get("stages")) == 1:
         absent |= {"rank 1", "barrier"}
     if preset["pruner"]["kind"] == "none":
         absent |= {"decision", "stop", "cut best"}
