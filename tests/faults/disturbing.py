@@ -24,6 +24,7 @@ from tests.studio import ROOT, Studio, finish, wait_until
 
 RUN_SECONDS = 240.0  # that a run without faults may take at most
 _STOPPED_SECONDS = 1.0  # that a suspended process stands still
+_SUSPENDED = (1.0, 15.0)  # seconds that all of a study may be
 _NOTICED_SECONDS = 45.0  # after which one that is never woken must be gone
 _ORDER_SECONDS = 10.0  # for a process to be there, or to come to a point
 _FULL_SECONDS = 3.0  # at most, that a disk is full
@@ -165,6 +166,26 @@ class Disturber:
         for process in self._studio.processes():
             _send(process.pid, signal.SIGKILL)
         self._run.wait()
+
+    def _signal_everything(self) -> None:
+        """Asked to end by the system, or suspended, at times for longer than a rank may hang."""
+        name, seconds = self._random.choice(("SIGTERM", "SIGSTOP")), self._random.choice(_SUSPENDED)
+        time.sleep(self._random.uniform(0.05, 6.0))
+        struck = self._studio.processes()
+        self._count(f"{name} at any time: everything")
+        for process in struck:
+            _send(process.pid, signal.Signals[name])
+        if name == "SIGSTOP":
+            time.sleep(seconds)
+            for process in struck:
+                _send(process.pid, signal.SIGCONT)
+
+    def _interrupt_twice(self) -> None:
+        time.sleep(self._random.uniform(0.05, 6.0))
+        self._count("interrupted twice")
+        _send(self._run.pid, signal.SIGINT)
+        time.sleep(self._random.uniform(0.0, 1.0))
+        _send(self._run.pid, signal.SIGINT)
 
     def _stop_for_good(self) -> None:
         """Suspended and never woken: whoever waits for it must notice."""
@@ -402,6 +423,8 @@ def _is_called(process: psutil.Process, module: str, parent: int) -> bool:
 # What may happen, and how often beside the others.
 _WAYS: dict[Callable[[Disturber], None], int] = {
     Disturber._signal_at_any_time: 3,
+    Disturber._signal_everything: 1,
+    Disturber._interrupt_twice: 1,
     Disturber._power_cut_at_any_time: 1,
     Disturber._stop_for_good: 1,
     Disturber._signal_at_point: 5,
