@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.reporting.notes import annotate_trial
 from orchestrator.running import memory_rule
 from orchestrator.running.folds import best_epoch, best_epochs, mean_metrics, unique_epochs
+from orchestrator.running.room import comes_of_full_disk
 from orchestrator.running.trial import RunningTrial
 from orchestrator.running.verdict import Verdict
 from protocol.bests import cut_best, forget_superseded
@@ -198,7 +199,9 @@ def _worst_value(trials: Iterable[FrozenTrial], objective: Objective) -> float |
 def _annotate(folder: StudyFolder, running: RunningTrial, outcome: Outcome) -> None:
     try:
         annotate_trial(running.trial, folder, running.folder, outcome)
-    except Exception:
+    except Exception as error:
+        if comes_of_full_disk(error):  # with room again, before the trial is told, all is written
+            raise
         # A note is for convenience; the trial's result must not hang on it.
         log.exception("trial %d could not be annotated for the dashboard", running.number)
 

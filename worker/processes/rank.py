@@ -53,8 +53,8 @@ def run_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
                 _train(folder, plan, rank, tick, limits)
         except (Exception, SystemExit) as error:  # a family that leaves has failed as well
             limits.close()  # or there might be no memory to say that there is none
-            traceback.print_exc()
             append_event(folder.events, _failure(plan, rank, error))
+            traceback.print_exc()
             return 1
     return 0
 
