@@ -29,6 +29,7 @@ from orchestrator.running.settle import (
     ELSEWHERE,
     STATES,
     forget,
+    forget_ended,
     keep_outcome,
     make_outcome,
     settle,
@@ -117,6 +118,7 @@ class Runner:
         # What a kill behind the last tell left undone.
         point_to_best(self._session.folder, self._session.study)
         self._source.tidy()
+        forget_ended(self._session.study, self._session.folder)
 
     def _take_up(self, running: RunningTrial) -> None:
         outcome = load_outcome(running.folder.outcome)
@@ -244,7 +246,7 @@ class Runner:
         outcome = make_outcome(running, verdict)
         outcome = outcome.model_copy(update={"detail": {ELSEWHERE: state.name}})
         keep_outcome(running.folder, outcome)
-        forget(running)
+        forget(running.folder)
         self._concluded(running, outcome, state)
 
     def _report(self, running: RunningTrial) -> None:

@@ -138,13 +138,20 @@ def settle(
     state = STATES[outcome.ending]
     told = outcome.value if state is TrialState.COMPLETE else None
     study.tell(trial, told, state=state, skip_if_finished=True)
-    forget(running)
+    forget(running.folder)
 
 
-def forget(running: RunningTrial) -> None:
+def forget(trial: TrialFolder) -> None:
     """Remove what was kept while the trial could still be decided upon."""
-    for place in running.folder.runs():
+    for place in trial.runs():
         forget_superseded(place)
+
+
+def forget_ended(study: optuna.Study, folder: StudyFolder) -> None:
+    """The same for every trial that has been told: a kill may have fallen right behind that."""
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.is_finished():
+            forget(folder.trial(trial.number))
 
 
 def _cut_best(running: RunningTrial, outcome: Outcome) -> None:

@@ -241,6 +241,15 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(studio, launcher
     assert starts[1] > 0
 
 
+def test_what_a_kill_right_behind_a_trials_end_left_goes_with_the_next_run(finished, launcher):
+    spare = finished.trial(1).superseded(1)
+    spare.write_bytes(b"weights that were better for a while")
+    finished.launcher = launcher
+    code, output = finished.run()
+    assert code == 0, output
+    assert not spare.exists()
+
+
 def test_a_trial_that_others_stop_is_taken_up_again_and_the_run_goes_to_its_budget(studio):
     """Nobody asked this run to end, so it must not leave a trial behind and call that done."""
     slow(studio, n_trials=2)
