@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 
 from orchestrator.running.session import DONE
-from protocol.doors import FORK_SERVER
 from protocol.folders import StudyFolder
 from tests.faults.damage import damage_best, damage_checkpoint, tear_line
 from tests.faults.orders import FOLDER, Order, Orders
-from tests.faults.points import fill, rank_of
+from tests.faults.points import fill
+from tests.faults.roles import found, lives, send
 from tests.studio import ROOT, Studio, finish, wait_until
 
 RUN_SECONDS = 240.0  # that a run without faults may take at most
@@ -154,7 +154,7 @@ class Disturber:
         if struck is None:
             return
         self._count(f"{name} at any time: {target}")
-        _send(struck.pid, signal.Signals[name])
+        send(struck.pid, signal.Signals[name])
         self._follow_up(struck.pid, name)
 
     def _power_cut_at_any_time(self) -> None:
@@ -164,7 +164,7 @@ class Disturber:
 
     def _cut_power(self) -> None:
         for process in self._studio.processes():
-            _send(process.pid, signal.SIGKILL)
+            send(process.pid, signal.SIGKILL)
         self._run.wait()
 
     def _signal_everything(self) -> None:
@@ -174,18 +174,18 @@ class Disturber:
         struck = self._studio.processes()
         self._count(f"{name} at any time: everything")
         for process in struck:
-            _send(process.pid, signal.Signals[name])
+            send(process.pid, signal.Signals[name])
         if name == "SIGSTOP":
             time.sleep(seconds)
             for process in struck:
-                _send(process.pid, signal.SIGCONT)
+                send(process.pid, signal.SIGCONT)
 
     def _interrupt_twice(self) -> None:
         time.sleep(self._random.uniform(0.05, 6.0))
         self._count("interrupted twice")
-        _send(self._run.pid, signal.SIGINT)
+        send(self._run.pid, signal.SIGINT)
         time.sleep(self._random.uniform(0.0, 1.0))
-        _send(self._run.pid, signal.SIGINT)
+        send(self._run.pid, signal.SIGINT)
 
     def _stop_for_good(self) -> None:
         """Suspended and never woken: whoever waits for it must notice."""
@@ -194,22 +194,22 @@ class Disturber:
         if struck is None:
             return
         self._count(f"stopped for good: {target}")
-        _send(struck.pid, signal.SIGSTOP)
+        send(struck.pid, signal.SIGSTOP)
         with contextlib.suppress(AssertionError):
             wait_until(
-                lambda: not _lives(struck) or self._run.poll() is not None, _NOTICED_SECONDS, ""
+                lambda: not lives(struck) or self._run.poll() is not None, _NOTICED_SECONDS, ""
             )
             return
         if target != "fork server":  # for which nobody waits who has no attempt to begin
             self.problems.append(f"nobody noticed that the {target} was stopped")
-        _send(struck.pid, signal.SIGCONT)
+        send(struck.pid, signal.SIGCONT)
 
     def _follow_up(self, struck: int, action: str) -> None:
         if action == _POWER_CUT:
             self._cut_power()
         elif action == "SIGSTOP":
             time.sleep(_STOPPED_SECONDS)
-            _send(struck, signal.SIGCONT)
+            send(struck, signal.SIGCONT)
         elif struck == self._run.pid and action == "SIGKILL":
             self._run.wait()
 
@@ -217,31 +217,13 @@ class Disturber:
         """A process of those that a target means, so long after there was one; None of none."""
         with contextlib.suppress(AssertionError):
             wait_until(
-                lambda: self._processes(target) or self._run.poll() is not None,
+                lambda: found(self._studio, self._run.pid, target) or self._run.poll() is not None,
                 _ORDER_SECONDS,
                 target,
             )
         time.sleep(seconds)
-        found = self._processes(target)
-        return self._random.choice(found) if found else None
-
-    def _processes(self, target: str) -> list[psutil.Process]:
-        ours = self._studio.processes()
-        ranks = {p.pid: rank_of(p.pid) for p in ours if rank_of(p.pid) is not None}
-        match target.split():
-            case ["orchestrator"]:
-                return [p for p in ours if p.pid == self._run.pid]
-            case ["fork", "server"]:
-                return [p for p in ours if _is_called(p, FORK_SERVER, self._run.pid)]
-            case ["leader"]:
-                leaders = {_parent(p) for p in ours if p.pid in ranks} - ranks.keys()
-                return [p for p in ours if p.pid in leaders]
-            case ["rank", number]:
-                own = [p for p in ours if ranks.get(p.pid) == int(number)]
-                return [p for p in own if _parent(p) not in ranks]
-            case ["loader"]:
-                return [p for p in ours if p.pid in ranks and _parent(p) in ranks]
-        return [p for p in ours if _is_called(p, "orchestrator.tracking", self._run.pid)]
+        present = found(self._studio, self._run.pid, target)
+        return self._random.choice(present) if present else None
 
     def _one_of(self, names: Sequence[str]) -> str:
         """One of those that there are in this study."""
@@ -271,6 +253,7 @@ class Disturber:
         struck = self._obeyed()
         if struck is not None:
             what = _POWER_CUT if action == _POWER_CUT else "signal"
+            self._note(f"{action} {order.side} {point}")
             self._count(f"{what} at a commit point: {point}")
             self._follow_up(struck, action)
 
@@ -392,32 +375,6 @@ def _absent(preset: Mapping[str, Any]) -> set[str]:
     if preset["pruner"]["kind"] == "none":
         absent |= {"decision", "stop", "cut best"}
     return absent
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def _parent(process: psutil.Process) -> int:
-    try:
-        return process.ppid()
-    except psutil.Error:
-        return 0
-
-
-def _is_called(process: psutil.Process, module: str, parent: int) -> bool:
-    try:
-        return process.ppid() == parent and module in process.cmdline()
-    except psutil.Error:
-        return False
 
 
 # What may happen, and how often beside the others.
