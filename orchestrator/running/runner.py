@@ -23,7 +23,7 @@ from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
 from orchestrator.running.queue import TrialQueue
 from orchestrator.running.repeated import Repeated
-from orchestrator.running.room import disk_full
+from orchestrator.running.room import disk_full, has_room
 from orchestrator.running.session import Session
 from orchestrator.running.settle import (
     ELSEWHERE,
@@ -50,6 +50,7 @@ _RESUMED = (
     Ending.HUNG,
     Ending.INTERRUPTED,
 )  # endings that are none of the trial's own
+_WORD = 1 << 20  # bytes without which a rank cannot be sure to tell its end
 _ELSEWHERE_SECONDS = 2.0  # between looks whether somebody else ended a trial
 
 
@@ -271,6 +272,10 @@ class Runner:
         verdict = running.judged(exit)
         if verdict is None:
             verdict = Verdict(ending=Ending.LOST, reason="the processes went away without a word")
+        if verdict.ending is Ending.LOST and not has_room(self._session.folder.path, _WORD):
+            # On a full disk nobody can write down that this is why they went.
+            reason = str(disk_full(self._session.folder))
+            verdict = Verdict(ending=Ending.INTERRUPTED, reason=reason, fault=Fault.DISK)
         log.info("trial %d: %s, %s", running.number, verdict.ending, verdict.reason)
         if verdict.fault is Fault.USER:
             self._stop_for(UserError(f"trial {running.number}: {verdict.reason}"))
