@@ -54,9 +54,10 @@ def pytest_collection_modifyitems(items):
 
 def pytest_terminal_summary(terminalreporter):
     """What the suites of faults did, by kind."""
-    for report in terminalreporter.stats.get("passed", []):
+    ended = [report for how in ("passed", "failed") for report in terminalreporter.getreports(how)]
+    for report in ended:
         for name, value in report.user_properties:
-            terminalreporter.write_line(f"{report.nodeid}: {name}: {value}")
+            terminalreporter.write_line(f"{report.nodeid}: {name}:\n{value}")
 
 
 def pytest_collection_finish():

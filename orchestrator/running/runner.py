@@ -29,6 +29,7 @@ from orchestrator.running.settle import (
     ELSEWHERE,
     STATES,
     forget,
+    forget_ended,
     keep_outcome,
     make_outcome,
     settle,
@@ -49,6 +50,7 @@ _RESUMED = (
     Ending.HUNG,
     Ending.INTERRUPTED,
 )  # endings that are none of the trial's own
+_WORD = 1 << 20  # bytes without which a rank cannot be sure to tell its end
 _ELSEWHERE_SECONDS = 2.0  # between looks whether somebody else ended a trial
 
 
@@ -117,6 +119,7 @@ class Runner:
         # What a kill behind the last tell left undone.
         point_to_best(self._session.folder, self._session.study)
         self._source.tidy()
+        forget_ended(self._session.study, self._session.folder)
 
     def _take_up(self, running: RunningTrial) -> None:
         outcome = load_outcome(running.folder.outcome)
@@ -245,7 +248,7 @@ class Runner:
         outcome = make_outcome(running, verdict)
         outcome = outcome.model_copy(update={"detail": {ELSEWHERE: state.name}})
         keep_outcome(running.folder, outcome)
-        forget(running)
+        forget(running.folder)
         self._concluded(running, outcome, state)
 
     def _report(self, running: RunningTrial) -> None:
@@ -270,6 +273,10 @@ class Runner:
         verdict = running.judged(exit)
         if verdict is None:
             verdict = Verdict(ending=Ending.LOST, reason="the processes went away without a word")
+        if verdict.ending is Ending.LOST and not has_room(self._session.folder.path, _WORD):
+            # On a full disk nobody can write down that this is why they went.
+            reason = str(disk_full(self._session.folder))
+            verdict = Verdict(ending=Ending.INTERRUPTED, reason=reason, fault=Fault.DISK)
         log.info("trial %d: %s, %s", running.number, verdict.ending, verdict.reason)
         self._follow_fault(running, verdict)
         if self._killed or (verdict.ending is Ending.INTERRUPTED and self._stopping):

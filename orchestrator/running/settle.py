@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.reporting.notes import annotate_trial
 from orchestrator.running import memory_rule
 from orchestrator.running.folds import best_epoch, best_epochs, mean_metrics, unique_epochs
+from orchestrator.running.room import comes_of_full_disk
 from orchestrator.running.trial import RunningTrial
 from orchestrator.running.verdict import Verdict
 from protocol.bests import cut_best, forget_superseded
@@ -137,13 +138,20 @@ def settle(
     state = STATES[outcome.ending]
     told = outcome.value if state is TrialState.COMPLETE else None
     study.tell(trial, told, state=state, skip_if_finished=True)
-    forget(running)
+    forget(running.folder)
 
 
-def forget(running: RunningTrial) -> None:
+def forget(trial: TrialFolder) -> None:
     """Remove what was kept while the trial could still be decided upon."""
-    for place in running.folder.runs():
+    for place in trial.runs():
         forget_superseded(place)
+
+
+def forget_ended(study: optuna.Study, folder: StudyFolder) -> None:
+    """The same for every trial that has been told: a kill may have fallen right behind that."""
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.is_finished():
+            forget(folder.trial(trial.number))
 
 
 def _cut_best(running: RunningTrial, outcome: Outcome) -> None:
@@ -198,7 +206,9 @@ def _worst_value(trials: Iterable[FrozenTrial], objective: Objective) -> float |
 def _annotate(folder: StudyFolder, running: RunningTrial, outcome: Outcome) -> None:
     try:
         annotate_trial(running.trial, folder, running.folder, outcome)
-    except Exception:
+    except Exception as error:
+        if comes_of_full_disk(error):  # with room again, before the trial is told, all is written
+            raise
         # A note is for convenience; the trial's result must not hang on it.
         log.exception("trial %d could not be annotated for the dashboard", running.number)
 

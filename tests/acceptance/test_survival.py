@@ -241,6 +241,29 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(studio, launcher
     assert starts[1] > 0
 
 
+def test_processes_that_went_away_on_a_full_disk_are_not_counted_against_their_trial(
+    inside, tmp_path, monkeypatch
+):
+    mark = str(tmp_path / "died")
+    inside.change(n_trials=1, limits={"relaunches": 0})
+    inside.change(recipe={"die_at_step": 2, "fault_once": mark})
+    room = iter([False])
+    monkeypatch.setattr("orchestrator.running.runner.has_room", lambda *_: next(room, True))
+    code, output = inside.run()
+    assert code == 0, output
+    assert "the study pauses" in output
+    assert inside.states() == ["COMPLETE"]
+
+
+def test_what_a_kill_right_behind_a_trials_end_left_goes_with_the_next_run(finished, launcher):
+    spare = finished.trial(1).superseded(1)
+    spare.write_bytes(b"weights that were better for a while")
+    finished.launcher = launcher
+    code, output = finished.run()
+    assert code == 0, output
+    assert not spare.exists()
+
+
 def test_a_trial_that_others_stop_is_taken_up_again_and_the_run_goes_to_its_budget(studio):
     """Nobody asked this run to end, so it must not leave a trial behind and call that done."""
     slow(studio, n_trials=2)

@@ -13,14 +13,16 @@ TORN = ("events.jsonl", "plans.jsonl", "decisions.jsonl", "journal.jsonl")
 
 def damage_checkpoint(chance: random.Random, folder: StudyFolder) -> str:
     """Spoil the last checkpoint of a trial that has an earlier one; what was done, or nothing."""
-    found = [t.last for t in _unfinished(folder) if t.previous.exists() and t.last.exists()]
+    runs = [run for trial in _unfinished(folder) for run in trial.runs()]
+    found = [run.last for run in runs if run.previous.exists() and run.last.exists()]
     way = chance.choice(list(_WAYS))
     return f"checkpoint {way}" if _spoil(chance, found, way) else ""
 
 
 def damage_best(chance: random.Random, folder: StudyFolder) -> Path | None:
     """Spoil the best weights of a trial, which need not be anywhere else; whose."""
-    found = [trial.best for trial in _unfinished(folder) if trial.best.exists()]
+    runs = [run for trial in _unfinished(folder) for run in trial.runs()]
+    found = [run.best for run in runs if run.best.exists()]
     return _spoil(chance, found, chance.choice(list(_WAYS)))
 
 

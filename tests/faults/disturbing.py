@@ -8,23 +8,25 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from orchestrator.running.session import DONE
-from protocol.doors import FORK_SERVER
 from protocol.folders import StudyFolder
 from tests.faults.damage import damage_best, damage_checkpoint, tear_line
 from tests.faults.orders import FOLDER, Order, Orders
-from tests.faults.points import fill, rank_of
+from tests.faults.points import fill
+from tests.faults.roles import found, lives, send
 from tests.studio import ROOT, Studio, finish, wait_until
 
 RUN_SECONDS = 240.0  # that a run without faults may take at most
 _STOPPED_SECONDS = 1.0  # that a suspended process stands still
+_SUSPENDED = (1.0, 15.0)  # seconds that all of a study may be
 _NOTICED_SECONDS = 45.0  # after which one that is never woken must be gone
-_ORDER_SECONDS = 6.0  # for a process to come to a point
+_ORDER_SECONDS = 10.0  # for a process to be there, or to come to a point
 _FULL_SECONDS = 3.0  # at most, that a disk is full
 _AT_ONCE_SECONDS = 0.05  # between a kill and the resume
 _SETTINGS_SECONDS = 60.0  # for a run to come to its first trial, or to say why not
@@ -70,6 +72,7 @@ class Disturber:
         self._ways = [way for way, weight in _WAYS.items() for _ in range(weight)]
         if disk:
             self._ways += [Disturber._fill_disk] * _ON_A_SMALL_DISK
+        self._absent = _absent(studio.preset)
         self.counts: Counter[str] = Counter()
         self.history: list[str] = []
         self._began = time.monotonic()
@@ -146,13 +149,12 @@ class Disturber:
     # ------------------------------------------------------------------ processes
 
     def _signal_at_any_time(self) -> None:
-        target, name = self._random.choice(_TARGETS), self._random.choice(_SIGNALS)
-        time.sleep(self._random.uniform(0.05, 2.5))
-        struck = self._some(target)
+        target, name = self._one_of(_TARGETS), self._random.choice(_SIGNALS)
+        struck = self._some(target, self._random.uniform(0.05, 2.5))
         if struck is None:
             return
         self._count(f"{name} at any time: {target}")
-        _send(struck.pid, signal.Signals[name])
+        send(struck.pid, signal.Signals[name])
         self._follow_up(struck.pid, name)
 
     def _power_cut_at_any_time(self) -> None:
@@ -162,70 +164,82 @@ class Disturber:
 
     def _cut_power(self) -> None:
         for process in self._studio.processes():
-            _send(process.pid, signal.SIGKILL)
+            send(process.pid, signal.SIGKILL)
         self._run.wait()
+
+    def _signal_everything(self) -> None:
+        """Asked to end by the system, or suspended, at times for longer than a rank may hang."""
+        name, seconds = self._random.choice(("SIGTERM", "SIGSTOP")), self._random.choice(_SUSPENDED)
+        time.sleep(self._random.uniform(0.05, 6.0))
+        struck = self._studio.processes()
+        self._count(f"{name} at any time: everything")
+        for process in struck:
+            send(process.pid, signal.Signals[name])
+        if name == "SIGSTOP":
+            time.sleep(seconds)
+            for process in struck:
+                send(process.pid, signal.SIGCONT)
+
+    def _interrupt_twice(self) -> None:
+        time.sleep(self._random.uniform(0.05, 6.0))
+        self._count("interrupted twice")
+        send(self._run.pid, signal.SIGINT)
+        time.sleep(self._random.uniform(0.0, 1.0))
+        send(self._run.pid, signal.SIGINT)
 
     def _stop_for_good(self) -> None:
         """Suspended and never woken: whoever waits for it must notice."""
-        target = self._random.choice(_STOPPABLE)
-        time.sleep(self._random.uniform(0.05, 2.5))
-        struck = self._some(target)
+        target = self._one_of(_STOPPABLE)
+        struck = self._some(target, self._random.uniform(0.05, 2.5))
         if struck is None:
             return
         self._count(f"stopped for good: {target}")
-        _send(struck.pid, signal.SIGSTOP)
+        send(struck.pid, signal.SIGSTOP)
         with contextlib.suppress(AssertionError):
             wait_until(
-                lambda: not _lives(struck) or self._run.poll() is not None, _NOTICED_SECONDS, ""
+                lambda: not lives(struck) or self._run.poll() is not None, _NOTICED_SECONDS, ""
             )
             return
         if target != "fork server":  # for which nobody waits who has no attempt to begin
             self.problems.append(f"nobody noticed that the {target} was stopped")
-        _send(struck.pid, signal.SIGCONT)
+        send(struck.pid, signal.SIGCONT)
 
     def _follow_up(self, struck: int, action: str) -> None:
         if action == _POWER_CUT:
             self._cut_power()
         elif action == "SIGSTOP":
             time.sleep(_STOPPED_SECONDS)
-            _send(struck, signal.SIGCONT)
+            send(struck, signal.SIGCONT)
         elif struck == self._run.pid and action == "SIGKILL":
             self._run.wait()
 
-    def _some(self, target: str) -> psutil.Process | None:
-        """A process of those that a target means."""
-        found = self._processes(target)
-        return self._random.choice(found) if found else None
+    def _some(self, target: str, seconds: float) -> psutil.Process | None:
+        """A process of those that a target means, so long after there was one; None of none."""
+        with contextlib.suppress(AssertionError):
+            wait_until(
+                lambda: found(self._studio, self._run.pid, target) or self._run.poll() is not None,
+                _ORDER_SECONDS,
+                target,
+            )
+        time.sleep(seconds)
+        present = found(self._studio, self._run.pid, target)
+        return self._random.choice(present) if present else None
 
-    def _processes(self, target: str) -> list[psutil.Process]:
-        ours = self._studio.processes()
-        ranks = {p.pid: rank_of(p.pid) for p in ours if rank_of(p.pid) is not None}
-        match target.split():
-            case ["orchestrator"]:
-                return [p for p in ours if p.pid == self._run.pid]
-            case ["fork", "server"]:
-                return [p for p in ours if _is_called(p, FORK_SERVER, self._run.pid)]
-            case ["leader"]:
-                leaders = {_parent(p) for p in ours if p.pid in ranks} - ranks.keys()
-                return [p for p in ours if p.pid in leaders]
-            case ["rank", number]:
-                own = [p for p in ours if ranks.get(p.pid) == int(number)]
-                return [p for p in own if _parent(p) not in ranks]
-            case ["loader"]:
-                return [p for p in ours if p.pid in ranks and _parent(p) in ranks]
-        return [p for p in ours if _is_called(p, "orchestrator.tracking", self._run.pid)]
+    def _one_of(self, names: Sequence[str]) -> str:
+        """One of those that there are in this study."""
+        return self._random.choice([name for name in names if name not in self._absent])
 
     # ------------------------------------------------------------------ commit points
 
     def _signal_at_point(self) -> None:
-        point = self._random.choice((*_OF_TRIAL, *_OF_EPOCH, *_RARE))
-        self._strike_at(point, most=2 if point in _OF_EPOCH else 1, kind="signal")
+        point = self._one_of((*_OF_TRIAL, *_OF_EPOCH, *_RARE))
+        self._strike_at(point, most=3 if point in _OF_EPOCH else 0)
 
     def _signal_at_start(self) -> None:
         self._kill()
-        self._strike_at(self._random.choice(_AT_START), most=0, kind="signal", start=True)
+        self._strike_at(self._random.choice(_AT_START), start=True)
 
-    def _strike_at(self, point: str, *, most: int, kind: str, start: bool = False) -> None:
+    def _strike_at(self, point: str, *, most: int = 0, start: bool = False) -> None:
         action = self._random.choice((*_SIGNALS, _POWER_CUT, _POWER_CUT))
         order = Order(
             point=point,
@@ -238,18 +252,19 @@ class Disturber:
             self._run = self._studio.start()
         struck = self._obeyed()
         if struck is not None:
-            what = _POWER_CUT if action == _POWER_CUT else kind
+            what = _POWER_CUT if action == _POWER_CUT else "signal"
+            self._note(f"{action} {order.side} {point}")
             self._count(f"{what} at a commit point: {point}")
             self._follow_up(struck, action)
 
     def _leave(self) -> None:
         """A rank's process ends by itself, in the midst of something, and says nothing."""
-        point, code = self._random.choice(_LEAVES), self._random.choice((0, 1, 7))
+        point, code = self._one_of(_LEAVES), self._random.choice((0, 1, 7))
         order = Order(
             point=point,
             side="before",
             action=f"leave {code}",
-            rank=self._random.randrange(2),
+            rank=int(self._one_of(("rank 0", "rank 1")).removeprefix("rank ")),
             passes=self._random.randint(0, 6 if point != "init" else 0),
         )
         self._orders.give(order)
@@ -346,35 +361,27 @@ class Disturber:
             self.problems.append(f"the one that came second ends with code {code}")
 
 
-def _send(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def _parent(process: psutil.Process) -> int:
-    try:
-        return process.ppid()
-    except psutil.Error:
-        return 0
-
-
-def _is_called(process: psutil.Process, module: str, parent: int) -> bool:
-    try:
-        return process.ppid() == parent and module in process.cmdline()
-    except psutil.Error:
-        return False
+def _absent(preset: Mapping[str, Any]) -> set[str]:
+    """The targets and points that a study with these settings does not come to."""
+    absent = set()
+    if "tracking" not in preset:
+        absent |= {"tracking", "track"}
+    if not preset["pictures"]:
+        absent |= {"artifact"}
+    if not preset["recipe"]["loader_workers"]:
+        absent |= {"loader"}
+    if preset["parallel"].get("ranks", preset["parallel"].get("stages")) == 1:
+        absent |= {"rank 1", "barrier"}
+    if preset["pruner"]["kind"] == "none":
+        absent |= {"decision", "stop", "cut best"}
+    return absent
 
 
 # What may happen, and how often beside the others.
 _WAYS: dict[Callable[[Disturber], None], int] = {
     Disturber._signal_at_any_time: 3,
+    Disturber._signal_everything: 1,
+    Disturber._interrupt_twice: 1,
     Disturber._power_cut_at_any_time: 1,
     Disturber._stop_for_good: 1,
     Disturber._signal_at_point: 5,

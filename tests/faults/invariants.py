@@ -53,8 +53,8 @@ def results(studio: Studio) -> list[Result]:
 
 def _digests(studio: Studio, number: int, *, complete: bool) -> dict[Path, str]:
     """Behind a decision to prune ranks train on for a while, into `last.pth`."""
-    folder = studio.trial(number)
-    paths = [folder.best, folder.last] if complete else [folder.best]
+    runs = studio.trial(number).runs()
+    paths = [run.best for run in runs] + [run.last for run in runs if complete]
     return {path.relative_to(studio.folder.path): _digest(path) for path in paths if path.exists()}
 
 

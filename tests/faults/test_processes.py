@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,38 +16,38 @@ from tests.faults.disk import small_disk
 from tests.faults.disturbing import Disturber
 from tests.faults.invariants import Result, problems, results, unfit
 from tests.faults.tally import Tally
-from tests.studio import Studio
+from tests.studio import ROOT, Studio
 
-FAULTS = 6  # of one study
-SHORT_SECONDS = 20.0  # after which the short form begins no other study
-TRIALS = 4
-ASHA = {"kind": "asha", "min_resource": 1, "reduction_factor": 2}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What decides a study's results."""
-
-    ranks: int
-    trials_at_a_time: int
-    pruner: str
-
-    def studio(self, path: Path) -> Studio:
-        path.mkdir(exist_ok=True)
-        studio = Studio(path)
-        studio.change(
-            n_trials=TRIALS,
-            parallel={"kind": "ddp", "ranks": self.ranks},
-            parallel_trials=self.trials_at_a_time,
-            limits={"checkpoint_seconds": 0.1, "hang_seconds": 12.0, "relaunches": 100},
-            recipe={"epochs": 4, "step_seconds": 0.03},
-            pruner=ASHA if self.pruner == "asha" else {"kind": "none"},
-        )
-        return studio
+FAULTS, SHORT_FAULTS = 8, 3  # of one study
+# What decides a study's results. One trial at a time where a pruner compares them, or else it
+# depends on which of them is faster.
+SHAPES: dict[str, dict[str, Any]] = {
+    "halving": {
+        "parallel": {"ranks": 2},
+        "pruner": {"kind": "asha", "min_resource": 1, "reduction_factor": 2},
+    },
+    "two ranks": {"parallel": {"ranks": 2}},
+    "two trials": {"parallel": {"ranks": 1}, "parallel_trials": 2},
+    "two folds": {"parallel": {"ranks": 2}, "folds": 2, "recipe": {"epochs": 3}},
+    "two stages": {
+        "parallel": {"kind": "model", "stages": 2},
+        "family": f"{ROOT}/tests/families/pipelined_toy.py:PipelinedToy",
+    },
+}
+WITH_NAN = ("two ranks", "two trials")  # where other trials do not depend on the one it ends
 
 
-# One trial at a time where a pruner compares them, or else it depends on which of them is faster.
-SHAPES = (Shape(2, 1, "asha"), Shape(2, 1, "none"), Shape(1, 2, "none"))
+def studied(path: Path, shape: str) -> Studio:
+    """A studio whose trials take a few seconds each."""
+    path.mkdir(exist_ok=True)
+    studio = Studio(path)
+    studio.change(
+        n_trials=5,
+        limits={"checkpoint_seconds": 0.1, "hang_seconds": 12.0, "relaunches": 100},
+        recipe={"epochs": 5, "step_seconds": 0.04},
+    )
+    studio.change(**SHAPES[shape])
+    return studio
 
 
 class Undisturbed:
@@ -54,11 +55,11 @@ class Undisturbed:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[Shape, list[Result]] = {}
+        self._known: dict[str, list[Result]] = {}
 
-    def of(self, shape: Shape) -> list[Result]:
+    def of(self, shape: str) -> list[Result]:
         if shape not in self._known:
-            studio = shape.studio(self._path / f"undisturbed-{len(self._known)}")
+            studio = studied(self._path / f"undisturbed-{len(self._known)}", shape)
             code, output = studio.run()
             assert code == 0, output
             self._known[shape] = results(studio)
@@ -71,12 +72,13 @@ class Round:
 
     seed: int
     path: Path
+    faults: int
 
     def run(self, undisturbed: Undisturbed, tally: Tally) -> str:
         """What is wrong with it; nothing where nothing is."""
         chance = random.Random(self.seed)
-        shape = chance.choice(SHAPES)
-        studio = shape.studio(self.path)
+        shape = chance.choice(list(SHAPES))
+        studio = studied(self.path, shape)
         self._vary(studio, chance, shape)
         expected = undisturbed.of(shape)
         wanted = chance.random() < 0.25
@@ -95,7 +97,7 @@ class Round:
 
     def _wrong(self, studio: Studio, disturber: Disturber, expected: list[Result]) -> Iterator[str]:
         try:
-            disturber.run(FAULTS)
+            disturber.run(self.faults)
             if self._mark.exists():
                 disturber.counts["NaN on one rank"] += 1
             yield from disturber.problems
@@ -106,7 +108,7 @@ class Round:
         except Exception:
             yield traceback.format_exc()
 
-    def _vary(self, studio: Studio, chance: random.Random, shape: Shape) -> None:
+    def _vary(self, studio: Studio, chance: random.Random, shape: str) -> None:
         """What results must not depend on; and a NaN, which ends the trial that it strikes."""
         studio.change(
             pictures=chance.choice((0, 1)),
@@ -115,8 +117,9 @@ class Round:
         )
         if chance.random() < 0.25:
             studio.change(tracking={"wandb": "offline"})
-        if shape.pruner == "none" and chance.random() < 0.3:
-            nan = {"nan_at_step": chance.randint(1, 9), "fault_rank": chance.randrange(shape.ranks)}
+        if shape in WITH_NAN and chance.random() < 0.4:
+            rank = chance.randrange(SHAPES[shape]["parallel"]["ranks"])
+            nan = {"nan_at_step": chance.randint(1, 9), "fault_rank": rank}
             studio.change(recipe=nan | {"fault_once": str(self._mark)})
 
     @property
@@ -131,13 +134,13 @@ def test_a_study_whose_processes_and_files_are_struck_at_random_ends_as_if_they_
 ):
     at_length = request.config.getoption("--faults")
     seed = request.config.getoption("--seed")
-    seconds = 60 * request.config.getoption("--minutes") if at_length else SHORT_SECONDS
+    deadline = time.monotonic() + 60 * request.config.getoption("--minutes")
     undisturbed, tally, failures = Undisturbed(tmp_path), Tally(), []
-    deadline = time.monotonic() + seconds
-    while not tally.studies or time.monotonic() < deadline:
+    while not tally.studies or (at_length and time.monotonic() < deadline):
         path = tmp_path / f"struck-{seed}"
         path.mkdir()
-        if problem := Round(seed, path).run(undisturbed, tally):
+        faults = FAULTS if at_length else SHORT_FAULTS
+        if problem := Round(seed, path, faults).run(undisturbed, tally):
             failures.append(problem)
             print(problem, flush=True)
         seed += 1

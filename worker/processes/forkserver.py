@@ -59,10 +59,9 @@ def _become_leader(lifeline: int, status: int, request_file: int) -> NoReturn:
         else:
             leader.answer_call(lifeline=lifeline, status=status, **request)
     except BaseException:
-        traceback.print_exc()
+        leader.print_trace()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        leader.flush_output()
         os.killpg(0, signal.SIGKILL)  # whatever the group still holds goes with its leader
         os._exit(1)
 

@@ -175,7 +175,7 @@ def _try(action: Callable[[], None]) -> None:
     try:
         action()
     except Exception:
-        traceback.print_exc()
+        print_trace()
 
 
 def _wake_on_child() -> int:
@@ -213,14 +213,25 @@ def _fork_rank(
         code = run_rank(folder, rank, lambda: board.tick(rank))
         board.end(rank)
     except BaseException:
-        traceback.print_exc()
+        print_trace()
     _leave(code)
 
 
-def _leave(code: int) -> NoReturn:
+def print_trace() -> None:
+    """Print the traceback of what is being handled, if the log has room for it."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
+
+
+def flush_output() -> None:
+    """Have what was printed come to the log, if that has room for it."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _leave(code: int) -> NoReturn:
+    flush_output()
     os._exit(code)
 
 

@@ -60,8 +60,10 @@ def run_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
             # torch raises once more where processes that load data end, wherever this one is.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             limits.close()  # or there might be no memory to say that there is none
-            traceback.print_exc()
-            return _tell(folder, failure(plan, rank, error))
+            code = _tell(folder, failure(plan, rank, error))
+            with contextlib.suppress(OSError):  # the disk that the log is on may be full
+                traceback.print_exc()
+            return code
     return 0
 
 

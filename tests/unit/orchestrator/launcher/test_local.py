@@ -15,7 +15,7 @@ from orchestrator.launcher import local
 from orchestrator.launcher.base import Exit
 from orchestrator.launcher.local import ROOT, LocalLauncher
 from protocol.errors import DataError, UserError
-from protocol.messages import Finished, Started, load_plan
+from protocol.messages import Failed, Finished, Started, load_plan
 from tests.ranks import events, make_plan, wait_for
 
 SOON = 6.0  # "at once", on a machine that has other things to do
@@ -92,6 +92,14 @@ def test_an_exception_on_one_rank_is_reported_with_its_rank(tmp_path, launch):
     assert exit.first == 1
     assert exit.codes[1] == 1
     assert exit.codes[0] != 0, "its peer does not go on alone"
+
+
+def test_a_rank_whose_log_has_no_room_tells_its_end_all_the_same(tmp_path, launch):
+    trial = make_plan(tmp_path, ranks=2, recipe={"raise_at_step": 2, "fault_rank": 1})
+    trial.rank_log(1).symlink_to("/dev/full")
+    exit = ended(launch(trial), 60)
+    assert (exit.first, exit.codes[1]) == (1, 1)
+    assert "RuntimeError" in [event.error for event in events(trial, Failed)]
 
 
 @pytest.mark.parametrize("rank", [0, 1])

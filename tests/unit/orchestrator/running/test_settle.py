@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState
@@ -125,6 +128,27 @@ def test_an_outcome_on_disk_that_was_not_told_is_told_once(study, folder, monkey
     monkeypatch.undo()
     settle(study, folder, running, load_outcome(running.folder.outcome))
     assert [(t.state, t.value) for t in study.trials] == [(TrialState.COMPLETE, 2.0)]
+
+
+def test_a_trial_whose_pictures_find_no_room_is_told_when_there_is_some(study, folder, monkeypatch):
+    running = running_trial(study, folder, [0.5])
+    (running.folder.pictures).mkdir()
+    (running.folder.pictures / "sample.png").write_bytes(bytes(100))
+    outcome = make_outcome(running, Verdict(ending=Ending.COMPLETED, reason="all epochs trained"))
+
+    def write_half(store, name, stream):
+        (folder.artifacts / name).write_bytes(stream.read(50))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr("optuna.artifacts.FileSystemArtifactStore.write", write_half)
+        with pytest.raises(OSError, match="No space left"):
+            settle(study, folder, running, outcome)
+    assert study.trials[0].state is TrialState.RUNNING
+    settle(study, folder, running, outcome)
+    assert study.trials[0].state is TrialState.COMPLETE
+    (copy,) = folder.artifacts.iterdir()
+    assert copy.read_bytes() == bytes(100)
 
 
 def test_events_told_twice_are_reported_once_and_a_torn_line_waits(study, folder):
