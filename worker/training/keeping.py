@@ -131,16 +131,19 @@ class Keeper:
         if self.holds_present:
             return
         self.wait()  # so that what is known of it is a part of the state
-        losses = self._learner.losses.gathered(self._trial.group)
-        content = self._portrait(self._learner.progress.epoch, {}) | {
-            "training": self._learner.state(losses)
-        }
+        content = self._content()
         if self._trial.group.first:
             place = self._trial.place
             self._write(content, lambda copy: save_last(place, copy), self._last_written)
             self._saved_at = time.monotonic()
         self._saved = self._place
         self._trial.tick()
+
+    def rehearse(self) -> None:
+        """Take the memory that keeping checkpoints takes; to be called by all ranks."""
+        content = self._content()
+        if self._trial.group.first:
+            self._snapshot.take(content)
 
     def keep_validated(self, metrics: dict[str, float], earlier: int | None) -> None:
         """Write `best.pth` if the weights just validated are the best, and each k-th epoch's.
@@ -212,6 +215,12 @@ class Keeper:
             return save(copy)
 
         self._background.begin(work, then)
+
+    def _content(self) -> dict[str, Any]:
+        """Of `last.pth`; whole on rank 0."""
+        losses = self._learner.losses.gathered(self._trial.group)
+        portrait = self._portrait(self._learner.progress.epoch, {})
+        return portrait | {"training": self._learner.state(losses)}
 
     def _last_written(self, digest: str) -> None:
         self.digest = digest

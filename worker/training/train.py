@@ -17,7 +17,7 @@ from worker.ranks.loading import BatchLoader
 from worker.ranks.stopping import StopAgreed, StopRequest
 from worker.ranks.trial import Trial, open_split
 from worker.ranks.validate import Validator
-from worker.training.history import read_history, write_history
+from worker.training.history import draw_history, read_history, write_history
 from worker.training.keeping import Keeper
 from worker.training.learner import Learner
 from worker.training.pictures import draw_best
@@ -46,7 +46,7 @@ class Training:
         self._history_kept = time.monotonic()
 
     def run(self) -> None:
-        """Train, validate, draw.
+        """Train, validate, draw samples.
 
         Raises:
             Divergence: a number was not finite, on all ranks alike, and has been told.
@@ -61,7 +61,7 @@ class Training:
                     self.keeper.keep_last()
                 self._validate_epoch(started)
                 if self._history_due():
-                    self._keep_history()
+                    self._keep_history(drawn=True)
             self.keeper.wait()
             self._keep_history()
             best_lost = not self.keeper.mend_best()
@@ -209,13 +209,18 @@ class Training:
         waited = time.monotonic() - self._history_kept
         return waited >= HISTORY_SECONDS and done % self.trial.plan.history_epochs == 0
 
-    def _keep_history(self) -> None:
+    def _keep_history(self, *, drawn: bool = False) -> None:
+        """Write what was told so far as a table; and as curves, but not at the training's end.
+
+        By then no rank needs to wait for them: see `draw_histories`.
+        """
         trial = self.trial
         self._history_kept = time.monotonic()
         if trial.group.first:
             told = [e for e in read_history(trial.folder.events) if e.fold == trial.fold]
-            drawn = trial.plan.pictures > 0
-            write_history(trial.place, told, trial.plan.objective.metric, drawn=drawn)
+            write_history(trial.place, told)
+            if drawn and trial.plan.pictures > 0:
+                draw_history(trial.place, told, trial.plan.objective.metric)
 
     def _judge(self, metrics: dict[str, float]) -> bool:
         """Whether these metrics are the best so far, on all ranks the same."""

@@ -223,3 +223,16 @@ def test_without_memory_for_a_copy_training_waits_for_its_checkpoint(keeper, mon
     keeper.keep_last()
     assert keeper.digest == read_checkpoint(keeper._trial.place.last)[1]
     assert "for want of memory" in caplog.text
+
+
+def test_a_rehearsal_takes_the_memory_of_a_checkpoint_and_writes_none(keeper):
+    keeper, learner = keeper
+    keeper.rehearse()
+    places = {tensor.data_ptr() for kind in keeper._snapshot._memory.values() for tensor in kind}
+    assert len(places) > len(learner.parameters())
+    assert not keeper._trial.place.last.exists()
+    keeper.keep_last()
+    assert places == {
+        tensor.data_ptr() for kind in keeper._snapshot._memory.values() for tensor in kind
+    }
+    keeper.wait()
