@@ -20,6 +20,11 @@ class Background:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="background")
         self._open: deque[tuple[Future[Any] | None, Callable[[Any], None]]] = deque()
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be called."""
+        return bool(self._open)
+
     def begin(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
         """Start `work` when all before it is done, and call `then` with what it gave.
 

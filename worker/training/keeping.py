@@ -103,6 +103,11 @@ class Keeper:
         """Whether `last.pth` is of the present state, or will be."""
         return self._saved == self._place
 
+    @property
+    def writing(self) -> bool:
+        """Whether something is still to be told of a file that is being written."""
+        return self._background.busy
+
     def look(self) -> None:
         """Take note of what is written by now.
 

@@ -121,7 +121,8 @@ class Training:
             self._set_rate()
             wishes = Wishes(stop=self.stop.requested(), save=self.keeper.due())
             verdict, losses = take_step(trial, learner, step, batches, wishes)
-            self.teller.looked(learner.progress, losses, learner.rate, verdict.norm)
+            if not self.keeper.writing:  # the epoch before may be told later otherwise
+                self.teller.looked(learner.progress, losses, learner.rate, verdict.norm)
             if verdict.stop:
                 raise StopAgreed
             if verdict.save:

@@ -16,11 +16,13 @@ def test_what_follows_is_called_in_the_callers_thread_in_order():
     background.after(lambda: note("then"))
     background.look()
     assert told == []
+    assert background.busy
     free.set()
     background.begin(lambda: "second", note)
     assert told == [("first", True), ("then", True)]
     background.wait()
     assert told[2:] == [("second", True)]
+    assert not background.busy
 
 
 def test_without_work_under_way_nothing_is_put_off():
