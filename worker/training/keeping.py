@@ -51,20 +51,12 @@ class Keeper:
         waited = time.monotonic() - self._saved_at
         return self._trial.group.first and waited + within >= self._trial.plan.checkpoint_seconds
 
-    def resume(self, told: Mapping[int, Validated]) -> None:
+    def resume(self) -> None:
         """Go on from the newest whole checkpoint of this trial, where there is one.
-
-        Args:
-            told: the epochs that earlier attempts told; on rank 0.
 
         Raises:
             CheckpointError: there are checkpoints, but none is whole.
         """
-        self._load_newest()
-        kept = self._agree_with(told) if self._trial.group.first else 0
-        self._best_kept = self._trial.group.from_first(kept)
-
-    def _load_newest(self) -> None:
         trial = self._trial
         newest = _newest(trial.place) if trial.group.first else None
         path = trial.group.from_first(newest[0] if newest else None)
@@ -76,19 +68,30 @@ class Keeper:
         self._saved = self._place
         log.info("going on from %s at step %d", path.name, self._learner.progress.step)
 
-    def _agree_with(self, told: Mapping[int, Validated]) -> int:
-        """Let `best.pth` be that of the best epoch that was told; up to which epoch it is.
+    def agree_with(self, told: Mapping[int, Validated]) -> None:
+        """Let `best.pth` be that of the best epoch that was told, also where it comes again.
 
-        What was found better and not told will be found again; and so will a file that is lost, if
-        its epoch is still to come.
+        What was found better and not told will be found again; and a file that is lost is made once
+        more, if its epoch is still to come. To be called by all ranks, after `resume`.
+
+        Args:
+            told: the epochs that earlier attempts told; on rank 0.
         """
-        bests = [epoch for epoch, event in told.items() if event.best]
+        kept = self._restored_best(told) if self._trial.group.first else 0
+        self._best_kept = self._trial.group.from_first(kept)
+
+    def _restored_best(self, told: Mapping[int, Validated]) -> int:
+        """The epoch up to which `best.pth` is as told."""
+        progress, place = self._learner.progress, self._trial.place
+        bests = {epoch: event.best_digest for epoch, event in told.items() if event.best}
+        if progress.best_epoch:  # of which the event may be lost
+            bests.setdefault(progress.best_epoch, progress.best_digest)
         if not bests:
             return 0
-        place, epoch = self._trial.place, max(bests)
-        cut_best(place, bests, max(told))
-        problem = _problem(place.best, told[epoch].best_digest)
-        if not problem or epoch < self._learner.progress.epoch:
+        epoch = max(bests)
+        cut_best(place, list(bests), max(progress.epoch - 1, *told, 0))
+        problem = _problem(place.best, bests[epoch])
+        if not problem or epoch < progress.epoch:
             return epoch
         log.warning("%s; it is made once more", problem)
         place.best.unlink(missing_ok=True)

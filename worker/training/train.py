@@ -85,9 +85,7 @@ class Training:
             raise
 
     def _begin(self) -> None:
-        told = self.teller.told
-        self.keeper.resume(told)
-        self.told = self.trial.group.from_first(told)
+        self.keeper.resume()
         progress = self.learner.progress
         self.teller.started(
             parameters=self.learner.placement.parameter_count,
@@ -96,6 +94,9 @@ class Training:
         if progress.validated is not None:
             # A kill may have fallen between the checkpoint and the event.
             self.teller.validated(Validated.model_validate(progress.validated))
+        told = self.teller.told
+        self.keeper.agree_with(told)
+        self.told = self.trial.group.from_first(told)
 
     def _train_epoch(self) -> None:
         """Take the steps that remain of this epoch."""

@@ -306,6 +306,7 @@ def test_an_epochs_event_that_a_kill_swallowed_is_told_on_resuming_once(tmp_path
     assert [event.metrics for event in events(trial, Validated)] == [
         event.metrics for event in events(whole, Validated)
     ]
+    assert read_checkpoint(trial.best)[1] == events(whole, Finished)[0].best_digest
     assert len(events(trial, Finished)) == 2  # one an attempt, with nothing trained again
     assert events(trial, Started)[-1].resumed_step == events(whole, Finished)[0].step
 
