@@ -49,8 +49,9 @@ class Plan(Message):
     schedule: Schedule = "1f1b"  # of micro-batches through the stages
     threads: int  # CPU threads of one rank
     pictures: int = 4  # samples drawn from the validation split at the end
-    checkpoint_seconds: float = 300.0  # between checkpoints within an epoch
+    checkpoint_seconds: float = 300.0  # of training that an interruption may cost
     checkpoint_epochs: int | None = None  # also keep every k-th epoch's
+    digest_epochs: list[int] = []  # also those whose digest is to be told, whatever the time
     history_epochs: int = 5  # between two writings of the history
     hang_seconds: float = 1800.0  # without progress before a rank counts as hung
     micro_batch: int | None = None  # samples in one forward pass, where batch_size did not fit
@@ -108,7 +109,7 @@ class Progressed(EventBase):
 
 
 class Validated(EventBase):
-    """An epoch is trained and validated; its training is in `last.pth`, or in a later one.
+    """An epoch is trained and validated; the same if it is once more, after an interruption.
 
     Digests are of what training alone decides in a checkpoint, neither times nor paths: equal
     digests of two runs mean equal bits.
@@ -124,7 +125,7 @@ class Validated(EventBase):
     seconds: float  # of the epoch in this attempt
     best: bool  # whether this is the fold's best so far, in `best.pth`
     last: bool = False  # whether nothing of the trial is left to train after it
-    digest: str = ""  # of the trained epoch's `last.pth`, before it was validated
+    digest: str = ""  # of the trained epoch's `last.pth`, where one was due before it was validated
     best_digest: str = ""  # of `best.pth`, where this is the best
 
 

@@ -72,7 +72,9 @@ def reproduce_trial(folder: StudyFolder, number: int) -> int:
         launcher = open_launcher(log, plans[-1].family, stages=plans[-1].stages)
         with closing(launcher):
             _say(console, changed_between(plans))
-            plan = _plan_now(plans[-1], launcher)
+            plan = _plan_now(plans[-1], launcher).model_copy(
+                update={"digest_epochs": [n for n, event in recorded.items() if event.digest]}
+            )
             again = _Again(console, place, recorded, interrupts)
             again.train(launcher, plan)
         return _conclude(console, again, plans[-1], plan)
@@ -186,7 +188,8 @@ def _conclude(console: Console, again: _Again, then: Plan, now: Plan) -> int:
         return INTERRUPTED
     epochs = words.counted(again.compared, "epoch")
     if again.first is None:
-        digests = all(event.digest for event in again.recorded.values())
+        told = again.recorded.values()
+        digests = any(event.digest or event.best_digest for event in told)
         what = (
             "weights and metrics" if digests else "metrics, for it recorded no digests of weights"
         )

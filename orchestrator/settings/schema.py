@@ -229,7 +229,10 @@ class Keep(Section):
     )
     every_epochs: int | None = Field(None, ge=1, description="also keep every k-th epoch's")
     history_epochs: int = Field(
-        5, ge=1, description="epochs between two writings of history.csv and history.png"
+        5,
+        ge=1,
+        description="epochs between two writings of history.csv and history.png, which are at "
+        "least two minutes apart",
     )
 
 
@@ -248,7 +251,9 @@ class Limits(Section):
     same_failures: int = Field(
         3, ge=1, description="trials in a row with the same failure before the search stops"
     )
-    checkpoint_seconds: float = Field(300.0, gt=0, description="between checkpoints in an epoch")
+    checkpoint_seconds: float = Field(
+        300.0, gt=0, description="of training that an interruption may cost"
+    )
     memory_gb: float | None = Field(
         None,
         gt=0,

@@ -24,7 +24,7 @@ class Difference:
 
 def difference(recorded: Validated, again: Validated) -> Difference | None:
     """What differs between an epoch's two tellings; None where they are identical."""
-    same = recorded.digest != "" and recorded.digest == again.digest
+    same = _same_weights(recorded, again)
     if same and recorded.metrics == again.metrics:
         return None
     largest = max(
@@ -42,9 +42,16 @@ def difference(recorded: Validated, again: Validated) -> Difference | None:
             f"{name} was {told}, now {again.metrics[name]}, a relative difference of "
             f"{words.number(size)}",
         )
-    if recorded.digest and again.digest and not same:
+    if same is False:
         return Difference(again.epoch, "the weights or the optimiser's state, but no metric")
-    return None  # an earlier version told no digests
+    return None  # of an epoch that was not kept, metrics are all there is
+
+
+def _same_weights(recorded: Validated, again: Validated) -> bool | None:
+    """Whether the digests that both told are the same; None where there are none."""
+    pairs = [(recorded.digest, again.digest), (recorded.best_digest, again.best_digest)]
+    told = [one == other for one, other in pairs if one and other]
+    return all(told) if told else None
 
 
 def _relative(one: float, other: float) -> float:

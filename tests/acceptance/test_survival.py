@@ -313,6 +313,7 @@ def test_a_trial_that_is_ended_from_the_dashboard_is_stopped_and_the_study_goes_
     studio, state, value
 ):
     slow(studio, n_trials=2)
+    studio.change(recipe={"step_seconds": 0.4})  # longer than the runner waits between looks
     run = studio.start()
     studio.wait_for_event(0, "validated")
     storage = optuna.storages.RDBStorage(f"sqlite:///{studio.folder.database}")

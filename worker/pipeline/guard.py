@@ -16,7 +16,7 @@ from models.pipelined import PipelinedFamily, Prepared
 from worker.pipeline.engine import Engine
 from worker.pipeline.part import Part
 from worker.ranks.batches import Step
-from worker.ranks.guard import PRECISIONS, StepVerdict, Terms, Wishes
+from worker.ranks.guard import PRECISIONS, StepVerdict, Terms, Wishes, total
 from worker.ranks.seeding import mix, reseed
 from worker.ranks.trial import Trial
 
@@ -69,10 +69,10 @@ class StageGuard:
         def loss(output: Tensor, number: int) -> Tensor:
             with self._autocast():
                 terms = self._family.terms(output, prepared[number].targets)
-            total = torch.stack([term.float() for term in terms.values()]).sum()
-            self._losses.append(total.detach())
+            whole = total(terms)
+            self._losses.append(whole.detach())
             history.append({name: term.detach() for name, term in terms.items()})
-            scaled: Tensor = scaler.scale(step.micro_batches[number].weight * total)
+            scaled: Tensor = scaler.scale(step.micro_batches[number].weight * whole)
             return scaled
 
         self._engine.run([each.inputs for each in prepared], loss)

@@ -1,13 +1,13 @@
 """A model with a loss that also carries word between ranks, in the gradients' own all-reduce.
 
-The extra parameter `signal` multiplies flags in the loss, so its gradient is the flags, summed
-over ranks and micro-batches together with every other gradient: no synchronisation is added.
+The backward pass hands the flags to the extra parameter `signal` as its gradient, which is summed
+over ranks and micro-batches together with every other one: no synchronisation is added.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -61,7 +61,7 @@ class StepVerdict:
 
 
 class GuardedLoss(nn.Module):
-    """The family's loss of one micro-batch, with the signal's term beside it."""
+    """The family's loss of one micro-batch, with the signal's gradient beside it."""
 
     def __init__(
         self, family: Family[Any, Any], model: nn.Module, recipe: TrainingRecipe, group: Group
@@ -72,22 +72,43 @@ class GuardedLoss(nn.Module):
         self._family = family
         self._group = group
         self._precision = PRECISIONS[recipe.precision]
+        self._own_place = torch.zeros_like(self.signal, requires_grad=False)
+        self._own_place[_FIRST_RANK + group.rank] = 1.0
 
     def forward(
         self, batch: Batch, weight: float, wishes: Wishes
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """The weighted loss, the signal's term and the detached loss terms."""
-        mixed = self._precision is not torch.float32
-        with torch.autocast(self._group.device.type, dtype=self._precision, enabled=mixed):
+        """The weighted loss, the signal's gradient and the detached loss terms."""
+        with self._autocast():
             terms = self._family.losses(self.model, batch)
-        loss = torch.stack([term.float() for term in terms.values()]).sum()
-        nonfinite = (~torch.isfinite(loss.detach())).float()
-        word = (
-            self.signal[_STOP] * float(wishes.stop)
-            + self.signal[_SAVE] * float(wishes.save)
-            + self.signal[_FIRST_RANK + self._group.rank] * nonfinite
-        )
-        return weight * loss, word, {name: term.detach() for name, term in terms.items()}
+        loss = total(terms)
+        flags = self._own_place * ~torch.isfinite(loss.detach())
+        if wishes.stop or wishes.save:
+            flags[_STOP], flags[_SAVE] = float(wishes.stop), float(wishes.save)
+        return weight * loss, flags, {name: term.detach() for name, term in terms.items()}
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self._precision is torch.float32:
+            return nullcontext()
+        return torch.autocast(self._group.device.type, dtype=self._precision)
+
+
+def total_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """The norm of all gradients together, on the first one's device.
+
+    torch sorts them by device and type first, which takes longer than the norms of a small model.
+    """
+    if len({(gradient.device, gradient.dtype) for gradient in gradients}) != 1:
+        return get_total_norm(gradients)
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
+
+
+def total(terms: Terms) -> Tensor:
+    """The loss that is the terms' sum: (), float32."""
+    if len(terms) == 1:
+        (term,) = terms.values()
+        return term.float()
+    return torch.stack([term.float() for term in terms.values()]).sum()
 
 
 def _silent() -> None:
@@ -148,6 +169,7 @@ class ReplicaGuard:
         self._tick = tick
         self._parallel: DistributedDataParallel | None = None
         self._arrival: list[str] = []
+        self._parameters = list(loss.parameters())
 
     @property
     def signal(self) -> Tensor:
@@ -160,9 +182,14 @@ class ReplicaGuard:
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         return (self._joined() or self._loss)(batch, weight, wishes)
 
+    def backward(self, loss: Tensor, flags: Tensor) -> None:
+        """Add the loss's gradients to the parameters', and the flags to the signal's."""
+        torch.autograd.backward([loss, self._loss.signal], [None, flags])
+
     def forget_gradients(self) -> None:
         """Drop every gradient, the signal's included."""
-        self._loss.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
 
     def accumulate(
         self,
@@ -178,15 +205,15 @@ class ReplicaGuard:
             batch = next(batches)
             reseed(mix(self._seed, "step", self._group.rank, epoch, step.seen, number))
             with self.accumulating(more=number < len(step.micro_batches)):
-                loss, word, terms = self(batch, micro.weight, wishes)
-                (scaler.scale(loss) + word).backward()
+                loss, flags, terms = self(batch, micro.weight, wishes)
+                self.backward(scaler.scale(loss), flags)
             history.append(terms)
             self._tick()
         return history
 
     def judge(self, gradients: Sequence[Tensor]) -> tuple[Tensor, StepVerdict]:
         """The whole gradient's norm, before clipping, and what all ranks know now."""
-        norm = get_total_norm(gradients)
+        norm = total_norm(gradients)
         return norm, StepVerdict.read(norm.to(self._group.device), self.signal)
 
     @contextmanager

@@ -17,10 +17,27 @@ def mix(*parts: int | str) -> int:
 
 
 def reseed(seed: int) -> None:
-    """Seed torch on all devices, numpy and random."""
-    torch.manual_seed(seed)
+    """Seed torch on the CPU and all GPUs, numpy and random, with the numbers of `manual_seed`.
+
+    That one takes as long as a small step: it notes the caller's stack for every kind of device
+    that is not in use.
+    """
+    torch.default_generator.manual_seed(seed)
+    _seed_gpus(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
+
+
+_of_later_gpus: list[int] = []  # the latest seed, while CUDA is not in use
+
+
+def _seed_gpus(seed: int) -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+        return
+    if not _of_later_gpus:
+        torch.cuda._lazy_call(lambda: torch.cuda.manual_seed_all(_of_later_gpus[0]))
+    _of_later_gpus[:] = [seed]
 
 
 def random_state() -> dict[str, Any]:

@@ -49,8 +49,11 @@ class LossMeans:
         if samples == 0:
             return
         for name, term in terms.items():
-            earlier = self._sums.get(name, torch.zeros((), dtype=torch.float64))
-            self._sums[name] = earlier.to(term.device) + samples * term.double()
+            earlier = self._sums.get(name)
+            if earlier is None:
+                self._sums[name] = samples * term.double()
+            else:
+                self._sums[name] = torch.add(earlier.to(term.device), term, alpha=samples)
         self._samples += samples
 
     def gathered(self, group: Group) -> dict[str, Any]:

@@ -40,10 +40,11 @@ class Whole:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.parameter_count = sum(parameter.numel() for _, parameter in self.named_trained())
+        self._trained = [item for item in model.named_parameters() if item[1].requires_grad]
+        self.parameter_count = sum(parameter.numel() for _, parameter in self._trained)
 
     def named_trained(self) -> list[tuple[str, nn.Parameter]]:
-        return [item for item in self.model.named_parameters() if item[1].requires_grad]
+        return self._trained
 
     def runner(self, model: nn.Module) -> nn.Module:
         return model

@@ -1,6 +1,6 @@
 """Checkpoint files that say when they are damaged, and which two hold the same training.
 
-The file is torch.save of {"sha256": hex, "digest": hex, "content": {...}}. `digest` is the SHA-256
+torch.load finds {"sha256": hex, "digest": hex, "content": {...}}. `digest` is the SHA-256
 of what training alone decides: every tensor's type, shape and bytes, the optimiser, schedule,
 progress and random numbers, but neither times nor paths nor attempts, so that two runs of one trial
 have the same. `sha256` is that of `digest` and everything else, because a flipped byte or a zeroed
@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import NoneType
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -25,6 +24,7 @@ from torch import Tensor
 from protocol.errors import CheckpointError, is_full
 from protocol.files import partial, replacing
 from protocol.folders import RunFolder
+from worker.training.archive import Archive
 
 # What training decides of a checkpoint; of the progress all but the event to be told.
 _TRAINED = ("model", "epoch", "metrics", "training")
@@ -92,7 +92,16 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
     return content, trained
 
 
-def _digests(content: dict[str, Any]) -> tuple[str, str]:
+_Hashed = Callable[[memoryview], Any]
+_Row = Callable[[Tensor, _Hashed], Any]  # has a tensor's numbers hashed, in the order of its axes
+
+
+def _hash_row(tensor: Tensor, hashed: _Hashed) -> None:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    hashed(flat.view(torch.uint8).numpy().data)
+
+
+def _digests(content: dict[str, Any], row: _Row = _hash_row) -> tuple[str, str]:
     """Of what training decides of a content, and of everything."""
     trained = {name: content[name] for name in _TRAINED if name in content}
     rest = {name: value for name, value in content.items() if name not in trained}
@@ -100,31 +109,30 @@ def _digests(content: dict[str, Any]) -> tuple[str, str]:
         progress = dict(content["training"]["progress"])
         rest[_TOLD] = progress.pop(_TOLD, None)
         trained["training"] = content["training"] | {"progress": progress}
-    found = digest(trained)
-    return found, digest([found, rest])
+    found = digest(trained, row)
+    return found, digest([found, rest], row)
 
 
-def digest(content: Any) -> str:
+def digest(content: Any, row: _Row = _hash_row) -> str:
     """The SHA-256 of nested containers, told apart by type, order and length."""
     sha = hashlib.sha256()
-    _feed(sha, content)
+    _feed(sha, content, row)
     return sha.hexdigest()
 
 
-def _feed(sha: hashlib._Hash, value: Any) -> None:
+def _feed(sha: hashlib._Hash, value: Any, row: _Row) -> None:
     if isinstance(value, Tensor):
         sha.update(f"tensor {value.dtype} {tuple(value.shape)}:".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        sha.update(flat.view(torch.uint8).numpy().data)
+        row(value, sha.update)
     elif isinstance(value, dict):
         sha.update(f"dict {len(value)}:".encode())
         for key, item in value.items():
-            _feed(sha, key)
-            _feed(sha, item)
+            _feed(sha, key, row)
+            _feed(sha, item, row)
     elif isinstance(value, list | tuple):
         sha.update(f"{type(value).__name__} {len(value)}:".encode())
         for item in value:
-            _feed(sha, item)
+            _feed(sha, item, row)
     elif type(value) in (NoneType, bool, int, float, str):  # not their subclasses, as NumPy's
         text = repr(value).encode()
         sha.update(f"{type(value).__name__} {len(text)}:".encode() + text)
@@ -133,14 +141,9 @@ def _feed(sha: hashlib._Hash, value: Any) -> None:
 
 
 def _write(stream: IO[bytes], content: dict[str, Any]) -> str:
-    guarded = _RememberingStream(stream)
-    trained, sha256 = _digests(content)
-    saved = {"sha256": sha256, "digest": trained, "content": content}
-    try:
-        torch.save(saved, cast(IO[bytes], guarded))
-    except RuntimeError as error:
-        # torch's own writer hides what the operating system said.
-        raise guarded.error or error from error
+    with Archive(stream) as archive:
+        trained, sha256 = _digests(content, archive.add)
+        archive.end({"sha256": sha256, "digest": trained, "content": content})
     return trained
 
 
@@ -173,24 +176,3 @@ def _full_disk_told(path: Path) -> Iterator[None]:
 
 def _first_sentence(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-class _RememberingStream(io.RawIOBase):
-    """Passes writes on, and keeps the error of one that failed."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.error: OSError | None = None
-        self._stream = stream
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        try:
-            return self._stream.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        self._stream.flush()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,10 +18,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from protocol.files import replacing, write_text
-from protocol.folders import RunFolder
-from protocol.messages import Validated, read_events
+from protocol.folders import RunFolder, TrialFolder
+from protocol.messages import Plan, Validated, read_events
+
+log = logging.getLogger(__name__)
 
 INCHES = (6.4, 6.4)
+# Laying it out anew every time would take as long as drawing it.
+MARGINS = {"left": 0.14, "right": 0.97, "bottom": 0.08, "top": 0.98, "hspace": 0.06}
 DPI = 100
 DECADES = 1.5  # between the smallest and the largest value from which an axis is logarithmic
 
@@ -34,21 +39,39 @@ def read_history(events: Path) -> list[Validated]:
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
-def write_history(
-    folder: RunFolder, validated: Sequence[Validated], objective: str = "", *, drawn: bool = True
-) -> None:
-    """Write history.csv and history.png, each whole or not at all; nothing without an epoch.
-
-    Args:
-        folder: where both go.
-        validated: the epochs, in order.
-        objective: the metric that is drawn; the first one if it is not among the metrics.
-        drawn: whether history.png is wanted.
-    """
+def write_history(folder: RunFolder, validated: Sequence[Validated]) -> None:
+    """Write history.csv, whole or not at all, of epochs in order; nothing without one."""
     if validated:
         write_text(folder.history, _table(validated))
-    if validated and drawn:
+
+
+def draw_history(folder: RunFolder, validated: Sequence[Validated], objective: str = "") -> None:
+    """Draw history.png, whole or not at all; nothing without an epoch.
+
+    Args:
+        folder: where it goes.
+        validated: the epochs, in order.
+        objective: the metric that is drawn; the first one if it is not among the metrics.
+    """
+    if validated:
         _draw(folder.history_curve, validated, objective)
+
+
+def draw_histories(folder: TrialFolder, plan: Plan) -> None:
+    """Draw the curves of a trial, or of its folds, as far as they were told.
+
+    They are for people alone: where that fails, the log says so.
+    """
+    if plan.pictures == 0:
+        return
+    told = read_history(folder.events)
+    try:
+        for fold in range(plan.folds):
+            place = folder.fold(fold) if plan.folds > 1 else folder
+            own = [event for event in told if event.fold == fold]
+            draw_history(place, own, plan.objective.metric)
+    except Exception:
+        log.exception("history.png could not be drawn")
 
 
 def _table(validated: Sequence[Validated]) -> str:
@@ -73,9 +96,9 @@ def _names(mappings: Iterable[dict[str, float]]) -> list[str]:
 
 def _draw(path: Path, validated: Sequence[Validated], objective: str) -> None:
     # A Figure without pyplot keeps no global state and needs no display.
-    figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
+    figure = Figure(figsize=INCHES, dpi=DPI)
     FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw=MARGINS)
     _draw_losses(upper, validated)
     _draw_metric(lower, validated, objective)
     with replacing(path) as stream:

@@ -30,6 +30,9 @@ class Learner:
         self.placement = place_model(trial, model)
         self.model = self.placement.model
         del model
+        # Looked up once: walking through a model's modules takes as long as a small layer.
+        self._trained = self.placement.named_trained()
+        self._parameters = [parameter for _, parameter in self._trained]
         self.average = Average(self.model, recipe.ema_decay) if recipe.ema_decay else None
         self.guard = _guard(trial, self.placement)
         self.optimizer = optimizer_over(self.parameters(), recipe)
@@ -64,11 +67,11 @@ class Learner:
 
     def parameters(self) -> list[nn.Parameter]:
         """The trainable ones that are here."""
-        return [parameter for _, parameter in self.named_trained()]
+        return self._parameters
 
     def named_trained(self) -> list[tuple[str, nn.Parameter]]:
         """The trainable ones that are here, by their names in the whole model."""
-        return self.placement.named_trained()
+        return self._trained
 
     def state(self, losses: dict[str, Any]) -> dict[str, Any]:
         """All that training needs to go on as if it had never stopped, but `judged_model`.

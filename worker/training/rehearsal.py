@@ -1,5 +1,7 @@
 """What a configuration needs, found by training it for two steps and validating one batch.
 
+The copy that checkpoints are written of is a part of it.
+
 Two steps, because optimisers make their state in the first one: only from the second on do
 weights, state, activations and gradients lie in memory together. The second is a step of the last
 epoch, in which losses that change while a model trains are complete.
@@ -45,6 +47,7 @@ def rehearse(trial: Trial) -> None:
         with contextlib.suppress(Divergence):
             training.take_steps([step])
         seconds = time.monotonic() - started
+    training.keeper.rehearse()
     training.metrics()
     append_event(
         trial.folder.events,

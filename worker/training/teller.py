@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +27,8 @@ from worker.ranks.divergence import Divergence
 from worker.ranks.trial import Trial
 from worker.state.progress import Progress
 
+log = logging.getLogger(__name__)
+
 LOOK_SECONDS = 5.0  # between two looks at training
 
 
@@ -43,8 +46,17 @@ class Teller:
         self._attempt = trial.plan.attempt
         self._next_look = 0.0
         told = read_events(trial.folder.events) if trial.group.first else []
-        self._epochs = {event.epoch for event in told if isinstance(event, Validated)}
+        self._told: dict[int, Validated] = {}
+        for event in told:
+            if isinstance(event, Validated):
+                self._told.setdefault(event.epoch, event)
         self._pictures = {event.path for event in told if isinstance(event, Pictured)}
+
+    @property
+    def told(self) -> dict[int, Validated]:
+        """What was told of epochs; on rank 0, by their numbers within the fold."""
+        before, fold = self._epochs_before, self._trial.fold
+        return {epoch - before: event for epoch, event in self._told.items() if event.fold == fold}
 
     def started(self, *, parameters: int, resumed_step: int) -> None:
         self._tell(
@@ -80,6 +92,8 @@ class Teller:
     def validated(self, event: Validated) -> None:
         """An epoch's result, unless an earlier attempt came to tell it before it was killed.
 
+        It is the same then, but on hardware that adds up in another order every time.
+
         Args:
             event: with epoch and step counted within the fold.
         """
@@ -90,9 +104,14 @@ class Teller:
                 "fold": self._trial.fold,
             }
         )
-        if event.epoch not in self._epochs:
-            self._epochs.add(event.epoch)
+        told = self._told.setdefault(event.epoch, event)
+        if told is event:
             self._tell(event)
+        elif any(
+            "" not in digests and digests[0] != digests[1]
+            for digests in ((told.digest, event.digest), (told.best_digest, event.best_digest))
+        ):
+            log.warning("epoch %d came to other weights than those that were told", event.epoch)
 
     def pictured(self, path: str) -> None:
         if path not in self._pictures:

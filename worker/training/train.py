@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -15,12 +17,16 @@ from worker.ranks.loading import BatchLoader
 from worker.ranks.stopping import StopAgreed, StopRequest
 from worker.ranks.trial import Trial, open_split
 from worker.ranks.validate import Validator
-from worker.training.history import read_history, write_history
+from worker.training.history import draw_history, read_history, write_history
 from worker.training.keeping import Keeper
 from worker.training.learner import Learner
 from worker.training.pictures import draw_best
 from worker.training.step import take_step
 from worker.training.teller import Teller
+
+log = logging.getLogger(__name__)
+
+HISTORY_SECONDS = 120.0  # at least between two writings, for which other ranks wait
 
 
 class Training:
@@ -35,9 +41,12 @@ class Training:
         self.keeper = Keeper(trial, self.learner)
         self.stop = StopRequest(trial.folder.stop, looks=trial.group.first)
         self.teller = Teller(trial, steps_per_epoch(self.samples, trial.sharing))
+        self.told: dict[int, Validated] = {}  # by epoch: what an earlier attempt came to
+        self._validation_seconds = math.inf  # not known before the first one
+        self._history_kept = time.monotonic()
 
     def run(self) -> None:
-        """Train, validate, draw.
+        """Train, validate, draw samples.
 
         Raises:
             Divergence: a number was not finite, on all ranks alike, and has been told.
@@ -48,10 +57,12 @@ class Training:
             while not self.learner.progress.ended(self.trial.recipe):
                 started = time.monotonic()
                 self._train_epoch()
-                self.keeper.keep_last()  # a validation may take long
+                if self.trial.group.any(self._due_before_validation()):
+                    self.keeper.keep_last()
                 self._validate_epoch(started)
-                if (self.learner.progress.epoch - 1) % self.trial.plan.history_epochs == 0:
-                    self._keep_history()
+                if self._history_due():
+                    self._keep_history(drawn=True)
+            self.keeper.wait()
             self._keep_history()
             best_lost = not self.keeper.mend_best()
             if not best_lost:
@@ -59,12 +70,18 @@ class Training:
             self.teller.finished(self.learner.progress, self.keeper.digest, best_lost=best_lost)
         except StopAgreed:
             self.keeper.keep_last()
+            self.keeper.wait()
             self._keep_history()
             self.teller.stopped(self.stop.reason, self.learner.progress, self.keeper.digest)
             raise
         except Divergence as error:
+            self.keeper.wait()
             self._keep_history()
             self.teller.diverged(error, self.learner.progress.epoch)
+            raise
+        except Exception:
+            with contextlib.suppress(Exception):  # of which there is one to be told already
+                self.keeper.wait()
             raise
 
     def _begin(self) -> None:
@@ -77,6 +94,9 @@ class Training:
         if progress.validated is not None:
             # A kill may have fallen between the checkpoint and the event.
             self.teller.validated(Validated.model_validate(progress.validated))
+        told = self.teller.told
+        self.keeper.agree_with(told)
+        self.told = self.trial.group.from_first(told)
 
     def _train_epoch(self) -> None:
         """Take the steps that remain of this epoch."""
@@ -98,28 +118,30 @@ class Training:
             wanted = [micro.indices for step in steps for micro in step.micro_batches]
             batches = self.loader.batches(learner.progress.epoch, wanted)
         for step in steps:
+            self.keeper.look()
             self._set_rate()
-            wishes = Wishes(stop=self.stop.requested(), save=self.keeper.due)
+            wishes = Wishes(stop=self.stop.requested(), save=self.keeper.due())
             verdict, losses = take_step(trial, learner, step, batches, wishes)
-            self.teller.looked(learner.progress, losses, learner.rate, verdict.norm)
+            if not self.keeper.writing:  # the epoch before may be told later otherwise
+                self.teller.looked(learner.progress, losses, learner.rate, verdict.norm)
             if verdict.stop:
                 raise StopAgreed
             if verdict.save:
                 self.keeper.keep_last()
 
     def _validate_epoch(self, started: float) -> None:
-        """Judge the epoch, keep what it came to, then tell: in this order, for a kill's sake.
+        """Judge the epoch, and tell what it came to once the files that it tells of are written.
 
         After a kill before the next checkpoint the epoch is judged again, to the same end, and not
         told again.
         """
         learner, trial = self.learner, self.trial
-        metrics = self.metrics()
+        begun = time.monotonic()
+        metrics = self._as_told(self.metrics())
+        self._validation_seconds = time.monotonic() - begun
         earlier = learner.progress.best_epoch
         best = self._judge(metrics)
-        kept = self.keeper.keep_validated(metrics, earlier if best else None)
-        if best:
-            learner.progress.best_digest = kept
+        self.keeper.keep_validated(metrics, earlier if best else None)
         learner.learning_rate.validated(metrics[trial.plan.objective.metric])
         event = Validated(
             attempt=trial.plan.attempt,
@@ -131,14 +153,23 @@ class Training:
             seconds=time.monotonic() - started,
             best=best,
             last=trial.is_last_fold and learner.progress.ends_with_epoch(trial.recipe),
-            digest=self.keeper.digest,
-            best_digest=kept if best else "",
         )
-        learner.progress.validated = event.model_dump()
+        kept = self.keeper.holds_present
+        self.keeper.after_writing(lambda: self._tell(event, kept=kept))
         learner.progress.next_epoch()
         learner.losses.clear()
-        if learner.progress.ended(trial.recipe) or trial.group.any(self.keeper.due):
+        if learner.progress.ended(trial.recipe) or trial.group.any(self.keeper.due()):
             self.keeper.keep_last()
+
+    def _tell(self, event: Validated, *, kept: bool) -> None:
+        """Tell of an epoch, whose training is in `last.pth` if it was kept."""
+        progress = self.learner.progress
+        digests = {
+            "digest": self.keeper.digest if kept else "",
+            "best_digest": progress.best_digest if event.best else "",
+        }
+        event = event.model_copy(update=digests)
+        progress.validated = event.model_dump()
         self.teller.validated(event)
 
     def metrics(self) -> dict[str, float]:
@@ -155,12 +186,43 @@ class Training:
         assert self.validator is not None
         return self.validator.metrics(learner.judged_runner, self.stop.requested, trial.tick)
 
-    def _keep_history(self) -> None:
+    def _due_before_validation(self) -> bool:
+        """Whether to keep what was trained before it is validated, which may take long."""
         trial = self.trial
+        epoch = trial.fold * trial.recipe.epochs + self.learner.progress.epoch
+        return epoch in trial.plan.digest_epochs or self.keeper.due(within=self._validation_seconds)
+
+    def _as_told(self, metrics: dict[str, float]) -> dict[str, float]:
+        """The metrics that an earlier attempt told of this epoch, on which others have acted."""
+        told = self.told.get(self.learner.progress.epoch)
+        if told is None:
+            return metrics
+        if told.metrics != metrics and self.trial.group.first:
+            log.warning(
+                "epoch %d comes to %s now, and came to %s before the interruption; that holds",
+                told.epoch,
+                metrics,
+                told.metrics,
+            )
+        return told.metrics
+
+    def _history_due(self) -> bool:
+        done = self.learner.progress.epoch - 1
+        waited = time.monotonic() - self._history_kept
+        return waited >= HISTORY_SECONDS and done % self.trial.plan.history_epochs == 0
+
+    def _keep_history(self, *, drawn: bool = False) -> None:
+        """Write what was told so far as a table; and as curves, but not at the training's end.
+
+        By then no rank needs to wait for them: see `draw_histories`.
+        """
+        trial = self.trial
+        self._history_kept = time.monotonic()
         if trial.group.first:
             told = [e for e in read_history(trial.folder.events) if e.fold == trial.fold]
-            drawn = trial.plan.pictures > 0
-            write_history(trial.place, told, trial.plan.objective.metric, drawn=drawn)
+            write_history(trial.place, told)
+            if drawn and trial.plan.pictures > 0:
+                draw_history(trial.place, told, trial.plan.objective.metric)
 
     def _judge(self, metrics: dict[str, float]) -> bool:
         """Whether these metrics are the best so far, on all ranks the same."""
@@ -176,6 +238,9 @@ class Training:
             )
         if not objective.better(value, progress.best):
             return False
+        told = self.told.get(progress.epoch)
+        if told is not None:
+            progress.best_digest = told.best_digest
         progress.best = value
         progress.best_epoch, progress.best_metrics = progress.epoch, metrics
         return True

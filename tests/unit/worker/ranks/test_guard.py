@@ -1,11 +1,12 @@
 import pytest
 import torch
+from torch.nn.utils import get_total_norm
 
 from protocol.messages import load_plan
 from protocol.recipe import TrainingRecipe
 from tests.ranks import make_plan, talk_together
 from worker.ranks.group import Group, join
-from worker.ranks.guard import GuardedLoss, ReplicaGuard, StepVerdict, Wishes
+from worker.ranks.guard import GuardedLoss, ReplicaGuard, StepVerdict, Wishes, total_norm
 from worker.ranks.trial import open_trial
 from worker.training.learner import Learner
 
@@ -23,8 +24,8 @@ def batch(value=1.0):
 
 
 def backward(learner, *, value=1.0, wishes=None):
-    loss, word, terms = learner.guard(batch(value), 1.0, wishes or Wishes())
-    (learner.scaler.scale(loss) + word).backward()
+    loss, flags, terms = learner.guard(batch(value), 1.0, wishes or Wishes())
+    learner.guard.backward(learner.scaler.scale(loss), flags)
     return loss, terms
 
 
@@ -93,8 +94,7 @@ def step_together(rendezvous, rank, answers):
     found = {"exchanged": []}
     for more in (True, False):
         with guard.accumulating(more):
-            loss, word, _ = guard({"input": torch.ones(1, 1) * (rank + 1)}, 1.0, Wishes())
-            (loss + word).backward()
+            guard.backward(*guard({"input": torch.ones(1, 1) * (rank + 1)}, 1.0, Wishes())[:2])
         found["exchanged"].append(model.weight.grad.item())
     found["buffers"] = [model.constant.item(), model.state.item()]
     group.leave()
@@ -139,8 +139,7 @@ def gradients_of_steps(rendezvous, rank, answers):
     def step(guard, model):
         guard.forget_gradients()
         with guard.accumulating(more=False):
-            loss, word, _ = guard({"input": values}, 1.0, Wishes())
-            (loss + word).backward()
+            guard.backward(*guard({"input": values}, 1.0, Wishes())[:2])
         return [parameter.grad.clone() for parameter in model.parameters()]
 
     model = Backwards()
@@ -168,3 +167,11 @@ def test_a_resumed_step_of_three_ranks_adds_gradients_up_as_the_unbroken_one(tmp
         assert len(buckets[0].split(",")) > 1  # so that reduction and backward pass overlap
         layers = [name.split(".")[2] for name in arrival if name.endswith("weight")]
         assert layers == ["2", "1", "4", "0", "3"]
+
+
+@pytest.mark.parametrize("dtypes", [[torch.float32], [torch.float32, torch.float64]])
+@pytest.mark.parametrize("sizes", [[5], [1, 40, 3], []])
+def test_the_gradients_norm_is_torchs_own(sizes, dtypes):
+    torch.manual_seed(0)
+    gradients = [torch.randn(size, 7).to(dtype) for size in sizes for dtype in dtypes]
+    assert torch.equal(total_norm(gradients), get_total_norm(gradients))

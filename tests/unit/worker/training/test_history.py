@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 
 from protocol.folders import RunFolder, TrialFolder
-from protocol.messages import Progressed, Validated, append_event
+from protocol.messages import Progressed, Validated, append_event, load_plan
+from tests.ranks import attempt, make_plan
 from worker.training import history
-from worker.training.history import read_history, write_history
+from worker.training.history import draw_histories, draw_history, read_history, write_history
 
 
-def epoch(number, *, psnr=30.0, losses=None, best=False, attempt=0):
+def epoch(number, *, psnr=30.0, losses=None, best=False, number_of_attempt=0):
     return Validated(
-        attempt=attempt,
+        attempt=number_of_attempt,
         epoch=number,
         step=10 * number,
         metrics={"mse": 0.5 / number, "psnr": psnr},
@@ -33,8 +34,13 @@ def folder(tmp_path):
     return RunFolder(tmp_path)
 
 
+def keep(folder, validated, objective=""):
+    write_history(folder, validated)
+    draw_history(folder, validated, objective)
+
+
 def test_every_epoch_has_a_row_with_all_that_was_told_of_it(folder):
-    write_history(folder, [epoch(1, psnr=20.0, best=True), epoch(2, psnr=19.5)])
+    keep(folder, [epoch(1, psnr=20.0, best=True), epoch(2, psnr=19.5)])
     first, second = rows(folder)
     assert first == {
         "epoch": "1",
@@ -51,23 +57,23 @@ def test_every_epoch_has_a_row_with_all_that_was_told_of_it(folder):
 
 
 def test_a_loss_term_that_comes_later_has_a_column_that_begins_empty(folder):
-    write_history(folder, [epoch(1, losses={"l1": 1.0}), epoch(2, losses={"l1": 0.5, "new": 3.0})])
+    keep(folder, [epoch(1, losses={"l1": 1.0}), epoch(2, losses={"l1": 0.5, "new": 3.0})])
     assert [row["loss_new"] for row in rows(folder)] == ["", "3.0"]
 
 
 def test_the_curves_are_a_picture_that_changes_with_them(folder):
-    write_history(folder, [epoch(1), epoch(2, psnr=31, best=True)], "psnr")
+    keep(folder, [epoch(1), epoch(2, psnr=31, best=True)], "psnr")
     before = matplotlib.image.imread(folder.history_curve)
-    write_history(folder, [epoch(1), epoch(2, psnr=35, best=True), epoch(3)], "psnr")
+    keep(folder, [epoch(1), epoch(2, psnr=35, best=True), epoch(3)], "psnr")
     after = matplotlib.image.imread(folder.history_curve)
     assert before.shape == after.shape
     assert not np.array_equal(before, after)
 
 
 def test_the_objective_decides_which_metric_is_drawn_but_not_which_are_kept(folder):
-    write_history(folder, [epoch(1), epoch(2, psnr=31)], "psnr")
+    keep(folder, [epoch(1), epoch(2, psnr=31)], "psnr")
     drawn, table = folder.history_curve.read_bytes(), folder.history.read_bytes()
-    write_history(folder, [epoch(1), epoch(2, psnr=31)], "mse")
+    keep(folder, [epoch(1), epoch(2, psnr=31)], "mse")
     assert folder.history_curve.read_bytes() != drawn
     assert folder.history.read_bytes() == table
 
@@ -75,18 +81,18 @@ def test_the_objective_decides_which_metric_is_drawn_but_not_which_are_kept(fold
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0, -1.0, 1e-9])
 def test_any_value_can_be_drawn(folder, value):
     odd = epoch(2, losses={"l1": value}, psnr=value)
-    write_history(folder, [epoch(1, losses={"l1": 1.0}), odd], "psnr")
+    keep(folder, [epoch(1, losses={"l1": 1.0}), odd], "psnr")
     assert folder.history_curve.stat().st_size > 0
     assert float(rows(folder)[1]["psnr"]) == value or value != value
 
 
 def test_without_an_epoch_nothing_is_written(folder):
-    write_history(folder, [])
+    keep(folder, [])
     assert list(folder.path.iterdir()) == []
 
 
 def test_a_failure_leaves_the_old_history_whole(folder, monkeypatch):
-    write_history(folder, [epoch(1)])
+    keep(folder, [epoch(1)])
     old = folder.history_curve.read_bytes()
 
     def fail(figure, stream, **_):
@@ -95,7 +101,7 @@ def test_a_failure_leaves_the_old_history_whole(folder, monkeypatch):
 
     monkeypatch.setattr(history.Figure, "savefig", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_history(folder, [epoch(1), epoch(2)])
+        keep(folder, [epoch(1), epoch(2)])
     assert folder.history_curve.read_bytes() == old
     assert {path.name for path in folder.path.iterdir()} == {"history.csv", "history.png"}
 
@@ -104,7 +110,13 @@ def test_after_a_kill_and_a_resume_each_epoch_is_there_once_and_in_order(tmp_pat
     """The killed attempt told an epoch which the resumed one trained and told again."""
     events = TrialFolder(tmp_path).events
     looked = Progressed(attempt=0, epoch=2, step=15, losses={}, learning_rate=1, gradient_norm=1)
-    for event in (epoch(1), looked, epoch(2, psnr=21), epoch(2, psnr=22, attempt=1), epoch(3)):
+    for event in (
+        epoch(1),
+        looked,
+        epoch(2, psnr=21),
+        epoch(2, psnr=22, number_of_attempt=1),
+        epoch(3),
+    ):
         append_event(events, event)
     with events.open("a") as file:
         file.write('{"event":"validated","epo')
@@ -115,3 +127,25 @@ def test_after_a_kill_and_a_resume_each_epoch_is_there_once_and_in_order(tmp_pat
 
 def test_before_the_first_event_there_is_no_history(tmp_path):
     assert read_history(tmp_path / "events.jsonl") == []
+
+
+def test_a_trial_draws_its_curves_when_its_ranks_have_parted_and_those_of_every_fold(tmp_path):
+    trial = make_plan(tmp_path / "one", ranks=2, pictures=1)
+    assert attempt(trial, ranks=2) == [0, 0]
+    assert len(rows(trial)) == 2
+    assert trial.history_curve.stat().st_size > 0
+    crossed = make_plan(tmp_path / "folds", folds=2, pictures=1)
+    assert attempt(crossed) == [0]
+    assert all(run.history_curve.stat().st_size > 0 for run in crossed.folds())
+    assert not crossed.history_curve.exists()
+
+
+def test_curves_that_cannot_be_drawn_fail_no_trial(tmp_path, monkeypatch, caplog):
+    def fail(*_):
+        raise OSError("disk full")
+
+    trial = make_plan(tmp_path, pictures=1)
+    append_event(trial.events, epoch(1))
+    monkeypatch.setattr(history, "_draw", fail)
+    draw_histories(trial, load_plan(trial.plan))
+    assert "history.png could not be drawn" in caplog.text

@@ -1,15 +1,23 @@
+import threading
+
 import pytest
 import torch
 
 from protocol.bests import cut_best
+from protocol.errors import CheckpointError
 from protocol.messages import Failed, Finished, Started, Validated, load_plan
 from tests.ranks import attempt, events, make_plan
-from worker.training.checkpoint import load_checkpoint, read_checkpoint
+from worker.ranks.group import Group
+from worker.ranks.trial import open_trial
+from worker.training import keeping
+from worker.training.checkpoint import load_checkpoint, read_checkpoint, save_last
+from worker.training.keeping import Keeper
+from worker.training.learner import Learner
 
 
 @pytest.fixture
 def trial(tmp_path):
-    trial = make_plan(tmp_path, recipe={"epochs": 2})
+    trial = make_plan(tmp_path, recipe={"epochs": 2}, digest_epochs=[1, 2])
     assert attempt(trial) == [0]
     return trial
 
@@ -132,3 +140,99 @@ def test_an_earlier_best_that_is_no_more_is_found_under_its_epoch_or_told(tmp_pa
     assert trial.pictures.exists() == kept
     if kept:
         assert read_checkpoint(trial.best)[1] == before
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    """One that is taken apart, and its learner."""
+    place = make_plan(tmp_path, recipe={"ema_decay": 0.5})
+    group = Group(rank=0, ranks=1, device=torch.device("cpu"))
+    trial = open_trial(place, load_plan(place.plan), group, lambda: None)
+    learner = Learner(trial)
+    return Keeper(trial, learner), learner
+
+
+class SlowDisk:
+    """Saves when it is let."""
+
+    def __init__(self, save):
+        self.save, self.free = save, threading.Event()
+
+    def __call__(self, *arguments):
+        assert self.free.wait(30.0)
+        return self.save(*arguments)
+
+
+def test_training_goes_on_while_its_checkpoint_is_written_and_does_not_change_it(
+    keeper, monkeypatch
+):
+    keeper, learner = keeper
+    monkeypatch.setattr(keeping, "save_last", disk := SlowDisk(save_last))
+    before = {name: tensor.clone() for name, tensor in learner.judged_weights().items()}
+    rate = learner.rate
+    keeper.keep_last()
+    with torch.no_grad():
+        for tensor in [*learner.model.parameters(), *learner.average.model.parameters()]:
+            tensor.fill_(7.0)
+    learner.set_rate(0.5)
+    learner.progress.best_metrics["error"] = 1.0
+    learner.progress.step += 1
+    disk.free.set()
+    keeper.wait()
+    content, digest = read_checkpoint(keeper._trial.place.last)
+    assert all(torch.equal(content["model"][name], before[name]) for name in before)
+    assert content["training"]["optimizer"]["param_groups"][0]["lr"] == rate
+    assert content["training"]["progress"]["step"] == 0
+    assert content["training"]["progress"]["best_metrics"] == {}
+    assert keeper.digest == digest
+
+
+def test_what_tells_of_a_file_waits_until_it_is_on_the_disk(keeper, monkeypatch):
+    keeper, learner = keeper
+    monkeypatch.setattr(keeping, "save_checkpoint", disk := SlowDisk(keeping.save_checkpoint))
+    told = []
+    keeper.keep_validated({"error": 1.0}, 0)
+    keeper.after_writing(lambda: told.append(learner.progress.best_digest))
+    keeper.look()
+    assert told == []
+    assert not keeper._trial.place.best.exists()
+    disk.free.set()
+    keeper.wait()
+    assert told == [read_checkpoint(keeper._trial.place.best)[1]]
+
+
+def test_an_error_in_writing_is_raised_at_the_next_look(keeper, monkeypatch):
+    def fail(*_):
+        raise CheckpointError("No space left on device")
+
+    keeper, _ = keeper
+    monkeypatch.setattr(keeping, "save_last", fail)
+    keeper.keep_last()
+    keeper._background._thread.shutdown()  # it is done
+    with pytest.raises(CheckpointError, match="No space left"):
+        keeper.look()
+    assert keeper.digest == ""
+
+
+def test_without_memory_for_a_copy_training_waits_for_its_checkpoint(keeper, monkeypatch, caplog):
+    def full(_):
+        raise torch.OutOfMemoryError("none left")
+
+    keeper, _ = keeper
+    monkeypatch.setattr(keeper._snapshot, "take", full)
+    keeper.keep_last()
+    assert keeper.digest == read_checkpoint(keeper._trial.place.last)[1]
+    assert "for want of memory" in caplog.text
+
+
+def test_a_rehearsal_takes_the_memory_of_a_checkpoint_and_writes_none(keeper):
+    keeper, learner = keeper
+    keeper.rehearse()
+    places = {tensor.data_ptr() for kind in keeper._snapshot._memory.values() for tensor in kind}
+    assert len(places) > len(learner.parameters())
+    assert not keeper._trial.place.last.exists()
+    keeper.keep_last()
+    assert places == {
+        tensor.data_ptr() for kind in keeper._snapshot._memory.values() for tensor in kind
+    }
+    keeper.wait()
