@@ -6,7 +6,6 @@ A call whose commit went through although its answer was lost is not carried out
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 import logging
@@ -14,11 +13,12 @@ import math
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
@@ -28,12 +28,15 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from orchestrator import words
 from orchestrator.database.address import redacted, shown, spelled, sqlite_file
+from orchestrator.database.reading import attributes_under, trial_with, trials_in
+from orchestrator.database.writing import Changes, carry_out, created, holds
 from orchestrator.troubles import primary_code
 from protocol.errors import UserError, chain
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_VERSION = "tomostudy:data_version"  # what a connection remembers of SQLite's counter
 _MADE = "tomostudy:made"  # tells a trial whose making was not confirmed from another's
 _BUSY_SECONDS = 5.0  # that SQLite itself waits for a lock; in between ^C is heard
 _FIRST_PAUSE, _LONGEST_PAUSE, _SLICE = 0.1, 10.0, 0.2  # seconds
@@ -96,7 +99,10 @@ class PatientStorage(RDBStorage):
         self._patience = patience
         self._exhausted = False
         if sqlite_file(url) is not None:
-            options["engine_kwargs"] = {"connect_args": {"timeout": _BUSY_SECONDS}}
+            options["engine_kwargs"] = {
+                "connect_args": {"timeout": _BUSY_SECONDS},
+                "pool_use_lifo": True,  # the same connection each time: `changed_elsewhere`
+            }
         super().__init__(spelled(url), **options)
 
     def claim(self, study_id: int, key: str, value: str) -> str:
@@ -121,23 +127,54 @@ class PatientStorage(RDBStorage):
         studies = self.get_all_studies()
         return [study.study_name for study in studies if study.user_attrs.get(key) == value]
 
+    def changed_elsewhere(self) -> bool:
+        """Whether another connection may have written since this was last asked."""
+        if sqlite_file(self.address) is None:
+            return True  # no other database counts for each connection what the others commit
+
+        def look() -> bool:
+            with self.engine.connect() as connection:
+                now = connection.exec_driver_sql("PRAGMA data_version").scalar()
+                before = connection.info.get(_VERSION)
+                connection.info[_VERSION] = now
+            return now != before
+
+        return self.patiently(look)
+
+    def change(
+        self, trial_id: int, changes: Changes, distributions: Mapping[str, BaseDistribution]
+    ) -> None:
+        """Carry out all changes of a trial, or none of them; `writing.carry_out` says how."""
+
+        def write() -> bool:
+            with _create_scoped_session(self.scoped_session) as session:
+                carry_out(session, trial_id, changes, distributions)
+            return True
+
+        def written() -> bool | None:
+            return True if holds(self._trial(trial_id), changes) else None
+
+        self.patiently(write, written)
+
+    def study_attributes_under(self, study_id: int, prefix: str) -> dict[str, Any]:
+        """A study's system attributes whose keys begin in a way; at most as many are read."""
+
+        def read() -> dict[str, Any]:
+            with _create_scoped_session(self.scoped_session) as session:
+                return attributes_under(session, study_id, prefix)
+
+        return self.patiently(read)
+
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
         # Not Optuna's own, which makes a second trial when the first one's confirmation is lost.
-        template = copy.deepcopy(template_trial) or optuna.trial.create_trial(
-            state=TrialState.RUNNING
-        )
+        template = template_trial or optuna.trial.create_trial(state=TrialState.RUNNING)
         mark = str(uuid.uuid4())
-        template.system_attrs[_MADE] = mark
 
         def make() -> FrozenTrial:
             with _create_scoped_session(self.scoped_session) as session:
-                models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
-                made = self._get_prepared_new_trial(study_id, template, session)
-                session.flush()
-                identity = int(made.trial_id)
-            return super(PatientStorage, self).get_trial(identity)
+                return created(session, study_id, template, {_MADE: mark})
 
         return self.patiently(make, lambda: self._made(mark))
 
@@ -149,7 +186,31 @@ class PatientStorage(RDBStorage):
                 .filter(attribute.key == _MADE, attribute.value_json == json.dumps(mark))
                 .one_or_none()
             )
-        return None if found is None else super().get_trial(found[0])
+        return None if found is None else self._trial(found[0])
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self.patiently(lambda: self._trial(trial_id))
+
+    def _trial(self, trial_id: int) -> FrozenTrial:
+        with _create_scoped_session(self.scoped_session) as session:
+            return trial_with(session, trial_id)
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        def read() -> list[FrozenTrial]:
+            with _create_scoped_session(self.scoped_session) as session:
+                models.StudyModel.find_or_raise_by_id(study_id, session)
+                return trials_in(
+                    session, study_id, above=trial_id_greater_than, among=included_trial_ids
+                )
+
+        found = self.patiently(read)
+        return found if states is None else [trial for trial in found if trial.state in states]
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -160,7 +221,7 @@ class PatientStorage(RDBStorage):
             return super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
 
         def told() -> bool | None:
-            found = super(PatientStorage, self).get_trial(trial_id)
+            found = self._trial(trial_id)
             same = found.state is state is not before
             return True if same and _equal(found.values, values) else None
 
@@ -281,8 +342,6 @@ for _name in (
     "set_trial_user_attr",
     "set_trial_system_attr",
     "get_trial_id_from_study_id_trial_number",
-    "get_trial",
-    "_get_trials",
     "_get_best_trial_id",
 ):
     setattr(PatientStorage, _name, _waiting(_name))

@@ -1,0 +1,331 @@
+"""What a step of a trial's way changes in the database, written in one transaction or not at all.
+
+Optuna commits each parameter, attribute and value on its own; that costs a wait for the disk each
+time, and a kill in between leaves a step half-done. Rows are written as Optuna writes them.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+    json_to_distribution,
+)
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Table, func, select, update
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.orm import Session
+
+NEW = -1  # the id, or number, of a trial that is in no study yet
+
+
+@dataclass(kw_only=True)
+class Changes:
+    """Of one trial, and of its study as far as they belong to that trial."""
+
+    begins: bool = False  # it was waiting, and is running from now on
+    user_attrs: dict[str, Any] = field(default_factory=dict)
+    system_attrs: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, tuple[float, BaseDistribution]] = field(default_factory=dict)
+    intermediate_values: dict[int, float] = field(default_factory=dict)
+    study_system_attrs: dict[str, Any] = field(default_factory=dict)
+    ends: TrialState | None = None
+    values: list[float] | None = None
+    time: datetime = field(default_factory=datetime.now)  # of its beginning or end
+
+
+class Crossed(Exception):
+    """Somebody else has begun the trial that was to begin, or taken the number of a new one."""
+
+
+def carry_out(
+    session: Session,
+    trial: int,
+    changes: Changes,
+    distributions: Mapping[str, BaseDistribution],
+) -> None:
+    """Write all changes of a trial into an open transaction.
+
+    Args:
+        trial: its id.
+        distributions: those of keys that are known to be in the study, which new ones must fit.
+
+    Raises:
+        KeyError: there is no such trial.
+        UpdateFinishedTrialError: it has ended.
+        Crossed: it was to begin, and has begun.
+        ValueError: a parameter's distribution does not fit that of earlier trials.
+    """
+    study = _lock(session, trial, begins=changes.begins)
+    _put_all(session, study, trial, changes, distributions)
+    _set_state(session, trial, changes)
+
+
+def created(
+    session: Session, study: int, template: FrozenTrial, system_attrs: Mapping[str, Any]
+) -> FrozenTrial:
+    """Add a trial to a study in an open transaction.
+
+    Args:
+        template: what it is to be; under the number that it has, if it was made for one.
+        system_attrs: more of them.
+
+    Raises:
+        KeyError: there is no such study.
+        Crossed: somebody else has taken its number.
+    """
+    _begin(session)
+    models.StudyModel.find_or_raise_by_id(study, session, for_update=True)
+    table: Table = models.TrialModel.__table__
+    number = session.scalars(select(func.count()).where(table.c.study_id == study)).one()
+    if template._trial_id == NEW and template.number not in (number, NEW):
+        raise Crossed(template.number)
+    begun, ended = template.datetime_start, template.datetime_complete
+    inserted = session.connection().execute(
+        table.insert().values(
+            {
+                table.c.number: number,
+                table.c.study_id: study,
+                table.c.state: template.state,
+                table.c.datetime_start: _utc(begun),
+                table.c.datetime_complete: _utc(ended),
+            }
+        )
+    )
+    changes = Changes(
+        user_attrs=template.user_attrs,
+        system_attrs={**template.system_attrs, **system_attrs},
+        params={
+            key: (found.to_internal_repr(template.params[key]), found)
+            for key, found in template.distributions.items()
+        },
+        intermediate_values=template.intermediate_values,
+        values=template.values,
+    )
+    assert inserted.inserted_primary_key is not None
+    identity = int(inserted.inserted_primary_key[0])
+    _put_all(session, study, identity, changes, {})
+    blank = copy.copy(template)
+    blank.number, blank._trial_id = number, identity
+    return changed(blank, changes)
+
+
+def _begin(session: Session) -> None:
+    """What is looked at from here on stays as it is until the transaction ends."""
+    if session.get_bind().dialect.name == "sqlite":  # which knows no FOR UPDATE
+        session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _lock(session: Session, trial: int, *, begins: bool) -> int:
+    """Make sure that a trial may be changed, until the transaction ends; its study's id."""
+    _begin(session)
+    columns = models.TrialModel.__table__.c
+    found = session.execute(
+        select(columns.study_id, columns.state).where(columns.trial_id == trial).with_for_update()
+    ).one_or_none()
+    if found is None:
+        raise KeyError(models.NOT_FOUND_MSG)
+    if found.state.is_finished():
+        raise UpdateFinishedTrialError(f"trial {trial} has ended and cannot be changed any more")
+    if begins and found.state is not TrialState.WAITING:
+        raise Crossed(trial)
+    return int(found.study_id)
+
+
+def _put_all(
+    session: Session,
+    study: int,
+    trial: int,
+    changes: Changes,
+    distributions: Mapping[str, BaseDistribution],
+) -> None:
+    _put(session, models.TrialUserAttributeModel, trial, _attributes(changes.user_attrs))
+    _put(session, models.TrialSystemAttributeModel, trial, _attributes(changes.system_attrs))
+    _add_params(session, study, trial, changes.params, distributions)
+    _put(session, models.TrialIntermediateValueModel, trial, _curve(changes.intermediate_values))
+    _put(session, models.TrialValueModel, trial, _objectives(changes.values))
+    _put(session, models.StudySystemAttributeModel, study, _attributes(changes.study_system_attrs))
+
+
+def _attributes(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "value_json": json.dumps(value)} for key, value in found.items()]
+
+
+def _curve(found: Mapping[int, float]) -> list[dict[str, Any]]:
+    stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
+    rows = ((step, *stored(value)) for step, value in found.items())
+    return [
+        {"step": step, "intermediate_value": value, "intermediate_value_type": kind}
+        for step, value, kind in rows
+    ]
+
+
+def _objectives(found: Sequence[float] | None) -> list[dict[str, Any]]:
+    stored = models.TrialValueModel.value_to_stored_repr
+    rows = ((index, *stored(value)) for index, value in enumerate(found or ()))
+    return [{"objective": index, "value": value, "value_type": kind} for index, value, kind in rows]
+
+
+def _put(session: Session, model: Any, owner: int, rows: list[dict[str, Any]]) -> None:
+    """Insert rows, or replace those under the same key: every such table has a unique pair."""
+    if not rows:
+        return
+    table: Table = model.__table__
+    of = "study_id" if "study_id" in table.c else "trial_id"
+    key = next(name for name in ("key", "step", "objective") if name in table.c)
+    changing = [name for name in rows[0] if name != key]
+    given = [{of: owner, **row} for row in rows]
+    match session.get_bind().dialect.name:
+        case "sqlite" | "postgresql" as name:
+            insert = (sqlite if name == "sqlite" else postgresql).insert(table)
+            session.execute(
+                insert.on_conflict_do_update(
+                    index_elements=[of, key],
+                    set_={column: insert.excluded[column] for column in changing},
+                ),
+                given,
+            )
+        case "mysql" | "mariadb":
+            put = mysql.insert(table)
+            session.execute(
+                put.on_duplicate_key_update({column: put.inserted[column] for column in changing}),
+                given,
+            )
+        case _:
+            for row in given:
+                session.execute(
+                    table.delete().where(table.c[of] == owner, table.c[key] == row[key])
+                )
+            session.execute(table.insert(), given)
+
+
+def _add_params(
+    session: Session,
+    study: int,
+    trial: int,
+    params: Mapping[str, tuple[float, BaseDistribution]],
+    known: Mapping[str, BaseDistribution],
+) -> None:
+    if not params:
+        return
+    earlier = {**_distributions(session, study, params.keys() - known.keys()), **known}
+    for key, (_, distribution) in params.items():
+        if key in earlier:
+            check_distribution_compatibility(earlier[key], distribution)
+    session.execute(
+        models.TrialParamModel.__table__.insert(),
+        [
+            {
+                "trial_id": trial,
+                "param_name": key,
+                "param_value": value,
+                "distribution_json": distribution_to_json(distribution),
+            }
+            for key, (value, distribution) in params.items()
+        ],
+    )
+
+
+def _distributions(
+    session: Session, study: int, keys: Iterable[str]
+) -> dict[str, BaseDistribution]:
+    """The first one that the study has of each key."""
+    trials, params = models.TrialModel.__table__, models.TrialParamModel.__table__
+    found = {}
+    for key in keys:
+        text = session.scalar(
+            select(params.c.distribution_json)
+            .join(trials, trials.c.trial_id == params.c.trial_id)
+            .where(trials.c.study_id == study, params.c.param_name == key)
+            .limit(1)
+        )
+        if text is not None:
+            found[key] = json_to_distribution(text)
+    return found
+
+
+def _set_state(session: Session, trial: int, changes: Changes) -> None:
+    state = changes.ends or (TrialState.RUNNING if changes.begins else None)
+    if state is None:
+        return
+    columns = models.TrialModel.__table__.c
+    time = columns.datetime_complete if changes.ends else columns.datetime_start
+    session.execute(
+        update(models.TrialModel.__table__)
+        .where(columns.trial_id == trial)
+        .values({columns.state: state, time: _utc(changes.time)})
+    )
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    """As Optuna stores a time: in UTC, and naive."""
+    return None if time is None else time.astimezone(UTC).replace(tzinfo=None)
+
+
+def changed(trial: FrozenTrial, changes: Changes) -> FrozenTrial:
+    """The trial as it would be read after `changes` were written."""
+    now = own_copy(trial)
+    now.user_attrs.update(_as_stored(changes.user_attrs))
+    now.system_attrs.update(_as_stored(changes.system_attrs))
+    now.intermediate_values.update(changes.intermediate_values)
+    for key, (value, distribution) in changes.params.items():
+        now.params[key] = distribution.to_external_repr(value)
+        now.distributions[key] = distribution
+    if changes.begins:
+        now.state, now.datetime_start = TrialState.RUNNING, changes.time
+    if changes.values is not None:
+        now.values = changes.values
+    if changes.ends is not None:
+        now.state, now.datetime_complete = changes.ends, changes.time
+    return now
+
+
+def own_copy(trial: FrozenTrial) -> FrozenTrial:
+    """A trial whose mappings may be changed."""
+    copied = copy.copy(trial)
+    copied.params = dict(trial.params)
+    copied.distributions = dict(trial.distributions)
+    copied.user_attrs = dict(trial.user_attrs)
+    copied.system_attrs = dict(trial.system_attrs)
+    copied.intermediate_values = dict(trial.intermediate_values)
+    return copied
+
+
+def _as_stored(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: json.loads(json.dumps(value)) for key, value in attributes.items()}
+
+
+def holds(trial: FrozenTrial, changes: Changes) -> bool:
+    """Whether changes that were written, though nobody confirmed it, are there."""
+    after = changed(trial, changes)
+    after.datetime_start, after.datetime_complete = trial.datetime_start, trial.datetime_complete
+    return repr(after) == repr(trial)  # in which NaN equals NaN
+
+
+def one_by_one(storage: BaseStorage, study: int, trial: int, changes: Changes) -> None:
+    """The same through any storage of Optuna's: in an order in which a kill does no harm."""
+    if changes.begins and not storage.set_trial_state_values(trial, TrialState.RUNNING):
+        raise Crossed(trial)
+    for key, value in changes.user_attrs.items():
+        storage.set_trial_user_attr(trial, key, value)
+    for key, value in changes.system_attrs.items():
+        storage.set_trial_system_attr(trial, key, value)
+    for key, (number, distribution) in changes.params.items():
+        storage.set_trial_param(trial, key, number, distribution)
+    for step, number in changes.intermediate_values.items():
+        storage.set_trial_intermediate_value(trial, step, number)
+    for key, value in changes.study_system_attrs.items():
+        storage.set_study_system_attr(study, key, value)
+    if changes.ends is not None:
+        storage.set_trial_state_values(trial, changes.ends, changes.values)
