@@ -23,6 +23,7 @@ class Gathered:
 
     def __init__(self, study: optuna.Study, frozen: FrozenTrial) -> None:
         """Begin with `frozen`: a trial of the study that has not ended, or one under the id NEW."""
+        study._thread_local.cached_all_trials = None  # as `Study.ask` and `tell` begin
         self._storage = _Gathering(study._storage, study._study_id, frozen)
         self.study = copy.copy(study)
         self.study._storage = self._storage  # type: ignore[assignment]
@@ -82,11 +83,12 @@ class _Gathering:
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        number = self._trial.number
-        trials = self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
-        others = [trial for trial in trials if trial.number != number]
-        shown = [self._trial] if states is None or self._trial.state in states else []
-        return sorted([*others, *shown], key=lambda trial: trial.number)
+        others = self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        if self._trial._trial_id != NEW:
+            others = [trial for trial in others if trial.number != self._trial.number]
+        if states is not None and self._trial.state not in states:
+            return list(others)
+        return sorted([*others, self._trial], key=lambda trial: trial.number)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """Those that belong to the trial: the dashboard keeps each trial's note with the study."""

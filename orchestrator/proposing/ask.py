@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.database.gathering import Gathered
 from orchestrator.database.writing import Crossed
 from orchestrator.proposing.decisions import Decisions
+from orchestrator.proposing.memory import Memory
 from orchestrator.proposing.pruner import pruner_of
 from orchestrator.proposing.sampler import make_sampler
 from orchestrator.proposing.view import View
@@ -99,6 +100,10 @@ class Asker:
     def _decisions(self) -> Decisions:
         return Decisions(self.folder, self.study)
 
+    @functools.cached_property
+    def _memory(self) -> Memory:
+        return Memory()
+
     @property
     def total(self) -> int:
         """The settings' number of trials; a grid ends when all of it was tried."""
@@ -146,7 +151,7 @@ class Asker:
         """Propose what a trial lacks and store it whole: a kill leaves all of it or nothing."""
         settings = self.settings
         self.study.sampler = make_sampler(
-            settings.sampler, settings.search, settings.seed, frozen.number
+            settings.sampler, settings.search, settings.seed, frozen.number, self._memory
         )
         proposed = Gathered(self.study, frozen)
         if "visible" not in frozen.user_attrs:
