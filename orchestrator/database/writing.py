@@ -7,6 +7,7 @@ time, and a kill in between leaves a step half-done. Rows are written as Optuna 
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Table, func, select, update
+from sqlalchemy import Insert, Table, func, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -181,33 +182,34 @@ def _put(session: Session, model: Any, owner: int, rows: list[dict[str, Any]]) -
     """Insert rows, or replace those under the same key: every such table has a unique pair."""
     if not rows:
         return
+    of, key, statement = _upsert(model, session.get_bind().dialect.name)
+    given = [{of: owner, **row} for row in rows]
+    if statement is None:
+        table: Table = model.__table__
+        for row in given:
+            session.execute(table.delete().where(table.c[of] == owner, table.c[key] == row[key]))
+        statement = table.insert()
+    session.execute(statement, given)
+
+
+@functools.cache
+def _upsert(model: Any, dialect: str) -> tuple[str, str, Insert | None]:
+    """The columns whose pair is unique in a table, and an insert that replaces, if there is one."""
     table: Table = model.__table__
     of = "study_id" if "study_id" in table.c else "trial_id"
     key = next(name for name in ("key", "step", "objective") if name in table.c)
-    changing = [name for name in rows[0] if name != key]
-    given = [{of: owner, **row} for row in rows]
-    match session.get_bind().dialect.name:
-        case "sqlite" | "postgresql" as name:
-            insert = (sqlite if name == "sqlite" else postgresql).insert(table)
-            session.execute(
-                insert.on_conflict_do_update(
-                    index_elements=[of, key],
-                    set_={column: insert.excluded[column] for column in changing},
-                ),
-                given,
-            )
+    (number,) = table.primary_key
+    changing = [column.name for column in table.c if column.name not in (of, key, number.name)]
+    match dialect:
+        case "sqlite" | "postgresql":
+            insert = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+            new = {name: insert.excluded[name] for name in changing}
+            return of, key, insert.on_conflict_do_update(index_elements=[of, key], set_=new)
         case "mysql" | "mariadb":
             put = mysql.insert(table)
-            session.execute(
-                put.on_duplicate_key_update({column: put.inserted[column] for column in changing}),
-                given,
-            )
-        case _:
-            for row in given:
-                session.execute(
-                    table.delete().where(table.c[of] == owner, table.c[key] == row[key])
-                )
-            session.execute(table.insert(), given)
+            new = {name: put.inserted[name] for name in changing}
+            return of, key, put.on_duplicate_key_update(new)
+    return of, key, None
 
 
 def _add_params(

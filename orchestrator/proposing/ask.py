@@ -101,6 +101,10 @@ class Asker:
         return Decisions(self.folder, self.study)
 
     @functools.cached_property
+    def _cleared(self) -> set[int]:
+        return set()
+
+    @functools.cached_property
     def _memory(self) -> Memory:
         return Memory()
 
@@ -143,7 +147,7 @@ class Asker:
 
     def tidy(self) -> None:
         """Keep the checkpoints of as many of the best trials as the settings say."""
-        keep_best(self.folder, self.study, self.settings.keep.best_trials)
+        keep_best(self.folder, self.study, self.settings.keep.best_trials, self._cleared)
 
     def _complete(
         self, frozen: FrozenTrial, trials: list[FrozenTrial]

@@ -71,7 +71,7 @@ def _make(
     study_seed: int,
     seed: int,
     number: int,
-    memory: Memory | None,
+    memory: Memory | None = None,
 ) -> BaseSampler:
     options = options_of(settings)
     match settings.kind:
