@@ -27,6 +27,7 @@ from optuna.search_space.group_decomposed import _SearchSpaceGroup
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.proposing.memory import Floats, Memory
+from orchestrator.proposing.parzen import LeanParzenEstimator
 from orchestrator.settings.schema import Choices, SamplerSettings, options_of
 from orchestrator.settings.space import Search, distribution, grid
 from protocol.seeds import derive_seed
@@ -156,6 +157,8 @@ class MovingTPESampler(TPESampler):
         self._search_now = search
         self._now = {key: distribution(spec) for key, spec in search.items()}
         self._memory = memory
+        if memory is not None:
+            self._parzen_estimator_cls = LeanParzenEstimator
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
         if not self._is_multivariate(study):
