@@ -6,8 +6,10 @@ shows them what they wrote and stores nothing until it is told to.
 
 from __future__ import annotations
 
+import bisect
 import copy
 from collections.abc import Container, Sequence
+from operator import attrgetter
 from typing import Any
 
 import optuna
@@ -83,12 +85,12 @@ class _Gathering:
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        others = self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        found = self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
         if self._trial._trial_id != NEW:
-            others = [trial for trial in others if trial.number != self._trial.number]
-        if states is not None and self._trial.state not in states:
-            return list(others)
-        return sorted([*others, self._trial], key=lambda trial: trial.number)
+            found = [trial for trial in found if trial.number != self._trial.number]
+        if states is None or self._trial.state in states:
+            bisect.insort(found, self._trial, key=attrgetter("number"))
+        return found  # type: ignore[no-any-return]
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """Those that belong to the trial: the dashboard keeps each trial's note with the study."""

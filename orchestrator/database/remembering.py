@@ -31,6 +31,7 @@ class RememberingStorage(_CachedStorage):
     def __init__(self, backend: PatientStorage) -> None:
         super().__init__(backend)
         self._doubted = True  # a write failed half-way, or there was none to learn from yet
+        self._selected: dict[tuple[int, frozenset[TrialState]], list[FrozenTrial]] = {}
 
     # ------------------------------------------------------------------ reading
 
@@ -46,6 +47,7 @@ class RememberingStorage(_CachedStorage):
         last = next(reversed(known), -1)
         in_order = all(trial.number > last or trial.number in known for trial in trials)
         super()._add_trials_to_cache(study_id, trials)
+        self._selected.clear()
         if not in_order:
             self._studies[study_id].trials = dict(sorted(known.items()))
 
@@ -56,10 +58,19 @@ class RememberingStorage(_CachedStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         self._read_trials_from_remote_storage(study_id)
-        found = list(self._studies[study_id].trials.values())  # by number
-        if states is not None:
-            found = [trial for trial in found if trial.state in states]
+        known = self._studies[study_id].trials  # by number
+        if states is None:
+            found = list(known.values())
+        else:
+            found = self._in_states(study_id, frozenset(s for s in TrialState if s in states))
         return copy.deepcopy(found) if deepcopy else found
+
+    def _in_states(self, study_id: int, states: frozenset[TrialState]) -> list[FrozenTrial]:
+        """Looks are many, and trials end seldom: what was found holds until one does."""
+        if (study_id, states) not in self._selected:
+            known = self._studies[study_id].trials.values()
+            self._selected[study_id, states] = [trial for trial in known if trial.state in states]
+        return list(self._selected[study_id, states])
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """The trial as it is now; may be changed without changing what is remembered."""
@@ -96,7 +107,15 @@ class RememberingStorage(_CachedStorage):
             raise
         for key, (_, distribution) in changes.params.items():
             study.param_distribution.setdefault(key, distribution)
-        study.trials[place[1]] = changed(study.trials[place[1]], changes)
+        self._replace(place, changed(study.trials[place[1]], changes))
+
+    def _replace(self, place: tuple[int, int], trial: FrozenTrial) -> None:
+        study, number = place
+        before = self._studies[study].trials[number].state
+        self._studies[study].trials[number] = trial
+        for of_study, states in list(self._selected):
+            if of_study == study and (before in states or trial.state in states):
+                del self._selected[of_study, states]
 
     def set_trial_param(
         self,

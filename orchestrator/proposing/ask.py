@@ -117,7 +117,7 @@ class Asker:
         """A new trial and its recipe: the one that waits longest, or one after all others."""
         while True:
             trials = self.study.get_trials(deepcopy=False)
-            waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+            waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
             with contextlib.suppress(Crossed):  # with what was enqueued meanwhile
                 return self._complete(waiting[0] if waiting else _new_trial(len(trials)), trials)
 

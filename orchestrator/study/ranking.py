@@ -16,6 +16,8 @@ from orchestrator.study.record import STATES, can_be_best, direction_of, is_feas
 from protocol.files import partial
 from protocol.folders import StudyFolder
 
+_ENDED = tuple(state for state in TrialState if state.is_finished())
+
 
 def point_to_best(folder: StudyFolder, study: optuna.Study) -> None:
     """Let runs/<study>/best lead to the best trial's folder."""
@@ -98,17 +100,17 @@ def drop_checkpoints(
     """Remove the checkpoints of ended trials, but for those whose numbers are `kept`.
 
     Args:
-        cleared: numbers of trials that have none any more and are not looked at again; those that
-            are looked at now are added.
+        cleared: ids of trials that have none any more and are not looked at again; those that are
+            looked at now are added.
     """
     cleared = set() if cleared is None else cleared
-    for trial in study.get_trials(deepcopy=False):
-        number = trial.number
-        if number in cleared or number in kept or not trial.state.is_finished():
-            continue
-        for checkpoint in _checkpoints(folder.trial(number).path):
-            checkpoint.unlink(missing_ok=True)
-        cleared.add(number)
+    ended = study.get_trials(deepcopy=False, states=_ENDED)
+    left = {trial._trial_id for trial in ended} - cleared
+    for trial in ended if left else ():
+        if trial._trial_id in left and trial.number not in kept:
+            for checkpoint in _checkpoints(folder.trial(trial.number).path):
+                checkpoint.unlink(missing_ok=True)
+            cleared.add(trial._trial_id)
 
 
 def _checkpoints(place: Path) -> list[Path]:
