@@ -28,7 +28,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from orchestrator import words
 from orchestrator.database.address import redacted, shown, spelled, sqlite_file
-from orchestrator.database.reading import attributes_under, trial_with, trials_in
+from orchestrator.database.reading import study_attributes, trial_with, trials_in
 from orchestrator.database.writing import Changes, carry_out, created, holds
 from orchestrator.troubles import primary_code
 from protocol.errors import UserError, chain
@@ -156,12 +156,12 @@ class PatientStorage(RDBStorage):
 
         self.patiently(write, written)
 
-    def study_attributes_under(self, study_id: int, prefix: str) -> dict[str, Any]:
-        """A study's system attributes whose keys begin in a way; at most as many are read."""
+    def get_study_system_attrs(self, study_id: int, prefix: str = "") -> dict[str, Any]:
+        """All of them, or those whose keys begin with `prefix`, which ends with a colon."""
 
         def read() -> dict[str, Any]:
             with _create_scoped_session(self.scoped_session) as session:
-                return attributes_under(session, study_id, prefix)
+                return study_attributes(session, study_id, prefix)
 
         return self.patiently(read)
 
@@ -335,7 +335,6 @@ for _name in (
     "get_study_name_from_id",
     "get_study_directions",
     "get_study_user_attrs",
-    "get_study_system_attrs",
     "get_all_studies",
     "_set_trial_param",
     "set_trial_intermediate_value",

@@ -60,12 +60,23 @@ def trial_with(session: Session, identity: int) -> FrozenTrial:
     return found[0]
 
 
-def attributes_under(session: Session, study: int, prefix: str) -> dict[str, Any]:
-    """A study's system attributes whose keys begin with `prefix`, which ends with a colon."""
+def study_attributes(session: Session, study: int, prefix: str = "") -> dict[str, Any]:
+    """A study's system attributes; of all those whose keys begin with `prefix`, up to a colon.
+
+    The dashboard keeps the notes of all trials there.
+
+    Raises:
+        KeyError: there is no such study.
+    """
     columns = models.StudySystemAttributeModel.__table__.c
-    wanted = [columns.study_id == study, columns.key.startswith(prefix, autoescape=True)]
-    if session.get_bind().dialect.name == "sqlite":  # whose LIKE uses no index
-        wanted.append(columns.key.between(prefix, prefix[:-1] + ";"))  # the character behind it
+    wanted = [columns.study_id == study]
+    if prefix:
+        wanted.append(columns.key.startswith(prefix, autoescape=True))
+        if session.get_bind().dialect.name == "sqlite":  # whose LIKE uses no index
+            behind = prefix[:-1] + chr(ord(":") + 1)
+            wanted.append(columns.key.between(prefix, behind))
+    else:
+        models.StudyModel.find_or_raise_by_id(study, session)
     rows = session.execute(select(columns.key, columns.value_json).where(*wanted))
     return {key: json.loads(text) for key, text in rows}
 

@@ -83,7 +83,7 @@ class RememberingStorage(_CachedStorage):
 
     def attributes_about(self, study_id: int, trial_id: int) -> dict[str, Any]:
         """The study's system attributes that the dashboard keeps of a trial, such as its note."""
-        return self._backend.study_attributes_under(study_id, f"dashboard:{trial_id}:")
+        return self._backend.get_study_system_attrs(study_id, f"dashboard:{trial_id}:")
 
     # ------------------------------------------------------------------ writing
 

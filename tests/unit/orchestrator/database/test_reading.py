@@ -146,5 +146,9 @@ def test_attributes_under_a_prefix_are_those_and_no_others(storages):
     study = optuna.create_study(storage=optunas)
     for key in ("dashboard:1:a", "dashboard:1:b", "dashboard:11:a", "dashboard:1", "dashboardx1:a"):
         optunas.set_study_system_attr(study._study_id, key, key)
-    found = ours.study_attributes_under(study._study_id, "dashboard:1:")
+    found = ours.get_study_system_attrs(study._study_id, "dashboard:1:")
     assert found == {key: key for key in ("dashboard:1:a", "dashboard:1:b")}
+    everything = optunas.get_study_system_attrs(study._study_id)
+    assert ours.get_study_system_attrs(study._study_id) == everything
+    with pytest.raises(KeyError):
+        ours.get_study_system_attrs(99)
