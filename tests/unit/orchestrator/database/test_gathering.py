@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 
 from orchestrator.database import patient
-from orchestrator.database.address import own_address
+from orchestrator.database.address import address, own_address
 from orchestrator.database.gathering import Gathered
 from orchestrator.database.patient import Patience, PatientStorage
 from orchestrator.database.remembering import RememberingStorage
@@ -16,12 +16,14 @@ from orchestrator.database.writing import Crossed
 from orchestrator.reporting.notes import get_note, save_note
 
 
-@pytest.fixture(params=["SQLite", "in memory"])
+@pytest.fixture(params=["SQLite", "PostgreSQL", "in memory"])
 def study(request, tmp_path):
-    storage = InMemoryStorage()
-    if request.param == "SQLite":
-        backend = PatientStorage(own_address(tmp_path / "study.db"), Patience(seconds=0.0))
-        storage = RememberingStorage(backend)
+    if request.param == "in memory":
+        return optuna.create_study(storage=InMemoryStorage(), study_name="x")
+    url = own_address(tmp_path / "study.db")
+    if request.param == "PostgreSQL":
+        url = address(request.getfixturevalue("server")[0])
+    storage = RememberingStorage(PatientStorage(url, Patience(seconds=0.0)))
     return optuna.create_study(storage=storage, study_name="x")
 
 

@@ -7,15 +7,17 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 
 from orchestrator.database import patient
-from orchestrator.database.address import own_address, spelled
+from orchestrator.database.address import address, own_address, spelled
 from orchestrator.database.patient import Patience, PatientStorage
 from orchestrator.database.remembering import RememberingStorage
 
 
-@pytest.fixture
-def study(tmp_path):
-    backend = PatientStorage(own_address(tmp_path / "study.db"), Patience(seconds=0.0))
-    storage = RememberingStorage(backend)
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def study(request, tmp_path):
+    url = own_address(tmp_path / "study.db")
+    if request.param == "PostgreSQL":
+        url = address(request.getfixturevalue("server")[0])
+    storage = RememberingStorage(PatientStorage(url, Patience(seconds=0.0)))
     return optuna.create_study(storage=storage, study_name="x")
 
 
@@ -77,6 +79,7 @@ def test_after_each_call_of_optunas_what_is_remembered_is_what_was_stored(study)
     assert [trial.number for trial in agree(study)] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("study", ["SQLite"], indirect=True)
 def test_nothing_is_read_again_as_long_as_nobody_else_writes(study):
     study.tell(study.ask(), 1.0)
     trial = study.ask()
@@ -140,6 +143,7 @@ def test_what_is_handed_out_may_be_changed_without_changing_the_memory(study):
     assert agree(study)[0].user_attrs == {}
 
 
+@pytest.mark.parametrize("study", ["SQLite"], indirect=True)
 def test_a_look_costs_no_commit(study):
     study.tell(study.ask(), 1.0)
     counted = commits(study)
