@@ -6,6 +6,7 @@ A call whose commit went through although its answer was lost is not carried out
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
@@ -132,14 +133,17 @@ class PatientStorage(RDBStorage):
         if sqlite_file(self.address) is None:
             return True  # no other database counts for each connection what the others commit
 
-        def look() -> bool:
-            with self.engine.connect() as connection:
-                now = connection.exec_driver_sql("PRAGMA data_version").scalar()
+        # At the driver's own connection: this is asked for at every look at a trial.
+        try:
+            with contextlib.closing(self.engine.raw_connection()) as connection:
+                assert connection.dbapi_connection is not None
+                cursor = connection.dbapi_connection.cursor()
+                now = cursor.execute("PRAGMA data_version").fetchone()
                 before = connection.info.get(_VERSION)
                 connection.info[_VERSION] = now
-            return now != before
-
-        return self.patiently(look)
+        except (sqlite3.Error, DBAPIError):
+            return True  # what follows meets the same obstacle, and waits
+        return bool(now != before)
 
     def change(
         self, trial_id: int, changes: Changes, distributions: Mapping[str, BaseDistribution]

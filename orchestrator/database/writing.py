@@ -2,8 +2,8 @@
 
 Optuna commits each parameter, attribute and value on its own; that costs a wait for the disk each
 time, and a kill in between leaves a step half-done. Rows are written as Optuna writes them. SQLite
-keeps its write-ahead log and `synchronous=FULL`: with NORMAL a commit would not wait for the disk, and
-a power cut could take what was acted on already.
+keeps its write-ahead log and `synchronous=FULL`: with NORMAL a commit would not wait for the disk,
+and a power cut could take what was acted on already.
 """
 
 from __future__ import annotations
@@ -26,9 +26,18 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Insert, Table, func, select, update
+from sqlalchemy import Connection, Insert, Table, bindparam, func, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
+
+_TRIALS: Table = models.TrialModel.__table__
+_OF_TRIAL = (
+    select(_TRIALS.c.study_id, _TRIALS.c.state)
+    .where(_TRIALS.c.trial_id == bindparam("trial"))
+    .with_for_update()
+)
+_COUNT = select(func.count()).where(_TRIALS.c.study_id == bindparam("study"))
+_UPDATE = update(_TRIALS).where(_TRIALS.c.trial_id == bindparam("trial"))
 
 NEW = -1  # the id, or number, of a trial that is in no study yet
 
@@ -70,9 +79,10 @@ def carry_out(
         Crossed: it was to begin, and has begun.
         ValueError: a parameter's distribution does not fit that of earlier trials.
     """
-    study = _lock(session, trial, begins=changes.begins)
-    _put_all(session, study, trial, changes, distributions)
-    _set_state(session, trial, changes)
+    connection = _begun(session)
+    study = _lock(connection, trial, begins=changes.begins)
+    _put_all(connection, study, trial, changes, distributions)
+    _set_state(connection, trial, changes)
 
 
 def created(
@@ -88,23 +98,20 @@ def created(
         KeyError: there is no such study.
         Crossed: somebody else has taken its number.
     """
-    _begin(session)
+    connection = _begun(session)
     models.StudyModel.find_or_raise_by_id(study, session, for_update=True)
-    table: Table = models.TrialModel.__table__
-    number = session.scalars(select(func.count()).where(table.c.study_id == study)).one()
+    number = int(connection.scalar(_COUNT, {"study": study}) or 0)
     if template._trial_id == NEW and template.number not in (number, NEW):
         raise Crossed(template.number)
-    begun, ended = template.datetime_start, template.datetime_complete
-    inserted = session.connection().execute(
-        table.insert().values(
-            {
-                table.c.number: number,
-                table.c.study_id: study,
-                table.c.state: template.state,
-                table.c.datetime_start: _utc(begun),
-                table.c.datetime_complete: _utc(ended),
-            }
-        )
+    inserted = connection.execute(
+        _TRIALS.insert(),
+        {
+            "number": number,
+            "study_id": study,
+            "state": template.state,
+            "datetime_start": _utc(template.datetime_start),
+            "datetime_complete": _utc(template.datetime_complete),
+        },
     )
     changes = Changes(
         user_attrs=template.user_attrs,
@@ -118,25 +125,23 @@ def created(
     )
     assert inserted.inserted_primary_key is not None
     identity = int(inserted.inserted_primary_key[0])
-    _put_all(session, study, identity, changes, {})
+    _put_all(connection, study, identity, changes, {})
     blank = copy.copy(template)
     blank.number, blank._trial_id = number, identity
     return changed(blank, changes)
 
 
-def _begin(session: Session) -> None:
-    """What is looked at from here on stays as it is until the transaction ends."""
-    if session.get_bind().dialect.name == "sqlite":  # which knows no FOR UPDATE
-        session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+def _begun(session: Session) -> Connection:
+    """A transaction in which what is looked at stays as it is until the end."""
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":  # which knows no FOR UPDATE
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    return connection
 
 
-def _lock(session: Session, trial: int, *, begins: bool) -> int:
+def _lock(connection: Connection, trial: int, *, begins: bool) -> int:
     """Make sure that a trial may be changed, until the transaction ends; its study's id."""
-    _begin(session)
-    columns = models.TrialModel.__table__.c
-    found = session.execute(
-        select(columns.study_id, columns.state).where(columns.trial_id == trial).with_for_update()
-    ).one_or_none()
+    found = connection.execute(_OF_TRIAL, {"trial": trial}).one_or_none()
     if found is None:
         raise KeyError(models.NOT_FOUND_MSG)
     if found.state.is_finished():
@@ -147,18 +152,20 @@ def _lock(session: Session, trial: int, *, begins: bool) -> int:
 
 
 def _put_all(
-    session: Session,
+    connection: Connection,
     study: int,
     trial: int,
     changes: Changes,
     distributions: Mapping[str, BaseDistribution],
 ) -> None:
-    _put(session, models.TrialUserAttributeModel, trial, _attributes(changes.user_attrs))
-    _put(session, models.TrialSystemAttributeModel, trial, _attributes(changes.system_attrs))
-    _add_params(session, study, trial, changes.params, distributions)
-    _put(session, models.TrialIntermediateValueModel, trial, _curve(changes.intermediate_values))
-    _put(session, models.TrialValueModel, trial, _objectives(changes.values))
-    _put(session, models.StudySystemAttributeModel, study, _attributes(changes.study_system_attrs))
+    _put(connection, models.TrialUserAttributeModel, trial, _attributes(changes.user_attrs))
+    _put(connection, models.TrialSystemAttributeModel, trial, _attributes(changes.system_attrs))
+    _add_params(connection, study, trial, changes.params, distributions)
+    _put(connection, models.TrialIntermediateValueModel, trial, _curve(changes.intermediate_values))
+    _put(connection, models.TrialValueModel, trial, _objectives(changes.values))
+    _put(
+        connection, models.StudySystemAttributeModel, study, _attributes(changes.study_system_attrs)
+    )
 
 
 def _attributes(found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -180,18 +187,18 @@ def _objectives(found: Sequence[float] | None) -> list[dict[str, Any]]:
     return [{"objective": index, "value": value, "value_type": kind} for index, value, kind in rows]
 
 
-def _put(session: Session, model: Any, owner: int, rows: list[dict[str, Any]]) -> None:
+def _put(connection: Connection, model: Any, owner: int, rows: list[dict[str, Any]]) -> None:
     """Insert rows, or replace those under the same key: every such table has a unique pair."""
     if not rows:
         return
-    of, key, statement = _upsert(model, session.get_bind().dialect.name)
+    of, key, statement = _upsert(model, connection.dialect.name)
     given = [{of: owner, **row} for row in rows]
     if statement is None:
         table: Table = model.__table__
         for row in given:
-            session.execute(table.delete().where(table.c[of] == owner, table.c[key] == row[key]))
+            connection.execute(table.delete().where(table.c[of] == owner, table.c[key] == row[key]))
         statement = table.insert()
-    session.execute(statement, given)
+    connection.execute(statement, given)
 
 
 @functools.cache
@@ -215,7 +222,7 @@ def _upsert(model: Any, dialect: str) -> tuple[str, str, Insert | None]:
 
 
 def _add_params(
-    session: Session,
+    connection: Connection,
     study: int,
     trial: int,
     params: Mapping[str, tuple[float, BaseDistribution]],
@@ -223,11 +230,11 @@ def _add_params(
 ) -> None:
     if not params:
         return
-    earlier = {**_distributions(session, study, params.keys() - known.keys()), **known}
+    earlier = {**_distributions(connection, study, params.keys() - known.keys()), **known}
     for key, (_, distribution) in params.items():
         if key in earlier:
             check_distribution_compatibility(earlier[key], distribution)
-    session.execute(
+    connection.execute(
         models.TrialParamModel.__table__.insert(),
         [
             {
@@ -242,13 +249,13 @@ def _add_params(
 
 
 def _distributions(
-    session: Session, study: int, keys: Iterable[str]
+    connection: Connection, study: int, keys: Iterable[str]
 ) -> dict[str, BaseDistribution]:
     """The first one that the study has of each key."""
     trials, params = models.TrialModel.__table__, models.TrialParamModel.__table__
     found = {}
     for key in keys:
-        text = session.scalar(
+        text = connection.scalar(
             select(params.c.distribution_json)
             .join(trials, trials.c.trial_id == params.c.trial_id)
             .where(trials.c.study_id == study, params.c.param_name == key)
@@ -259,17 +266,12 @@ def _distributions(
     return found
 
 
-def _set_state(session: Session, trial: int, changes: Changes) -> None:
+def _set_state(connection: Connection, trial: int, changes: Changes) -> None:
     state = changes.ends or (TrialState.RUNNING if changes.begins else None)
     if state is None:
         return
-    columns = models.TrialModel.__table__.c
-    time = columns.datetime_complete if changes.ends else columns.datetime_start
-    session.execute(
-        update(models.TrialModel.__table__)
-        .where(columns.trial_id == trial)
-        .values({columns.state: state, time: _utc(changes.time)})
-    )
+    time = "datetime_complete" if changes.ends else "datetime_start"
+    connection.execute(_UPDATE, {"trial": trial, "state": state, time: _utc(changes.time)})
 
 
 def _utc(time: datetime | None) -> datetime | None:
