@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import copy
+import functools
 from collections.abc import Container, Sequence
 from operator import attrgetter
 from typing import Any
@@ -94,11 +95,13 @@ class _Gathering:
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """Those that belong to the trial: the dashboard keeps each trial's note with the study."""
+        return {**self._attributes, **self._changes.study_system_attrs}
+
+    @functools.cached_property
+    def _attributes(self) -> dict[str, Any]:
         if isinstance(self._storage, RememberingStorage):
-            found = self._storage.attributes_about(study_id, self._trial._trial_id)
-        else:
-            found = self._storage.get_study_system_attrs(study_id)
-        return {**found, **self._changes.study_system_attrs}
+            return self._storage.attributes_about(self._study, self._trial._trial_id)
+        return dict(self._storage.get_study_system_attrs(self._study))
 
     # ------------------------------------------------------------------ writing
 

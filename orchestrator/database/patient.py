@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import optuna
@@ -170,7 +171,10 @@ class PatientStorage(RDBStorage):
         return self.patiently(read)
 
     def _create_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None = None
+        self,
+        study_id: int,
+        template_trial: FrozenTrial | None = None,
+        distributions: Mapping[str, BaseDistribution] = MappingProxyType({}),
     ) -> FrozenTrial:
         # Not Optuna's own, which makes a second trial when the first one's confirmation is lost.
         template = template_trial or optuna.trial.create_trial(state=TrialState.RUNNING)
@@ -178,7 +182,7 @@ class PatientStorage(RDBStorage):
 
         def make() -> FrozenTrial:
             with _create_scoped_session(self.scoped_session) as session:
-                return created(session, study_id, template, {_MADE: mark})
+                return created(session, study_id, template, {_MADE: mark}, distributions)
 
         return self.patiently(make, lambda: self._made(mark))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.storages import _CachedStorage
+from optuna.storages._cached_storage import _StudyInfo
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.database.patient import PatientStorage
@@ -86,6 +87,19 @@ class RememberingStorage(_CachedStorage):
         return self._backend.get_study_system_attrs(study_id, f"dashboard:{trial_id}:")
 
     # ------------------------------------------------------------------ writing
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """A new trial, as `template_trial` says.
+
+        Raises:
+            Crossed: it was made for a number that somebody else has taken.
+        """
+        known = self._studies.setdefault(study_id, _StudyInfo()).param_distribution
+        made = self._backend._create_new_trial(study_id, template_trial, known)
+        for key, distribution in made.distributions.items():
+            known.setdefault(key, distribution)
+        self._add_trials_to_cache(study_id, [made])
+        return made._trial_id
 
     def change(self, trial_id: int, changes: Changes) -> None:
         """Write changes of a trial in one transaction.

@@ -86,13 +86,18 @@ def carry_out(
 
 
 def created(
-    session: Session, study: int, template: FrozenTrial, system_attrs: Mapping[str, Any]
+    session: Session,
+    study: int,
+    template: FrozenTrial,
+    system_attrs: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
 ) -> FrozenTrial:
     """Add a trial to a study in an open transaction.
 
     Args:
         template: what it is to be; under the number that it has, if it was made for one.
         system_attrs: more of them.
+        distributions: those of keys that are known to be in the study, which new ones must fit.
 
     Raises:
         KeyError: there is no such study.
@@ -125,7 +130,7 @@ def created(
     )
     assert inserted.inserted_primary_key is not None
     identity = int(inserted.inserted_primary_key[0])
-    _put_all(connection, study, identity, changes, {})
+    _put_all(connection, study, identity, changes, distributions)
     blank = copy.copy(template)
     blank.number, blank._trial_id = number, identity
     return changed(blank, changes)

@@ -59,11 +59,12 @@ class Memory:
 
     def rows(self, trials: Sequence[FrozenTrial]) -> Rows:
         """The rows of ended trials, in their order."""
-        known = self._rows
-        for trial in trials:
-            if trial._trial_id not in known:
-                self._add(trial)
-        return np.fromiter(map(known.__getitem__, map(_identity, trials)), np.intp, len(trials))
+        identities = list(map(_identity, trials))
+        if not self._rows.keys() >= set(identities):
+            for trial in trials:
+                if trial._trial_id not in self._rows:
+                    self._add(trial)
+        return np.fromiter(map(self._rows.__getitem__, identities), np.intp, len(trials))
 
     def first_of_each_key_set(self, rows: Rows) -> list[FrozenTrial]:
         """Of trials that have values of the same keys the first one, in the order of these."""

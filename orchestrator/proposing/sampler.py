@@ -239,7 +239,7 @@ class MovingTPESampler(TPESampler):
 def _ended(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that TPE learns from, by number."""
     states = (TrialState.COMPLETE, TrialState.PRUNED)
-    return study._get_trials(deepcopy=False, states=states, use_cache=True)
+    return study._get_trials(deepcopy=False, states=states, use_cache=False)
 
 
 def _whole(values: Floats) -> Floats:
