@@ -8,7 +8,6 @@ which of them are the good ones, is found anew for the trials that can be seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
@@ -50,6 +49,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._rows: dict[int, int] = {}  # by trial id
+        self._asked: tuple[list[FrozenTrial], Rows] = [], np.empty(0, np.intp)  # for the last time
         self._trials: list[FrozenTrial] = []
         self._numbers, self._kinds = Column(), Column()
         self._firsts, self._seconds = Column(), Column()  # what trials of a kind are ranked by
@@ -57,14 +57,19 @@ class Memory:
         self._key_set_of = Column()
         self._values: dict[tuple[str, Any], Column] = {}
 
-    def rows(self, trials: Sequence[FrozenTrial]) -> Rows:
+    def rows(self, trials: list[FrozenTrial]) -> Rows:
         """The rows of ended trials, in their order."""
+        asked, rows = self._asked
+        if trials == asked:  # the very same objects, as a rule
+            return rows
         identities = list(map(_identity, trials))
         if not self._rows.keys() >= set(identities):
             for trial in trials:
                 if trial._trial_id not in self._rows:
                     self._add(trial)
-        return np.fromiter(map(self._rows.__getitem__, identities), np.intp, len(trials))
+        rows = np.fromiter(map(self._rows.__getitem__, identities), np.intp, len(trials))
+        self._asked = trials, rows
+        return rows
 
     def first_of_each_key_set(self, rows: Rows) -> list[FrozenTrial]:
         """Of trials that have values of the same keys the first one, in the order of these."""

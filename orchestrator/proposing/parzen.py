@@ -38,7 +38,9 @@ class LeanParzenEstimator(_ParzenEstimator):
         continuous: dict[int, _Continuous] = {}
         for index, kernel in enumerate(kernels):
             if isinstance(kernel, _BatchedCategoricalDistributions):
-                summed += np.log(kernel.weights).T[samples[:, index].astype(np.int64)]
+                of_choices = np.ascontiguousarray(np.log(kernel.weights).T)
+                for row, choice in zip(summed, samples[:, index].astype(np.int64), strict=True):
+                    row += of_choices[choice]
             elif isinstance(kernel, _Continuous):
                 continuous[index] = kernel
             else:
