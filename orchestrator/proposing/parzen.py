@@ -21,7 +21,6 @@ from optuna.samplers._tpe.probability_distributions import (
 )
 
 Floats = NDArray[np.float64]
-_BLOCK = 1024  # kernels at once, so that they stay in the processor's cache
 _ADDED_IN_PAIRS = 8  # so many numbers numpy adds in another order than one after the other
 _Stepped = _BatchedDiscreteTruncNormDistributions | _BatchedDiscreteTruncLogNormDistributions
 _Continuous = _BatchedTruncNormDistributions | _BatchedTruncLogNormDistributions
@@ -71,39 +70,38 @@ def _add_masses(summed: Floats, points: Floats, kernel: _Stepped) -> None:
 
 def _log_densities(samples: Floats, kernels: list[_Continuous]) -> Floats:
     """Of truncated normal kernels, the sum over the keys; (samples, kernels)."""
+    points = [
+        np.log(found) if kernel.is_log else found
+        for found, kernel in zip(samples.T, kernels, strict=True)
+    ]
     shape = (len(samples), len(kernels[0].mu))
-    of_keys = (
-        _log_density(np.log(points) if kernel.is_log else points, kernel, np.empty(shape))
-        for points, kernel in zip(samples.T, kernels, strict=True)
-    )
     if len(kernels) >= _ADDED_IN_PAIRS:
-        return np.asarray(np.stack(list(of_keys), axis=-1).sum(axis=-1))
-    summed = next(of_keys)
-    for density in of_keys:
-        summed += density
+        of_keys = np.empty((*shape, len(kernels)))
+        for index, kernel in enumerate(kernels):
+            of_keys[..., index] = _log_density(points[index], kernel, np.empty(shape))
+        return np.asarray(of_keys.sum(axis=-1))
+    summed = _log_density(points[0], kernels[0], np.empty(shape))
+    density = np.empty(shape)
+    for found, kernel in zip(points[1:], kernels[1:], strict=True):
+        summed += _log_density(found, kernel, density)
     return summed
 
 
 def _log_density(points: Floats, kernel: _Continuous, out: Floats) -> Floats:
-    """Of one key."""
+    """Of one key; written into `out`, which is given back."""
     low, high = (
         (end - kernel.mu) / kernel.sigma for end in (kernel.adapted_low, kernel.adapted_high)
     )
-    mass, log_sigma = _truncnorm._log_gauss_mass(low, high), np.log(kernel.sigma)
-    may_be_outside = _may_be_outside(points, kernel)
-    for first in range(0, len(kernel.mu), _BLOCK):
-        some = slice(first, first + _BLOCK)
-        block = out[:, some]
-        np.subtract(points[:, None], kernel.mu[some], out=block)
-        block /= kernel.sigma[some]
-        outside = (block < low[some]) | (block > high[some]) if may_be_outside else None
-        np.square(block, out=block)
-        block *= -0.5  # exact, as are minus and half in turn
-        block -= _truncnorm._norm_pdf_logC
-        block -= mass[some]
-        block -= log_sigma[some]
-        if outside is not None:
-            block[outside] = -np.inf
+    np.subtract(points[:, None], kernel.mu, out=out)
+    out /= kernel.sigma
+    outside = (out < low) | (out > high) if _may_be_outside(points, kernel) else None
+    np.square(out, out=out)
+    out *= -0.5  # exact, as are minus and half in turn
+    out -= _truncnorm._norm_pdf_logC
+    out -= _truncnorm._log_gauss_mass(low, high)
+    out -= np.log(kernel.sigma)
+    if outside is not None:
+        out[outside] = -np.inf
     return out
 
 
