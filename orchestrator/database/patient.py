@@ -10,7 +10,6 @@ import contextlib
 import functools
 import json
 import logging
-import math
 import sqlite3
 import time
 import uuid
@@ -31,7 +30,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from orchestrator import words
 from orchestrator.database.address import redacted, shown, spelled, sqlite_file
 from orchestrator.database.reading import study_attributes, trial_with, trials_in
-from orchestrator.database.writing import Changes, carry_out, created, holds
+from orchestrator.database.writing import Changes, Crossed, carry_out, created, holds
 from orchestrator.troubles import primary_code
 from protocol.errors import UserError, chain
 
@@ -223,17 +222,11 @@ class PatientStorage(RDBStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        before = self.get_trial(trial_id).state
-
-        def tell() -> bool:
-            return super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
-
-        def told() -> bool | None:
-            found = self._trial(trial_id)
-            same = found.state is state is not before
-            return True if same and _equal(found.values, values) else None
-
-        return self.patiently(tell, told)
+        try:
+            self.change(trial_id, Changes.of_state(state, values), {})
+        except Crossed:
+            return False
+        return True
 
     def patiently(self, call: Callable[[], T], settled: Callable[[], T | None] = lambda: None) -> T:
         """What `call` returns, when nothing stands in its way any more.
@@ -313,14 +306,6 @@ class _Outage:
         """Seconds until the next try."""
         self.tries += 1
         return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self.tries - 1, 16))
-
-
-def _equal(found: Sequence[float] | None, wanted: Sequence[float] | None) -> bool:
-    if found is None or wanted is None:
-        return wanted is None
-    return all(
-        a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(found, wanted, strict=True)
-    )
 
 
 def _waiting(name: str) -> Callable[..., Any]:

@@ -154,12 +154,8 @@ class RememberingStorage(_CachedStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        told = None if values is None else list(values)
-        begins = state is TrialState.RUNNING
         try:
-            self.change(
-                trial_id, Changes(begins=begins, ends=None if begins else state, values=told)
-            )
+            self.change(trial_id, Changes.of_state(state, values))
         except Crossed:
             return False
         return True

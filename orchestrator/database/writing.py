@@ -56,6 +56,13 @@ class Changes:
     values: list[float] | None = None
     time: datetime = field(default_factory=datetime.now)  # of its beginning or end
 
+    @classmethod
+    def of_state(cls, state: TrialState, values: Sequence[float] | None) -> Changes:
+        """What Optuna's call for states comes to."""
+        begins = state is TrialState.RUNNING
+        told = None if values is None else list(values)
+        return cls(begins=begins, ends=None if begins else state, values=told)
+
 
 class Crossed(Exception):
     """Somebody else has begun the trial that was to begin, or taken the number of a new one."""

@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from orchestrator.database import patient
 from orchestrator.database.address import address, own_address
 from orchestrator.database.patient import Patience, PatientStorage
+from orchestrator.database.remembering import RememberingStorage
 from protocol.errors import UserError
 
 
@@ -37,7 +38,7 @@ def storage(tmp_path, said, monkeypatch):
 
 @pytest.fixture
 def study(storage):
-    return optuna.create_study(storage=storage, study_name="x")
+    return optuna.create_study(storage=RememberingStorage(storage), study_name="x")
 
 
 class LostConnection:
