@@ -147,3 +147,12 @@ def test_a_step_without_changes_is_not_written(of_file):
     step = Gathered(of_file, of_file._storage.get_trial(trial._trial_id))
     assert step.store() == trial._trial_id
     assert counted == []
+
+
+def test_a_step_sees_what_ended_since_the_one_before(study):
+    running = study.ask()
+    before = Gathered(study, new(1)).study._get_trials(deepcopy=False, use_cache=True)
+    assert [trial.state for trial in before] == [TrialState.RUNNING] * 2
+    study._storage.set_trial_state_values(running._trial_id, TrialState.COMPLETE, [1.0])
+    after = Gathered(study, new(1)).study._get_trials(deepcopy=False, use_cache=True)
+    assert [trial.state for trial in after] == [TrialState.COMPLETE, TrialState.RUNNING]

@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from orchestrator.database import patient
 from orchestrator.database.address import address, own_address
+from orchestrator.database.gathering import Gathered
 from orchestrator.database.patient import Patience, PatientStorage
 from orchestrator.database.remembering import RememberingStorage
 from protocol.errors import UserError
@@ -88,6 +89,29 @@ def test_whatever_call_loses_its_connection_nothing_is_lost_or_doubled(
     assert [trial.user_attrs["note"] for trial in trials] == list(range(6))
     assert trials[0].params["x"] == 0.5
     assert study.user_attrs == {"whole": True}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after the commit"])
+def test_steps_that_are_written_whole_are_neither_lost_nor_doubled(study, monkeypatch, seed, after):
+    study.enqueue_trial({"x": 0.5})
+    LostConnection(monkeypatch, seed, after=after)
+    for number in range(6):
+        frozen = optuna.trial.create_trial(state=TrialState.RUNNING)
+        frozen.number = number
+        begun = Gathered(study, study.trials[0] if number == 0 else frozen)
+        x = begun.trial.suggest_float("x", 0, 1)
+        begun.trial.set_user_attr("visible", {"finished": ""})
+        ended = Gathered(study, study._storage.get_trial(begun.store()))
+        ended.trial.report(x, 1)
+        ended.trial.set_user_attr("note", number)
+        ended.study.tell(ended.trial, x)
+        ended.store()
+    trials = study.get_trials()
+    assert [trial.number for trial in trials] == list(range(6))
+    assert [trial.value for trial in trials] == [trial.params["x"] for trial in trials]
+    assert [trial.user_attrs["note"] for trial in trials] == list(range(6))
+    assert trials[0].params["x"] == 0.5
 
 
 LOCK = """
