@@ -6,6 +6,7 @@ depends on these two alone, so asking for more trials or more seeds later only a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +97,11 @@ class Repetitions:
         best: dict[int, int] = {}
         for run in rank_trials(self.study):
             best.setdefault(Repetition.of(run.user_attrs).source, run.number)
-        drop_checkpoints(self.folder, self.study, set(best.values()))
+        drop_checkpoints(self.folder, self.study, set(best.values()), self._cleared)
+
+    @functools.cached_property
+    def _cleared(self) -> set[int]:
+        return set()
 
     def missing(self) -> list[Repetition]:
         """The runs that were asked for and have not begun, in the order of their turns."""

@@ -6,19 +6,20 @@ A call whose commit went through although its answer was lost is not carried out
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import functools
 import json
 import logging
-import math
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
@@ -28,12 +29,15 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from orchestrator import words
 from orchestrator.database.address import redacted, shown, spelled, sqlite_file
+from orchestrator.database.reading import study_attributes, trial_with, trials_in
+from orchestrator.database.writing import Changes, Crossed, carry_out, created, holds
 from orchestrator.troubles import primary_code
 from protocol.errors import UserError, chain
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_VERSION = "tomostudy:data_version"  # what a connection remembers of SQLite's counter
 _MADE = "tomostudy:made"  # tells a trial whose making was not confirmed from another's
 _BUSY_SECONDS = 5.0  # that SQLite itself waits for a lock; in between ^C is heard
 _FIRST_PAUSE, _LONGEST_PAUSE, _SLICE = 0.1, 10.0, 0.2  # seconds
@@ -96,7 +100,10 @@ class PatientStorage(RDBStorage):
         self._patience = patience
         self._exhausted = False
         if sqlite_file(url) is not None:
-            options["engine_kwargs"] = {"connect_args": {"timeout": _BUSY_SECONDS}}
+            options["engine_kwargs"] = {
+                "connect_args": {"timeout": _BUSY_SECONDS},
+                "pool_use_lifo": True,  # the same connection each time: `changed_elsewhere`
+            }
         super().__init__(spelled(url), **options)
 
     def claim(self, study_id: int, key: str, value: str) -> str:
@@ -121,23 +128,60 @@ class PatientStorage(RDBStorage):
         studies = self.get_all_studies()
         return [study.study_name for study in studies if study.user_attrs.get(key) == value]
 
+    def changed_elsewhere(self) -> bool:
+        """Whether another connection may have written since this was last asked."""
+        if sqlite_file(self.address) is None:
+            return True  # no other database counts for each connection what the others commit
+
+        # At the driver's own connection: this is asked for at every look at a trial.
+        try:
+            with contextlib.closing(self.engine.raw_connection()) as connection:
+                assert connection.dbapi_connection is not None
+                cursor = connection.dbapi_connection.cursor()
+                now = cursor.execute("PRAGMA data_version").fetchone()
+                before = connection.info.get(_VERSION)
+                connection.info[_VERSION] = now
+        except (sqlite3.Error, DBAPIError):
+            return True  # what follows meets the same obstacle, and waits
+        return bool(now != before)
+
+    def change(
+        self, trial_id: int, changes: Changes, distributions: Mapping[str, BaseDistribution]
+    ) -> None:
+        """Carry out all changes of a trial, or none of them; `writing.carry_out` says how."""
+
+        def write() -> bool:
+            with _create_scoped_session(self.scoped_session) as session:
+                carry_out(session, trial_id, changes, distributions)
+            return True
+
+        def written() -> bool | None:
+            return True if holds(self._trial(trial_id), changes) else None
+
+        self.patiently(write, written)
+
+    def get_study_system_attrs(self, study_id: int, prefix: str = "") -> dict[str, Any]:
+        """All of them, or those whose keys begin with `prefix`, which ends with a colon."""
+
+        def read() -> dict[str, Any]:
+            with _create_scoped_session(self.scoped_session) as session:
+                return study_attributes(session, study_id, prefix)
+
+        return self.patiently(read)
+
     def _create_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None = None
+        self,
+        study_id: int,
+        template_trial: FrozenTrial | None = None,
+        distributions: Mapping[str, BaseDistribution] = MappingProxyType({}),
     ) -> FrozenTrial:
         # Not Optuna's own, which makes a second trial when the first one's confirmation is lost.
-        template = copy.deepcopy(template_trial) or optuna.trial.create_trial(
-            state=TrialState.RUNNING
-        )
+        template = template_trial or optuna.trial.create_trial(state=TrialState.RUNNING)
         mark = str(uuid.uuid4())
-        template.system_attrs[_MADE] = mark
 
         def make() -> FrozenTrial:
             with _create_scoped_session(self.scoped_session) as session:
-                models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
-                made = self._get_prepared_new_trial(study_id, template, session)
-                session.flush()
-                identity = int(made.trial_id)
-            return super(PatientStorage, self).get_trial(identity)
+                return created(session, study_id, template, {_MADE: mark}, distributions)
 
         return self.patiently(make, lambda: self._made(mark))
 
@@ -149,22 +193,40 @@ class PatientStorage(RDBStorage):
                 .filter(attribute.key == _MADE, attribute.value_json == json.dumps(mark))
                 .one_or_none()
             )
-        return None if found is None else super().get_trial(found[0])
+        return None if found is None else self._trial(found[0])
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self.patiently(lambda: self._trial(trial_id))
+
+    def _trial(self, trial_id: int) -> FrozenTrial:
+        with _create_scoped_session(self.scoped_session) as session:
+            return trial_with(session, trial_id)
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        def read() -> list[FrozenTrial]:
+            with _create_scoped_session(self.scoped_session) as session:
+                models.StudyModel.find_or_raise_by_id(study_id, session)
+                return trials_in(
+                    session, study_id, above=trial_id_greater_than, among=included_trial_ids
+                )
+
+        found = self.patiently(read)
+        return found if states is None else [trial for trial in found if trial.state in states]
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        before = self.get_trial(trial_id).state
-
-        def tell() -> bool:
-            return super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
-
-        def told() -> bool | None:
-            found = super(PatientStorage, self).get_trial(trial_id)
-            same = found.state is state is not before
-            return True if same and _equal(found.values, values) else None
-
-        return self.patiently(tell, told)
+        try:
+            self.change(trial_id, Changes.of_state(state, values), {})
+        except Crossed:
+            return False
+        return True
 
     def patiently(self, call: Callable[[], T], settled: Callable[[], T | None] = lambda: None) -> T:
         """What `call` returns, when nothing stands in its way any more.
@@ -246,14 +308,6 @@ class _Outage:
         return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self.tries - 1, 16))
 
 
-def _equal(found: Sequence[float] | None, wanted: Sequence[float] | None) -> bool:
-    if found is None or wanted is None:
-        return wanted is None
-    return all(
-        a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(found, wanted, strict=True)
-    )
-
-
 def _waiting(name: str) -> Callable[..., Any]:
     call = getattr(RDBStorage, name)
 
@@ -274,15 +328,12 @@ for _name in (
     "get_study_name_from_id",
     "get_study_directions",
     "get_study_user_attrs",
-    "get_study_system_attrs",
     "get_all_studies",
     "_set_trial_param",
     "set_trial_intermediate_value",
     "set_trial_user_attr",
     "set_trial_system_attr",
     "get_trial_id_from_study_id_trial_number",
-    "get_trial",
-    "_get_trials",
     "_get_best_trial_id",
 ):
     setattr(PatientStorage, _name, _waiting(_name))

@@ -6,6 +6,7 @@ suggestion can be recomputed later; what the pruner decides is kept in `decision
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from typing import Any, Protocol
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.database.gathering import Gathered
+from orchestrator.database.writing import Crossed
 from orchestrator.proposing.decisions import Decisions
+from orchestrator.proposing.memory import Memory
 from orchestrator.proposing.pruner import pruner_of
 from orchestrator.proposing.sampler import make_sampler
 from orchestrator.proposing.view import View
@@ -96,25 +100,33 @@ class Asker:
     def _decisions(self) -> Decisions:
         return Decisions(self.folder, self.study)
 
+    @functools.cached_property
+    def _cleared(self) -> set[int]:
+        return set()
+
+    @functools.cached_property
+    def _memory(self) -> Memory:
+        return Memory()
+
     @property
     def total(self) -> int:
         """The settings' number of trials; a grid ends when all of it was tried."""
         return trials_in_all(self.settings)
 
     def ask(self) -> tuple[optuna.Trial, Recipe]:
-        """A new trial and its recipe."""
-        trials = self.study.get_trials(deepcopy=False)
-        waiting = [trial.number for trial in trials if trial.state == TrialState.WAITING]
-        self._choose_sampler(min(waiting, default=len(trials)))
-        return self._complete(self.study.ask(), trials)
+        """A new trial and its recipe: the one that waits longest, or one after all others."""
+        while True:
+            trials = self.study.get_trials(deepcopy=False)
+            waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+            with contextlib.suppress(Crossed):  # with what was enqueued meanwhile
+                return self._complete(waiting[0] if waiting else _new_trial(len(trials)), trials)
 
     def attach(self, frozen: FrozenTrial) -> tuple[optuna.Trial, Recipe]:
         """An existing running trial and its recipe; values it lacks are proposed now."""
-        self._choose_sampler(frozen.number)
-        trial = optuna.trial.Trial(self.study, frozen._trial_id)
         try:
-            return self._complete(trial, self.study.get_trials(deepcopy=False))
+            return self._complete(frozen, self.study.get_trials(deepcopy=False))
         except ValueError as error:  # Optuna's, of a value from another kind of range than now
+            trial = optuna.trial.Trial(self.study, frozen._trial_id)
             raise InvalidPoint(trial, f"its values cannot be completed: {error}") from None
 
     def trial_seed(self, number: int) -> int:
@@ -135,19 +147,29 @@ class Asker:
 
     def tidy(self) -> None:
         """Keep the checkpoints of as many of the best trials as the settings say."""
-        keep_best(self.folder, self.study, self.settings.keep.best_trials)
-
-    def _choose_sampler(self, number: int) -> None:
-        settings = self.settings
-        self.study.sampler = make_sampler(settings.sampler, settings.search, settings.seed, number)
+        keep_best(self.folder, self.study, self.settings.keep.best_trials, self._cleared)
 
     def _complete(
-        self, trial: optuna.Trial, trials: list[FrozenTrial]
+        self, frozen: FrozenTrial, trials: list[FrozenTrial]
     ) -> tuple[optuna.Trial, Recipe]:
-        if "visible" not in trial.user_attrs:
-            view = View.of(trials, trial.number, self.journal_line)
-            trial.set_user_attr("visible", view.kept())
+        """Propose what a trial lacks and store it whole: a kill leaves all of it or nothing."""
+        settings = self.settings
+        self.study.sampler = make_sampler(
+            settings.sampler, settings.search, settings.seed, frozen.number, self._memory
+        )
+        proposed = Gathered(self.study, frozen)
+        if "visible" not in frozen.user_attrs:
+            view = View.of(trials, frozen.number, self.journal_line)
+            proposed.trial.set_user_attr("visible", view.kept())
+        point = self.space.suggest(proposed.trial)
+        trial = optuna.trial.Trial(self.study, proposed.store())
         try:
-            return trial, self.space.recipe(self.space.suggest(trial))
+            return trial, self.space.recipe(point)
         except SettingsError as error:
             raise InvalidPoint(trial, str(error)) from None
+
+
+def _new_trial(number: int) -> FrozenTrial:
+    trial = optuna.trial.create_trial(state=TrialState.RUNNING)
+    trial.number = number
+    return trial

@@ -9,11 +9,12 @@ caught, written down with the answer and only then stored, so that asking again 
 from __future__ import annotations
 
 import copy
+from collections.abc import Set
 from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.proposing.view import View
@@ -39,7 +40,10 @@ class Decisions:
     def __init__(self, folder: StudyFolder, study: optuna.Study) -> None:
         self._path = folder.decisions
         self._study = study
-        self._last = {decision.trial: decision for decision in read_decisions(folder)}
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        # Others are not asked about any more, and may be ten thousand.
+        known = read_decisions(folder, {trial.number for trial in running})
+        self._last = {decision.trial: decision for decision in known}
 
     def prunes(self, pruner: BasePruner, trial: FrozenTrial, step: int, settings: int) -> bool:
         """Whether `trial` is to end at `step`, which was reported; the same whenever it is asked.
@@ -68,9 +72,20 @@ class Decisions:
         return decision
 
 
-def read_decisions(folder: StudyFolder) -> list[Decision]:
-    """Every whole line of the study's decisions, in order; none of a study that kept none."""
-    return read_lines(folder.decisions, Decision.model_validate_json)
+def read_decisions(folder: StudyFolder, trials: Set[int] | None = None) -> list[Decision]:
+    """Every whole line of the study's decisions, in order; none of a study that kept none.
+
+    Args:
+        trials: leave out what was decided of others.
+    """
+    beginnings = None if trials is None else tuple(f'{{"trial":{number},' for number in trials)
+
+    def parse(line: str) -> Decision:
+        if beginnings is not None and not line.startswith(beginnings):
+            raise ValueError("of another trial")
+        return Decision.model_validate_json(line)
+
+    return read_lines(folder.decisions, parse)
 
 
 def answer(

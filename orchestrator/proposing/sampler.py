@@ -1,7 +1,7 @@
 """The sampler for one trial, made anew from the study's seed, the trial's number and history.
 
-Nothing of a sampler outlives the ask it was made for, so a resumed study asks what the
-uninterrupted one would have asked, and no sampler is ever unpickled.
+Nothing of a sampler outlives the ask it was made for but what follows from ended trials, so a
+resumed study asks what the uninterrupted one would have asked, and no sampler is ever unpickled.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import (
@@ -21,15 +22,18 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
+from optuna.samplers._tpe.sampler import default_gamma
+from optuna.search_space.group_decomposed import _SearchSpaceGroup
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.proposing.memory import Floats, Memory
+from orchestrator.proposing.parzen import LeanParzenEstimator
 from orchestrator.settings.schema import Choices, SamplerSettings, options_of
 from orchestrator.settings.space import Search, distribution, grid
 from protocol.seeds import derive_seed
 
 if TYPE_CHECKING:
     import cmaes
-    import numpy as np
     from numpy.typing import NDArray
     from optuna._gp.acqf import BaseAcquisitionFunc
 
@@ -37,9 +41,16 @@ Distributions = dict[str, BaseDistribution]
 
 
 def make_sampler(
-    settings: SamplerSettings, search: Search, study_seed: int, number: int
+    settings: SamplerSettings,
+    search: Search,
+    study_seed: int,
+    number: int,
+    memory: Memory | None = None,
 ) -> BaseSampler:
     """The sampler that proposes trial `number`.
+
+    Args:
+        memory: of the study, which spares work and changes no proposal.
 
     Raises:
         SettingsError: a grid search over a continuous range.
@@ -50,20 +61,25 @@ def make_sampler(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             warnings.simplefilter("ignore", FutureWarning)  # the options stay until Optuna 6
-            return _make(settings, search, study_seed, seed, number)
+            return _make(settings, search, study_seed, seed, number, memory)
 
     return SamplerOfOneTrial(make)
 
 
 def _make(
-    settings: SamplerSettings, search: Search, study_seed: int, seed: int, number: int
+    settings: SamplerSettings,
+    search: Search,
+    study_seed: int,
+    seed: int,
+    number: int,
+    memory: Memory | None = None,
 ) -> BaseSampler:
     options = options_of(settings)
     match settings.kind:
         case "tpe":
             conditional = any(spec.when for spec in search.values())
             group = conditional and settings.multivariate is not False
-            return MovingTPESampler(search, seed=seed, **{"group": group, **options})
+            return MovingTPESampler(search, memory, seed=seed, **{"group": group, **options})
         case "random":
             return RandomSampler(seed=seed)
         case "gp":
@@ -136,25 +152,99 @@ class MovingTPESampler(TPESampler):
     is left out of the joint proposal.
     """
 
-    def __init__(self, search: Search, **options: Any) -> None:
+    def __init__(self, search: Search, memory: Memory | None = None, **options: Any) -> None:
         super().__init__(**options)
         self._search_now = search
         self._now = {key: distribution(spec) for key, spec in search.items()}
+        self._memory = memory
+        if memory is not None:
+            self._parzen_estimator_cls = LeanParzenEstimator
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
-        space = super().infer_relative_search_space(study, trial)
-        if self._search_space_group is None:
-            if not self._is_multivariate(study):
-                return space
-            return shared_space(self._search_now, study, TrialState.COMPLETE, TrialState.PRUNED)
-        for group in self._search_space_group.search_spaces:
-            group.update({key: self._now[key] for key in group if key in self._now})
+        if not self._is_multivariate(study):
+            return {}
+        if self._group_decomposed_search_space is None:
+            states = (TrialState.COMPLETE, TrialState.PRUNED)
+            return shared_space(self._search_now, study, *states, memory=self._memory)
+        group = self._search_space_group = self._groups(study)
+        for space in group.search_spaces:
+            space.update({key: self._now[key] for key in space if key in self._now})
         return {
             key: found
-            for group in self._search_space_group.search_spaces
-            for key, found in sorted(group.items())
+            for space in group.search_spaces
+            for key, found in sorted(space.items())
             if not found.single()
         }
+
+    def _groups(self, study: optuna.Study) -> _SearchSpaceGroup:
+        """The keys that always occur together, as Optuna finds them, trial after trial.
+
+        Another trial with the same keys leaves the groups and their order as they are.
+        """
+        assert self._group_decomposed_search_space is not None
+        if self._memory is None:
+            return self._group_decomposed_search_space.calculate(study)
+        group = _SearchSpaceGroup()
+        rows = self._memory.rows(_ended(study))
+        for first in self._memory.first_of_each_key_set(rows):
+            group.add_distributions(first.distributions)
+        return group
+
+    def _sample(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Distributions
+    ) -> dict[str, Any]:
+        """Optuna's own, but for what is remembered of ended trials."""
+        memory = self._memory
+        if memory is None or self._gamma is not None:
+            return super()._sample(study, trial, search_space)
+        rows = memory.rows(_ended(study))
+        largest = study.direction == optuna.study.StudyDirection.MAXIMIZE
+        good = memory.best(rows, default_gamma(len(rows)), largest=largest)
+        below = _whole(memory.values(rows[good], search_space))
+        others = memory.values(rows[~good], search_space)
+        running, numbers = self._running(study, trial, search_space)
+        by_number = np.argsort(np.concatenate([memory.numbers(rows[~good]), numbers]))
+        above = _whole(np.concatenate([others, running])[by_number])
+        estimators = [
+            self._parzen_estimator_cls(
+                dict(zip(search_space, found.T, strict=True)),
+                search_space,
+                self._parzen_estimator_parameters,
+            )
+            for found in (below, above)
+        ]
+        samples = estimators[0].sample(self._rng.rng, self._n_ei_candidates)
+        chosen = self._compare(samples, self._compute_acquisition_func(samples, *estimators))
+        return {key: found.to_external_repr(chosen[key]) for key, found in search_space.items()}
+
+    def _running(
+        self, study: optuna.Study, trial: FrozenTrial, space: Distributions
+    ) -> tuple[Floats, Floats]:
+        """What running trials try, which counts as bad until it is known; and their numbers."""
+        if not self._constant_liar:
+            return np.empty((0, len(space))), np.empty(0)
+        trials = study._get_trials(deepcopy=False, states=(TrialState.RUNNING,), use_cache=False)
+        others = [other for other in trials if other.number != trial.number]
+        found = self._get_internal_repr(others, space, study)
+        numbers = [
+            other.number
+            for other in others
+            if space.keys() <= self._get_params(other, study).keys()
+        ]
+        return np.array(list(found.values())).T.reshape(len(numbers), len(space)), np.array(
+            numbers, float
+        )
+
+
+def _ended(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that TPE learns from, by number."""
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    return study._get_trials(deepcopy=False, states=states, use_cache=False)
+
+
+def _whole(values: Floats) -> Floats:
+    """The rows that lack no value."""
+    return values[~np.isnan(values).any(axis=1)]
 
 
 class MovingGPSampler(GPSampler):
@@ -182,13 +272,17 @@ class MovingGPSampler(GPSampler):
         return super()._optimize_acqf(acqf, best_params)
 
 
-def shared_space(search: Search, study: optuna.Study, *states: TrialState) -> Distributions:
+def shared_space(
+    search: Search, study: optuna.Study, *states: TrialState, memory: Memory | None = None
+) -> Distributions:
     """The keys that all trials in these states have, in their ranges of now.
 
     Choices, steps and scales stay what they were as long as a study goes on, so that a value from
     a range of the past is a point of the same axis.
     """
     trials = study._get_trials(deepcopy=False, states=states, use_cache=False)
+    if memory is not None:
+        trials = memory.first_of_each_key_set(memory.rows(trials))
     shared = set(search).intersection(*(trial.params for trial in trials)) if trials else ()
     space = {key: distribution(search[key]) for key in sorted(shared)}
     return {key: found for key, found in space.items() if not found.single()}

@@ -6,7 +6,7 @@ last reported step says how far their curves were known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -24,12 +24,13 @@ class View(BaseModel):
     settings: int | None = None  # the journal's line that was in effect; of version 0.2 None
 
     @classmethod
-    def of(cls, trials: Iterable[FrozenTrial], number: int, settings: int | None = None) -> View:
-        """What can be seen of `trials` by whoever is asked about trial `number`."""
-        others = [trial for trial in trials if trial.number != number]
-        running = [trial for trial in others if trial.state == TrialState.RUNNING]
+    def of(cls, trials: Sequence[FrozenTrial], number: int, settings: int | None = None) -> View:
+        """What can be seen of `trials`, by number, by whoever is asked about trial `number`."""
+        going = (TrialState.RUNNING, TrialState.WAITING)
+        others = [trial for trial in trials if trial.state in going and trial.number != number]
+        running = [trial for trial in others if trial.state is TrialState.RUNNING]
         return cls(
-            finished=ranges(trial.number for trial in others if trial.state.is_finished()),
+            finished=_ranges_without(trials, {number, *(trial.number for trial in others)}),
             running=ranges(trial.number for trial in running),
             known={t.number: t.last_step for t in running if t.last_step is not None},
             settings=settings,
@@ -43,6 +44,17 @@ class View(BaseModel):
         }
 
 
+def _ranges_without(trials: Sequence[FrozenTrial], left_out: set[int]) -> str:
+    """The numbers of trials but for a few; without a look at each where they have no gap."""
+    if not trials or trials[-1].number != len(trials) - 1:
+        return ranges(trial.number for trial in trials if trial.number not in left_out)
+    starts = [0, *(number + 1 for number in sorted(left_out))]
+    ends = [*(number - 1 for number in sorted(left_out)), len(trials) - 1]
+    ends = [min(end, len(trials) - 1) for end in ends]
+    spans = zip(starts, ends, strict=True)
+    return ",".join(_span(first, last) for first, last in spans if first <= last)
+
+
 def ranges(numbers: Iterable[int]) -> str:
     """Numbers in short: [0, 1, 2, 5] as "0-2,5"."""
     parts: list[list[int]] = []
@@ -51,7 +63,11 @@ def ranges(numbers: Iterable[int]) -> str:
             parts[-1][1] = number
         else:
             parts.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+    return ",".join(_span(first, last) for first, last in parts)
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def numbers_in(text: str) -> list[int]:

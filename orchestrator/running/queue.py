@@ -92,9 +92,9 @@ class TrialQueue:
 
     def _left(self) -> int:
         """How many new trials the budget allows."""
-        trials = self._session.study.get_trials(deepcopy=False)
-        begun = sum(trial.state != TrialState.WAITING for trial in trials)
-        return self._source.total - begun
+        study = self._session.study
+        waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return self._source.total - len(study.get_trials(deepcopy=False)) + len(waiting)
 
     def _time_is_up(self) -> bool:
         timeout = self._session.settings.timeout

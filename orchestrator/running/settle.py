@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.database.gathering import Gathered
 from orchestrator.reporting.notes import annotate_trial
 from orchestrator.running import memory_rule
 from orchestrator.running.folds import best_epoch, best_epochs, mean_metrics, unique_epochs
@@ -115,10 +116,11 @@ def _disagrees(ended: Finished, metrics: dict[str, float], best_epoch: int) -> b
 def settle(
     study: optuna.Study, folder: StudyFolder, running: RunningTrial, outcome: Outcome
 ) -> None:
-    """Write the outcome, annotate the trial, and tell the study."""
+    """Write the outcome; then tell the study, in one step, of the trial's note and its end."""
     _cut_best(running, outcome)
     keep_outcome(running.folder, outcome)
-    trial = running.trial
+    gathered = Gathered(study, running.frozen)
+    trial = gathered.trial
     attributes = {
         OUTCOME_SHA256: sha256_of(running.folder.outcome, fresh=False),
         "ending": outcome.ending.value,
@@ -133,11 +135,12 @@ def settle(
     for key, value in attributes.items():
         trial.set_user_attr(key, value)
     if outcome.ending in _CONSTRAINTS:
-        _mark_infeasible(study, running, outcome)
-    _annotate(folder, running, outcome)
+        _mark_infeasible(trial, running, outcome)
+    _annotate(folder, trial, running, outcome)
     state = STATES[outcome.ending]
     told = outcome.value if state is TrialState.COMPLETE else None
-    study.tell(trial, told, state=state, skip_if_finished=True)
+    gathered.study.tell(trial, told, state=state, skip_if_finished=True)
+    gathered.store()
     forget(running.folder)
 
 
@@ -172,7 +175,7 @@ def _reduced(folder: TrialFolder) -> dict[str, int]:
     return {"micro_batch": plan.micro_batch} if plan and plan.micro_batch else {}
 
 
-def _mark_infeasible(study: optuna.Study, running: RunningTrial, outcome: Outcome) -> None:
+def _mark_infeasible(trial: optuna.Trial, running: RunningTrial, outcome: Outcome) -> None:
     """Make sure that the sampler takes what is impossible for worse than anything else.
 
     TPE ranks pruned trials by their last step first, so one that diverges late would count as
@@ -180,15 +183,15 @@ def _mark_infeasible(study: optuna.Study, running: RunningTrial, outcome: Outcom
     the step where it ended for whoever looks at the curve.
     """
     constraint = _CONSTRAINTS[outcome.ending]
-    if constraint not in running.frozen.constraints:
-        running.trial.set_constraint(constraint, 1.0)
+    if constraint not in trial.constraints:
+        trial.set_constraint(constraint, 1.0)
     if "epoch" not in outcome.detail:
         return  # it was never trained
-    worst = _worst_value(study.get_trials(deepcopy=False), running.objective)
+    worst = _worst_value(trial.study.get_trials(deepcopy=False), running.objective)
     step = len(outcome.folds) if running.told_by_fold else int(outcome.detail["epoch"])
     known = running.frozen.intermediate_values
     if worst is not None and step not in known:
-        running.trial.report(worst, step)
+        trial.report(worst, step)
 
 
 def _worst_value(trials: Iterable[FrozenTrial], objective: Objective) -> float | None:
@@ -203,9 +206,11 @@ def _worst_value(trials: Iterable[FrozenTrial], objective: Objective) -> float |
     return max(values) if objective.direction == "minimize" else min(values)
 
 
-def _annotate(folder: StudyFolder, running: RunningTrial, outcome: Outcome) -> None:
+def _annotate(
+    folder: StudyFolder, trial: optuna.Trial, running: RunningTrial, outcome: Outcome
+) -> None:
     try:
-        annotate_trial(running.trial, folder, running.folder, outcome)
+        annotate_trial(trial, folder, running.folder, outcome)
     except Exception as error:
         if comes_of_full_disk(error):  # with room again, before the trial is told, all is written
             raise

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
+import math
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -10,7 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.study.record import STATES, can_be_best, direction_of, is_feasible
 from protocol.files import partial
 from protocol.folders import StudyFolder
-from protocol.objective import ranked
+
+_ENDED = tuple(state for state in TrialState if state.is_finished())
 
 
 def point_to_best(folder: StudyFolder, study: optuna.Study) -> None:
@@ -33,26 +39,85 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
     return ranked[0] if ranked else None
 
 
-def rank_trials(study: optuna.Study) -> list[FrozenTrial]:
+def rank_trials(study: optuna.Study) -> Sequence[FrozenTrial]:
     """The trials that can be the best, the best first; the earlier of equals first."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    able = (t for t in complete if can_be_best(STATES[t.state.name], is_feasible(t)))
-    return ranked(able, lambda trial: trial.value, direction_of(study))
+    return _RANKINGS.setdefault(study, _Ranking()).of(study)
 
 
-def keep_best(folder: StudyFolder, study: optuna.Study, best_trials: int | None) -> None:
+class _Ranking:
+    """Of one study: a complete trial never changes, so each is put in its place once."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._places: list[tuple[float, int]] = []  # signed value and number
+        self._trials: list[FrozenTrial] = []
+
+    def of(self, study: optuna.Study) -> Sequence[FrozenTrial]:
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(complete) > len(self._seen):
+            sign = 1.0 if direction_of(study) == "minimize" else -1.0
+            for trial in complete:
+                if trial._trial_id not in self._seen:
+                    self._add(trial, sign)
+        return self._trials
+
+    def _add(self, trial: FrozenTrial, sign: float) -> None:
+        self._seen.add(trial._trial_id)
+        value = trial.value
+        able = can_be_best(STATES[trial.state.name], is_feasible(trial))
+        if able and value is not None and math.isfinite(value):
+            place = (sign * value, trial.number)
+            index = bisect.bisect(self._places, place)
+            self._places.insert(index, place)
+            self._trials.insert(index, trial)
+
+
+_RANKINGS: WeakKeyDictionary[optuna.Study, _Ranking] = WeakKeyDictionary()
+
+
+def keep_best(
+    folder: StudyFolder,
+    study: optuna.Study,
+    best_trials: int | None,
+    cleared: set[int] | None = None,
+) -> None:
     """Remove the checkpoints of ended trials that are not among the best `best_trials`.
 
     Until that many trials are complete, nothing that could still be useful goes.
     """
     if best_trials is None:
         return
-    drop_checkpoints(folder, study, {trial.number for trial in rank_trials(study)[:best_trials]})
+    kept = {trial.number for trial in rank_trials(study)[:best_trials]}
+    drop_checkpoints(folder, study, kept, cleared)
 
 
-def drop_checkpoints(folder: StudyFolder, study: optuna.Study, kept: set[int]) -> None:
-    """Remove the checkpoints of ended trials, but for those whose numbers are `kept`."""
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state.is_finished() and trial.number not in kept:
-            for checkpoint in folder.trial(trial.number).path.rglob("*.pth"):
+def drop_checkpoints(
+    folder: StudyFolder,
+    study: optuna.Study,
+    kept: set[int],
+    cleared: set[int] | None = None,
+) -> None:
+    """Remove the checkpoints of ended trials, but for those whose numbers are `kept`.
+
+    Args:
+        cleared: ids of trials that have none any more and are not looked at again; those that are
+            looked at now are added.
+    """
+    cleared = set() if cleared is None else cleared
+    ended = study.get_trials(deepcopy=False, states=_ENDED)
+    left = {trial._trial_id for trial in ended} - cleared
+    for trial in ended if left else ():
+        if trial._trial_id in left and trial.number not in kept:
+            for checkpoint in _checkpoints(folder.trial(trial.number).path):
                 checkpoint.unlink(missing_ok=True)
+            cleared.add(trial._trial_id)
+
+
+def _checkpoints(place: Path) -> list[Path]:
+    """Every checkpoint in a trial's folder, those of its folds included."""
+    return [
+        Path(parent, name)
+        for parent, _, names in os.walk(place)
+        for name in names
+        if name.endswith(".pth")
+    ]

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.database.address import address, own_address, reason, shown
 from orchestrator.database.patient import Patience, PatientStorage
+from orchestrator.database.remembering import RememberingStorage
 from orchestrator.study.identity import IDENTITY, name_at, new_identity
 from orchestrator.study.sqlite import name_in, opened
 from orchestrator.troubles import primary_code
@@ -58,7 +59,10 @@ def open_study(
             storage = _connect(url, patience)
             name = name_at(storage, folder.name, identity)
         study = optuna.create_study(
-            storage=storage, study_name=name, direction=direction, load_if_exists=True
+            storage=RememberingStorage(storage),
+            study_name=name,
+            direction=direction,
+            load_if_exists=True,
         )
         storage.study_id = study._study_id
         _take(folder, study, storage, identity, shared=url is not None)

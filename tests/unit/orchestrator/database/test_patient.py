@@ -3,15 +3,12 @@
 import contextlib
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 
 import optuna
 import pytest
@@ -21,7 +18,9 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from orchestrator.database import patient
 from orchestrator.database.address import address, own_address
+from orchestrator.database.gathering import Gathered
 from orchestrator.database.patient import Patience, PatientStorage
+from orchestrator.database.remembering import RememberingStorage
 from protocol.errors import UserError
 
 
@@ -40,7 +39,7 @@ def storage(tmp_path, said, monkeypatch):
 
 @pytest.fixture
 def study(storage):
-    return optuna.create_study(storage=storage, study_name="x")
+    return optuna.create_study(storage=RememberingStorage(storage), study_name="x")
 
 
 class LostConnection:
@@ -90,6 +89,29 @@ def test_whatever_call_loses_its_connection_nothing_is_lost_or_doubled(
     assert [trial.user_attrs["note"] for trial in trials] == list(range(6))
     assert trials[0].params["x"] == 0.5
     assert study.user_attrs == {"whole": True}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after the commit"])
+def test_steps_that_are_written_whole_are_neither_lost_nor_doubled(study, monkeypatch, seed, after):
+    study.enqueue_trial({"x": 0.5})
+    LostConnection(monkeypatch, seed, after=after)
+    for number in range(6):
+        frozen = optuna.trial.create_trial(state=TrialState.RUNNING)
+        frozen.number = number
+        begun = Gathered(study, study.trials[0] if number == 0 else frozen)
+        x = begun.trial.suggest_float("x", 0, 1)
+        begun.trial.set_user_attr("visible", {"finished": ""})
+        ended = Gathered(study, study._storage.get_trial(begun.store()))
+        ended.trial.report(x, 1)
+        ended.trial.set_user_attr("note", number)
+        ended.study.tell(ended.trial, x)
+        ended.store()
+    trials = study.get_trials()
+    assert [trial.number for trial in trials] == list(range(6))
+    assert [trial.value for trial in trials] == [trial.params["x"] for trial in trials]
+    assert [trial.user_attrs["note"] for trial in trials] == list(range(6))
+    assert trials[0].params["x"] == 0.5
 
 
 LOCK = """
@@ -209,39 +231,6 @@ def test_of_two_that_claim_a_study_in_one_instant_both_hear_the_same_owner(study
 
 
 # ------------------------------------------------------------------------------- PostgreSQL
-
-
-def _program(name):
-    """Debian's packages put theirs beside PATH, by version."""
-    beside = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return shutil.which(name) or (str(beside[-1]) if beside else None)
-
-
-@pytest.fixture
-def server():
-    """A PostgreSQL of its own; skipped where there is none, or no driver."""
-    pytest.importorskip("psycopg")
-    initdb, pg_ctl = _program("initdb"), _program("pg_ctl")
-    if initdb is None or pg_ctl is None:
-        pytest.skip("no PostgreSQL server")
-    user = "nobody" if os.geteuid() == 0 else None  # the server refuses to run as root
-    place = Path(tempfile.mkdtemp())  # sockets' paths are short, and this one is the user's
-    if user:
-        shutil.chown(place, user)
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
-    quiet |= {"user": user, "cwd": place}
-    data = str(place / "data")
-    subprocess.run([initdb, "-A", "trust", "-U", "me", data], **quiet)
-    options = f"-k {place} -c listen_addresses=''"
-    subprocess.run([pg_ctl, "-D", data, "-o", options, "-w", "start"], **quiet)
-
-    def restart():
-        arguments = [pg_ctl, "-D", data, "-o", options, "-m", "immediate", "restart"]
-        return subprocess.Popen(arguments, **{key: quiet[key] for key in quiet if key != "check"})
-
-    yield f"postgresql+psycopg://me@/postgres?host={place}", restart
-    subprocess.run([pg_ctl, "-D", data, "-m", "immediate", "stop"], **quiet)
-    shutil.rmtree(place)
 
 
 def test_a_terminated_backend_of_postgresql_costs_nothing(server, monkeypatch):

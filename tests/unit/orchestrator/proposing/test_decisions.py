@@ -119,6 +119,18 @@ def test_what_a_decision_could_see_is_written_down_with_it(tmp_path):
     ]
 
 
+def test_of_the_decisions_those_of_trials_that_go_on_are_taken_up(tmp_path):
+    search = Pruned(tmp_path, settings("asha"))
+    ended, going, other = (search.asker.ask()[0] for _ in range(3))
+    for trial in (ended, going, other):
+        trial.report(0.5, 1)
+        search.asker.prunes(trial, 1)
+    search.study.tell(ended, 0.5)
+    assert {d.trial for d in read_decisions(search.folder)} == {0, 1, 2}
+    search.restart()
+    assert set(search.asker._decisions._last) == {1, 2}
+
+
 def test_no_pruner_writes_no_decisions(tmp_path):
     search = Pruned(tmp_path, make_settings(RATE, {}, pruner={"kind": "none"}))
     trial, _ = search.asker.ask()

@@ -1,4 +1,8 @@
+import random
+
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from orchestrator.proposing.view import View, numbers_in, ranges
 from tests.searches import NUMBERS, SmallSearch, make_settings
@@ -21,3 +25,20 @@ def test_a_view_says_how_far_the_curve_of_every_running_trial_was_known(tmp_path
     view = View.of(search.trials(), 3, settings=2)
     assert view == View(finished="2", running="0-1", known={1: 3}, settings=2)
     assert View.model_validate(view.kept()) == view
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_view_names_every_ended_trial_but_ones_own_and_no_other(seed):
+    chance = random.Random(seed)
+    trials = []
+    for number in range(chance.randrange(12)):
+        state = chance.choice(list(TrialState))
+        value = 1.0 if state is TrialState.COMPLETE else None
+        trials.append(optuna.trial.create_trial(state=state, value=value))
+        trials[-1].number = number
+    if seed % 3 == 0:
+        trials = [trial for trial in trials if chance.random() < 0.7]  # as of one bracket
+    own = chance.randrange(14)
+    ended = [t.number for t in trials if t.state.is_finished() and t.number != own]
+    running = [t.number for t in trials if t.state is TrialState.RUNNING and t.number != own]
+    assert View.of(trials, own) == View(finished=ranges(ended), running=ranges(running))
