@@ -6,14 +6,17 @@ writes its part again, after a crash or with the next command.
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import importlib.util
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
+from optuna.artifacts.exceptions import ArtifactNotFound
 
 from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.reporting.confirmation_note import confirmation_note
@@ -72,15 +75,36 @@ def upload_pictures(trial: optuna.Trial, study: StudyFolder, folder: TrialFolder
     if not pictures:
         return
     study.artifacts.mkdir(exist_ok=True)
-    store = FileSystemArtifactStore(study.artifacts)
+    store = _Copies(study.artifacts)
     known = {meta.filename: meta.artifact_id for meta in get_all_artifact_meta(trial)}
-    for picture in pictures:
-        identity = known.get(picture.name)
-        if identity is None:
-            upload_artifact(artifact_store=store, file_path=str(picture), study_or_trial=trial)
-        elif not _same(picture, study.artifacts / identity):
-            with picture.open("rb") as stream:
-                store.write(identity, stream)
+    try:
+        for picture in pictures:
+            identity = known.get(picture.name)
+            if identity is None:
+                upload_artifact(artifact_store=store, file_path=str(picture), study_or_trial=trial)
+            elif not _same(picture, study.artifacts / identity):
+                with picture.open("rb") as stream:
+                    store.write(identity, stream)
+    except OSError:
+        store.take_back()
+        raise
+
+
+class _Copies(FileSystemArtifactStore):
+    """Can take back what it wrote, of which the database knows nothing before all is written."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._written: list[str] = []
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        self._written.append(artifact_id)
+        super().write(artifact_id, content_body)
+
+    def take_back(self) -> None:
+        for identity in self._written:
+            with contextlib.suppress(OSError, ArtifactNotFound):
+                self.remove(identity)
 
 
 def _same(one: Path, other: Path) -> bool:
