@@ -13,6 +13,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
+from data.scans.people import People
 from data.scans.stack import Stack, checked_stack
 from data.scans.volume import Scan, UprightVolume, axial
 from protocol.errors import DataError
@@ -72,15 +73,12 @@ class FoundSeries:
     others: Counter[str]  # files by what they are
 
 
-def dicom_series(paths: Iterable[Path], *, series_are_patients: bool = False) -> FoundSeries:
+def dicom_series(paths: Iterable[Path], people: People) -> FoundSeries:
     """The CT series among files, each a scan.
-
-    Series of one PatientID are one patient, or without any of one StudyInstanceUID, unless
-    `series_are_patients` says that each series is another person (as after an anonymisation that
-    gave everybody the same id).
 
     Raises:
         DataError: a header is damaged.
+        SettingsError: a file is of nobody by the pattern that people are told by.
     """
     series: defaultdict[str, list[_Slice]] = defaultdict(list)
     others: Counter[str] = Counter()
@@ -95,7 +93,7 @@ def dicom_series(paths: Iterable[Path], *, series_are_patients: bool = False) ->
         if len(slices) == 1 and not slices[0].axial:
             others["CT localizers"] += 1
             continue
-        patient = uid if series_are_patients or not slices[0].patient else slices[0].patient
+        patient = people.of_series(slices[0].path, uid, slices[0].patient)
         scans += [
             Scan(name=name, patient=patient, read=partial(_read, tuple(part)))
             for name, part in _acquisitions(f"series {uid}", slices)

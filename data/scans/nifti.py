@@ -71,9 +71,11 @@ def nifti_files(source: Path) -> list[Path]:
     return [named_file(source, "a folder of such files")]
 
 
-def nifti_scan(path: Path) -> Scan:
-    """One file, one scan, one patient."""
-    return Scan(name=path.name, patient=str(path), read=partial(_read, path))
+def nifti_scan(path: Path, patient: str) -> Scan:
+    """A file's volume, of that patient."""
+    # A name's bytes need not be text that can be written anywhere.
+    name = path.name.encode(errors="backslashreplace").decode()
+    return Scan(name=name, patient=patient, read=partial(_read, path))
 
 
 def _read(path: Path) -> UprightVolume:

@@ -39,7 +39,11 @@ def prepare_lodopab(settings: LodopabPrepareSettings, say: Say, step: Step) -> N
         DataError: a scan is missing, truncated, foreign or empty, or the folder is taken.
     """
     check_destination(settings.out, overwrite=settings.overwrite)
-    found = find_scans(settings.source, series_are_patients=settings.series_are_patients)
+    found = find_scans(
+        settings.source,
+        series_are_patients=settings.series_are_patients,
+        patient_pattern=settings.patient_pattern,
+    )
     say(found.note)
     scale = IntensityScale(settings.intensity_range)
     whole = [slab for scan in found.scans if (slab := survey(scan, scale, say)) is not None]

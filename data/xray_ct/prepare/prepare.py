@@ -36,7 +36,11 @@ def prepare_xray_ct(settings: XrayCtPrepareSettings, say: Say, step: Step) -> No
         SettingsError: the X-ray source would be inside the body's cube.
     """
     check_xray_ct_destination(settings.out, overwrite=settings.overwrite)
-    found = find_scans(settings.source, series_are_patients=settings.series_are_patients)
+    found = find_scans(
+        settings.source,
+        series_are_patients=settings.series_are_patients,
+        patient_pattern=settings.patient_pattern,
+    )
     say(found.note)
     plan = plan_pairs(settings, found.scans)
     for note in plan.notes:

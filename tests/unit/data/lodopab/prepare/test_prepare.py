@@ -41,7 +41,7 @@ def test_one_scan_becomes_three_slabs_and_says_so(tmp_path, nifti, head, run):
         "train": 10, "validation": 1, "test": 1,
     }  # fmt: skip
     assert run.said[:2] == [
-        "1 file used.",
+        "1 file is used.",
         "ct.nii.gz: 16 slices of 20×24, 2 of them empty and left out",
     ]
     assert "One patient only" in run.said[2]
@@ -147,8 +147,8 @@ def test_every_scan_is_checked_before_any_is_simulated(tmp_path, nifti, head, ru
 
 def test_a_scan_that_breaks_midway_leaves_nothing_behind(tmp_path, nifti, head, run):
     (tmp_path / "scans").mkdir()
-    for name in ("a", "b", "c"):
-        path = nifti(tmp_path / "scans" / f"{name}.nii.gz", head)
+    for number, name in enumerate(("a", "b", "c")):
+        path = nifti(tmp_path / "scans" / f"{name}.nii.gz", head + number)
 
     def break_one(done, total):
         if path.exists():
