@@ -13,7 +13,6 @@ MRI", MIDL 2023.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,8 @@ from numpy.typing import NDArray
 
 from data.brain.lists import Case
 from data.brain.settings import BrainSettings
-from data.brain.volume import read_upright
-from data.scans.volume import Millimetres, UprightVolume
+from data.brain.volume import read_labels, read_upright
+from data.scans.volume import Millimetres
 from protocol.errors import DataError
 
 
@@ -40,17 +39,17 @@ def preprocess(case: Case, settings: BrainSettings) -> Reduced:
     """Read a case's files and do all steps.
 
     Raises:
-        DataError: a file is missing, damaged, of another shape than the image, or empty.
+        DataError: a file is missing, damaged or empty, or lies beside the image.
     """
     import torchio  # takes seconds to import, and is not needed once all volumes are cached
 
     image = read_upright(case.image)
     _check_image(case, image.values)
-    mask = image.values > 0 if case.mask is None else _labels(case.mask, case.image, image)
+    mask = image.values > 0 if case.mask is None else read_labels(case.mask, case.image, image)
     segmentation = (
         np.zeros_like(mask)
         if case.segmentation is None
-        else _labels(case.segmentation, case.image, image)
+        else read_labels(case.segmentation, case.image, image)
     )
     rows, columns, slices = settings.crop
     parts = [
@@ -110,20 +109,6 @@ def _rescaled(
         )
     scaled = np.clip((image - low) / (high - low), 0, 1) * inside
     return np.asarray(scaled, dtype=np.float32)
-
-
-def _labels(path: Path, image_path: Path, image: UprightVolume) -> NDArray[np.bool_]:
-    values = read_upright(path).values
-    if values.shape != image.values.shape:
-        raise DataError(
-            f"{path} has {_sides(values)} voxels, expected {_sides(image.values)} as "
-            f"{image_path} has; resample it onto the image's grid"
-        )
-    return values > 0
-
-
-def _sides(values: NDArray[np.float32]) -> str:
-    return "×".join(str(side) for side in values.shape[::-1])
 
 
 def _check_image(case: Case, values: NDArray[np.float32]) -> None:

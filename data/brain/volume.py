@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.scans.nifti import read_nifti
-from data.scans.volume import Millimetres, UprightVolume, axial
+from data.scans.volume import Millimetres, UprightVolume, aligned, axial
+from protocol.errors import DataError
 
 
 def read_upright(path: Path) -> UprightVolume:
@@ -18,7 +19,24 @@ def read_upright(path: Path) -> UprightVolume:
     Raises:
         DataError: the file is missing, damaged, not NIfTI, or not one volume of numbers.
     """
-    return axial(*read_nifti(path))
+    found = read_nifti(path)
+    return axial(found.values, found.affine, found.remarks)
+
+
+def read_labels(path: Path, image_path: Path, image: UprightVolume) -> NDArray[np.bool_]:
+    """A mask or segmentation on its image's grid, wherever the file's own voxels lie.
+
+    Raises:
+        DataError: the file is missing, damaged, not NIfTI, or lies beside the image.
+    """
+    found = read_nifti(path)
+    labels = aligned((found.values > 0).astype(np.float32), found.affine, image) > 0
+    if not labels.any() and (found.values > 0).any():
+        raise DataError(
+            f"{path} lies beside {image_path} by what both headers say; draw it anew on that "
+            "image, or export both again"
+        )
+    return labels
 
 
 def write_upright(path: Path, values: NDArray[np.generic], voxel_size: Millimetres) -> None:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from data.physics.parallel import MU_MAX
 from protocol.errors import DataError
 
+AIR, SOFT = (-1300.0, -700.0), (-200.0, 300.0)  # HU, noise, lungs and fat included
+LEAST = 0.002  # share of a CT's voxels that is either
 MU_WATER, MU_AIR = 20.0, 0.02  # 1/m, Leuschner et al. 2021, "Ground truth"
 
 
@@ -44,10 +46,34 @@ class IntensityScale:
             raise DataError(
                 f"{name} has {bad} NaN or infinite voxels; replace them by the value of air"
             )
-        low, high = float(values.min()), float(values.max())
-        if self.range is None and (low >= 0 or (low >= -2 and high <= 2)):
-            raise DataError(
-                f"{name} has values from {low:g} to {high:g}, so it is not in Hounsfield units "
-                "(air is −1000); give --intensity_range LO HI, of which LO becomes 0 (air) and HI "
-                "1 (dense bone; about four times soft tissue)"
+        if self.range is None:
+            check_hounsfield(
+                name,
+                values,
+                "give --intensity_range LO HI, of which LO becomes 0 (air) and HI 1 (dense bone; "
+                "about four times soft tissue)",
             )
+
+
+def check_hounsfield(name: object, values: NDArray[np.float32], way: str) -> None:
+    """Refuse a volume that is not in Hounsfield units, by where most of its voxels are.
+
+    Single voxels tell nothing: padding, ringing and noise have any value.
+
+    Args:
+        name: of the scan or file, for the message.
+        values: of a whole volume.
+        way: what to do otherwise.
+
+    Raises:
+        DataError: hardly any voxel is air, or hardly any is soft tissue.
+    """
+    air = float(np.mean((values > AIR[0]) & (values < AIR[1])))
+    soft = float(np.mean((values > SOFT[0]) & (values < SOFT[1])))
+    if air >= LEAST and soft >= LEAST:
+        return
+    raise DataError(
+        f"{name} has values from {float(values.min()):g} to {float(values.max()):g}, {air:.1%} of "
+        f"them near air (−1000) and {soft:.1%} near soft tissue (0), so it is not in Hounsfield "
+        f"units; {way}"
+    )

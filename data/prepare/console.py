@@ -37,7 +37,8 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, markup=False)
+        # Names of files may hold bytes that no terminal can be given.
+        self._console.print(text.encode(errors="backslashreplace").decode(), markup=False)
 
     def step(self, done: int, total: int) -> None:
         """Show that `done` of `total` things are there."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,14 @@ class Metavar:
     """What stands for a setting's value in the help of its option."""
 
     text: str
+
+
+def _compiles(pattern: str | None) -> str | None:
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression ({error})") from None
+    return pattern
 
 
 Out = Annotated[Path, Field(description="folder to make; it must not exist yet")]
@@ -27,6 +36,16 @@ Scans = Annotated[
 SeriesArePatients = Annotated[
     bool,
     Field(description="DICOM: each series is another person, though they share a PatientID"),
+]
+
+PatientPattern = Annotated[
+    str | None,
+    Metavar("REGEX"),
+    Field(
+        description="finds the patient in a file's place below --source, its first group or all of "
+        "it; if not given, sub-… in the name (BIDS), PatientID (DICOM), or else each file is one"
+    ),
+    AfterValidator(_compiles),
 ]
 
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,8 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
+from data.scans.people import People
+from data.scans.stack import Stack, checked_stack
 from data.scans.volume import Scan, UprightVolume, axial
 from protocol.errors import DataError
 
@@ -21,13 +23,18 @@ _NEEDED = (
     "ImageType",
     "NumberOfFrames",
     "PatientID",
+    "StudyInstanceUID",
     "SeriesInstanceUID",
+    "AcquisitionNumber",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
     "Rows",
     "Columns",
 )
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")  # with which a file without the preamble begins
+_SAME_SPACING = 1e-3  # relative: programs round the same number differently
+_SAME_DIRECTION = 1e-3  # of unit vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +43,7 @@ class _Slice:
 
     path: Path
     series: str
+    acquisition: str
     patient: str
     corner: NDArray[np.float64]  # (3,) of the first pixel's centre: left, posterior, superior
     along_row: NDArray[np.float64]  # (3,) unit vector in which columns are counted
@@ -48,115 +56,176 @@ class _Slice:
         return np.cross(self.along_row, self.along_column)
 
     @property
-    def height(self) -> float:
-        """Its place along the stack."""
-        return float(self.corner @ self.normal)
+    def place(self) -> tuple[float, ...]:
+        """Its corner, as far as two slices at one position agree in it."""
+        return tuple(np.round(self.corner, 2))
+
+    @property
+    def axial(self) -> bool:
+        return abs(float(self.normal[2])) > 0.5
 
 
-def dicom_scans(folder: Path, *, series_are_patients: bool = False) -> list[Scan]:
-    """The CT series below `folder`, each a scan.
+@dataclass(frozen=True)
+class FoundSeries:
+    """The CT series among some files, and what else was there."""
 
-    Series of one PatientID are one patient, unless `series_are_patients` says that each series is
-    another person (as after an anonymisation that gave everybody the same id).
+    scans: list[Scan]
+    others: Counter[str]  # files by what they are
+
+
+def dicom_series(paths: Iterable[Path], people: People) -> FoundSeries:
+    """The CT series among files, each a scan.
 
     Raises:
-        DataError: there is no CT series, or a header is damaged.
+        DataError: a header is damaged.
+        SettingsError: a file is of nobody by the pattern that people are told by.
     """
     series: defaultdict[str, list[_Slice]] = defaultdict(list)
-    others: set[str] = set()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
-            found = _header(path)
-            if isinstance(found, _Slice):
-                series[found.series].append(found)
-            else:
-                others.add(found)
-    if not series:
-        raise DataError(
-            f"{folder} holds neither NIfTI files nor CT slices in DICOM "
-            f"({'it is empty' if not others else 'found ' + ', '.join(sorted(others))}); "
-            "name a .nii.gz file, or a folder of such files or of DICOM slices"
-        )
-    return [
-        Scan(
-            name=f"series {uid}",
-            patient=uid if series_are_patients or not slices[0].patient else slices[0].patient,
-            read=partial(_read, tuple(slices)),
-        )
-        for uid, slices in sorted(series.items())
-    ]
+    others: Counter[str] = Counter()
+    for path in paths:
+        found = _header(path)
+        if isinstance(found, _Slice):
+            series[found.series].append(found)
+        else:
+            others[found] += 1
+    scans = []
+    for uid, slices in sorted(series.items()):
+        if len(slices) == 1 and not slices[0].axial:
+            others["CT localizers"] += 1
+            continue
+        patient = people.of_series(slices[0].path, uid, slices[0].patient)
+        scans += [
+            Scan(name=name, patient=patient, read=partial(_read, tuple(part)))
+            for name, part in _acquisitions(f"series {uid}", slices)
+        ]
+    return FoundSeries(scans, others)
+
+
+def _acquisitions(name: str, slices: list[_Slice]) -> list[tuple[str, list[_Slice]]]:
+    """The series as a whole, or where positions repeat the acquisitions that it is made of."""
+    if len({one.place for one in slices}) == len(slices):
+        return [(name, slices)]
+    parts: defaultdict[str, list[_Slice]] = defaultdict(list)
+    for one in slices:
+        parts[one.acquisition].append(one)
+    whole = all(len({one.place for one in part}) == len(part) > 1 for part in parts.values())
+    if len(parts) == 1 or not whole:
+        return [(name, slices)]
+    return [(f"{name}, acquisition {number}", part) for number, part in sorted(parts.items())]
 
 
 def _header(path: Path) -> _Slice | str:
     """The slice's place, or in a word what else the file is."""
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_NEEDED))
+        header = _opened(path, stop_before_pixels=True, specific_tags=list(_NEEDED))
         kind = str(header.get("Modality", "DICOM without a modality"))
         if kind != "CT":
             return f"{kind} files"
-        if "LOCALIZER" in header.get("ImageType", ()) or "ImagePositionPatient" not in header:
-            return "CT localizers"
         if int(header.get("NumberOfFrames") or 1) > 1:
             raise DataError(
                 f"{path} holds many frames (enhanced CT), expected one slice a file; convert it "
                 "to NIfTI (dcm2niix does)"
             )
-        along = np.array(header.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
-        return _Slice(
-            path=path,
-            series=str(header.SeriesInstanceUID),
-            patient=str(header.get("PatientID") or ""),
-            corner=np.array(header.ImagePositionPatient, dtype=np.float64).reshape(3),
-            along_row=along[0],
-            along_column=along[1],
-            spacing=(float(header.PixelSpacing[0]), float(header.PixelSpacing[1])),
-            shape=(int(header.Rows), int(header.Columns)),
-        )
+        if "LOCALIZER" in header.get("ImageType", ()) or "ImagePositionPatient" not in header:
+            return "CT localizers"
+        return _slice(path, header)
+    except DataError:
+        raise
     except InvalidDicomError:
         return "other files"
-    except (AttributeError, TypeError, ValueError, EOFError, OSError) as error:
+    except Exception as error:  # whatever a header may hold
         raise DataError(
             f"{path} has a damaged or incomplete DICOM header ({error}); copy or export it again"
         ) from error
 
 
+def _slice(path: Path, header: pydicom.Dataset) -> _Slice:
+    along = np.array(header.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
+    spacing = (float(header.PixelSpacing[0]), float(header.PixelSpacing[1]))
+    lengths = np.linalg.norm(along, axis=1)
+    if not (min(spacing) > 0 and np.all(np.abs(lengths - 1) < 0.01)):
+        raise ValueError(f"PixelSpacing {spacing}, ImageOrientationPatient {along.ravel()}")
+    patient = str(header.get("PatientID") or "").strip()
+    return _Slice(
+        path=path,
+        series=str(header.SeriesInstanceUID),
+        acquisition=str(header.get("AcquisitionNumber") or ""),
+        patient=patient or str(header.get("StudyInstanceUID") or ""),
+        corner=np.array(header.ImagePositionPatient, dtype=np.float64).reshape(3),
+        along_row=along[0],
+        along_column=along[1],
+        spacing=spacing,
+        shape=(int(header.Rows), int(header.Columns)),
+    )
+
+
+def _opened(path: Path, **options: object) -> pydicom.Dataset:
+    """The file's data; also of one that was written without DICOM's preamble.
+
+    Raises:
+        InvalidDicomError: it is no DICOM file.
+    """
+    try:
+        return pydicom.dcmread(path, **options)  # type: ignore[arg-type]
+    except InvalidDicomError:
+        with path.open("rb") as file:
+            if file.read(2) not in _FIRST_GROUPS:
+                raise
+        found = pydicom.dcmread(path, force=True, **options)  # type: ignore[arg-type]
+        if "Modality" not in found and "SOPClassUID" not in found:
+            raise
+        return found
+
+
 def _read(slices: Sequence[_Slice]) -> UprightVolume:
     first = slices[0]
     for other in slices:
-        directions = (
-            np.abs(other.along_row - first.along_row).max()
-            < 1e-3
-            > np.abs(other.along_column - first.along_column).max()
-        )
-        if other.shape != first.shape or other.spacing != first.spacing or not directions:
+        if not _same_grid(first, other):
             raise DataError(
                 f"{other.path} does not match {first.path.name} of the same series in size, "
                 "spacing or direction; remove it, or export the series again"
             )
-    ordered = sorted(slices, key=lambda one: one.height)
-    values = np.stack([_pixels(one) for one in ordered], axis=-1)  # (rows, columns, slices)
-    thickness = (ordered[-1].height - ordered[0].height) / max(1, len(ordered) - 1)
+    stack = checked_stack(
+        [one.path for one in slices],
+        np.array([one.corner for one in slices]),
+        first.normal,
+        lambda number: _pixels(slices[number]),
+    )
+    return axial(stack.values, _affine(first, stack), stack.remarks)
+
+
+def _same_grid(one: _Slice, other: _Slice) -> bool:
+    turned = max(
+        np.abs(one.along_row - other.along_row).max(),
+        np.abs(one.along_column - other.along_column).max(),
+    )
+    alike = np.allclose(one.spacing, other.spacing, rtol=_SAME_SPACING, atol=0)
+    return one.shape == other.shape and bool(alike) and bool(turned < _SAME_DIRECTION)
+
+
+def _affine(first: _Slice, stack: Stack) -> NDArray[np.float64]:
     affine = np.eye(4)
     affine[:3, 0] = first.along_column * first.spacing[0]
     affine[:3, 1] = first.along_row * first.spacing[1]
-    affine[:3, 2] = first.normal * (thickness or 1.0)
+    affine[:3, 2] = stack.step
+    affine[:3, 3] = stack.corner
     affine[:2] *= -1  # DICOM counts to the left and posterior, NIfTI to the right and anterior
-    return axial(values, affine)
+    return affine
 
 
 def _pixels(one: _Slice) -> NDArray[np.float32]:
     """The slice's values after its rescaling, in HU for most scanners."""
     try:
-        file = pydicom.dcmread(one.path)
+        file = _opened(one.path)
         stored = file.pixel_array
-    except (AttributeError, EOFError, OSError, ValueError, InvalidDicomError) as error:
-        raise DataError(
-            f"{one.path} is truncated or damaged ({error}); copy or export it again"
-        ) from error
     except (RuntimeError, NotImplementedError) as error:
         raise DataError(
             f"{one.path} is compressed in a way that cannot be read here ({error}); convert the "
             "series to NIfTI (dcm2niix does) or decompress it (gdcmconv --raw)"
+        ) from error
+    except Exception as error:  # whatever a damaged file may lead to
+        raise DataError(
+            f"{one.path} is truncated or damaged ({error}); copy or export it again"
         ) from error
     if stored.shape != one.shape:
         raise DataError(f"{one.path} holds pixels of shape {stored.shape}, expected grey values")

@@ -2,20 +2,72 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-from data.scans.dicom import dicom_scans
-from data.scans.nifti import nifti_files, nifti_scan
+from data.scans.dicom import dicom_series
+from data.scans.nifti import is_nifti, named_file, nifti_scan
+from data.scans.people import People, without_copies
 from data.scans.volume import Scan
+from data.scans.walk import files_below
+from protocol.errors import DataError
 
 
-def find_scans(source: Path, *, series_are_patients: bool = False) -> list[Scan]:
+@dataclass(frozen=True)
+class Found:
+    """The scans, and a sentence on every file: how many are used, and why others are not."""
+
+    scans: list[Scan]
+    note: str
+
+
+def find_scans(
+    source: Path, *, series_are_patients: bool = False, patient_pattern: str | None = None
+) -> Found:
     """The scans that `source` names: a NIfTI file, or a folder of such or of DICOM slices.
 
+    Args:
+        source: the file or folder.
+        series_are_patients: each DICOM series is another person (as after an anonymisation that
+            gave everybody the same id).
+        patient_pattern: a regular expression that finds the person in a file's place.
+
     Raises:
-        DataError: there are none.
+        DataError: there are none, or both kinds.
+        SettingsError: the pattern is not found in a file's place.
     """
-    files = nifti_files(source, "a folder of such files or of DICOM slices")
-    if files:
-        return [nifti_scan(path) for path in files]
-    return dicom_scans(source, series_are_patients=series_are_patients)
+    people = People(source, series_are_patients, patient_pattern)
+    if not source.is_dir():
+        path = named_file(source, "a folder of such files or of DICOM slices")
+        return Found([nifti_scan(path, people.of_file(path))], "1 file is used.")
+    paths = list(files_below(source))
+    nifti = [path for path in paths if is_nifti(path)]
+    found = dicom_series((path for path in paths if not is_nifti(path)), people)
+    if nifti and found.scans:
+        raise DataError(
+            f"{source} holds {len(nifti)} NIfTI files and {len(found.scans)} CT series in DICOM; "
+            "one may have been made of the other, so name a folder that holds one kind alone"
+        )
+    kept = without_copies(nifti)
+    scans = [nifti_scan(path, people.of_file(path)) for path in kept] or found.scans
+    if not scans:
+        others = ", ".join(sorted(found.others))
+        raise DataError(
+            f"{source} holds neither NIfTI files nor CT slices in DICOM "
+            f"({f'found {others}' if others else 'it is empty'}); "
+            "name a .nii.gz file, or a folder of such files or of DICOM slices"
+        )
+    if len(kept) < len(nifti):
+        found.others["copies of other files"] = len(nifti) - len(kept)
+    persons = len({scan.patient for scan in scans})
+    told = people.told(len(scans), persons, dicom=not kept)
+    return Found(scans, f"{_note(len(paths), found.others)} {told}")
+
+
+def _note(files: int, others: Counter[str]) -> str:
+    used = f"{files - others.total()} of {files} files are used"
+    if not others:
+        return f"{used}."
+    reasons = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+    return f"{used}; left out: {reasons}."

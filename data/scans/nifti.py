@@ -3,104 +3,189 @@
 from __future__ import annotations
 
 import gzip
-import zlib
+import math
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import nibabel
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from data.scans.volume import Scan, UprightVolume, axial
+from data.scans.walk import files_below
 from protocol.errors import DataError
 
 SUFFIXES = (".nii", ".nii.gz")
+_HEADER: dict[type, int] = {  # bytes before voxels
+    nibabel.nifti1.Nifti1Image: 352,
+    nibabel.nifti2.Nifti2Image: 544,
+}
+_MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
+_SAME_AXES = 0.02  # relative: by which the header's two transforms may differ
+
+
+@dataclass(frozen=True)
+class NiftiVolume:
+    """What a file holds, its axes as stored."""
+
+    values: NDArray[np.float32]  # (a, b, c)
+    affine: NDArray[np.float64]  # (4, 4), from indices to mm to the right, anterior and superior
+    remarks: tuple[str, ...]  # what a user should know of its header
 
 
 def is_nifti(path: Path) -> bool:
     """Whether the name says so."""
-    return path.name.endswith(SUFFIXES)
+    return path.name.lower().endswith(SUFFIXES)
 
 
-def nifti_files(source: Path, otherwise: str = "a folder of such files") -> list[Path]:
-    """The NIfTI files that a path names: itself, or those in the folder, but for hidden ones.
+def named_file(source: Path, otherwise: str) -> Path:
+    """The NIfTI file that a path names.
 
     Args:
-        source: a file or a folder.
-        otherwise: what a user may name beside a file.
+        source: no folder.
+        otherwise: what a user may name instead.
 
     Raises:
         DataError: there is no such path, or it is a file of another kind.
     """
-    if source.is_dir():
-        paths = [path for path in source.rglob("*") if path.is_file() and is_nifti(path)]
-        return sorted(path for path in paths if not path.name.startswith("."))
     if not source.exists():
         raise DataError(f"there is no file or folder {source}; check --source")
     if not is_nifti(source):
         raise DataError(
             f"{source} is not a NIfTI file by its name (.nii or .nii.gz); name one, or {otherwise}"
         )
-    return [source]
+    return source
 
 
-def nifti_scan(path: Path) -> Scan:
-    """One file, one scan, one patient."""
-    return Scan(name=path.name, patient=str(path), read=partial(_read, path))
+def nifti_files(source: Path) -> list[Path]:
+    """The NIfTI files that a path names: itself, or those below the folder.
+
+    Raises:
+        DataError: there is no such path, it is a file of another kind, or may not be read.
+    """
+    if source.is_dir():
+        return [path for path in files_below(source) if is_nifti(path)]
+    return [named_file(source, "a folder of such files")]
+
+
+def nifti_scan(path: Path, patient: str) -> Scan:
+    """A file's volume, of that patient."""
+    # A name's bytes need not be text that can be written anywhere.
+    name = path.name.encode(errors="backslashreplace").decode()
+    return Scan(name=name, patient=patient, read=partial(_read, path))
 
 
 def _read(path: Path) -> UprightVolume:
-    return axial(*read_nifti(path))
+    found = read_nifti(path)
+    return axial(found.values, found.affine, found.remarks)
 
 
-def read_nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The voxels (a, b, c) as stored, and the affine (4, 4) from indices to millimetres.
+def read_nifti(path: Path) -> NiftiVolume:
+    """Read one volume of numbers.
 
     Raises:
         DataError: the file is missing, damaged, not NIfTI, or not one volume of numbers.
     """
     try:
-        _check_sum(path)
+        size = _size(path)
         image = nibabel.loadsave.load(path)
         if not isinstance(image, nibabel.nifti1.Nifti1Pair):
             raise DataError(f"{path} is {type(image).__name__}, expected NIfTI; convert it")
         shape = _three_axes(path, image.shape)
         if image.get_data_dtype().kind not in "iuf" or image.affine is None:
             raise DataError(f"{path} holds {image.get_data_dtype()} voxels, expected numbers")
+        _check_extent(path, image, size)
         values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
-        affine = np.asarray(image.affine, dtype=np.float64)
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}; check the path") from error
+    except PermissionError as error:
+        raise DataError(f"{path} may not be read by you: {error.strerror}") from error
     except ImageFileError as error:
         raise DataError(
             f"{path} is not a NIfTI file, though its name says so; copy or export it again"
         ) from error
-    except (EOFError, OSError, ValueError, zlib.error) as error:
+    except Exception as error:  # whatever a header may say, and a library make of it
         raise DataError(
             f"{path} is truncated or damaged ({error}); copy or download it again"
         ) from error
-    if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
+    return NiftiVolume(values, _affine(path, image), _remarks(image))
+
+
+def _affine(path: Path, image: nibabel.nifti1.Nifti1Pair) -> NDArray[np.float64]:
+    """From indices to millimetres, whatever unit the header is in."""
+    affine = np.array(image.affine, dtype=np.float64)
+    scale = _MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
+    affine[:3] *= scale
+    usable = np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) != 0
+    if int(image.header["sform_code"]) == 0:
+        usable = usable and bool(np.all(_stored_sizes(path, image) > 0))
+    if not usable:
         raise DataError(f"{path}: the voxel size in its header is not usable; export it again")
-    return values, affine
+    return affine
 
 
-def _check_sum(path: Path) -> None:
-    """Read a compressed file to its end, where its check sum is.
+def _stored_sizes(path: Path, image: nibabel.nifti1.Nifti1Pair) -> NDArray[np.float64]:
+    """The voxel size as it stands in the file: nibabel takes zero for one."""
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        header = type(image.header).from_fileobj(file, check=False)
+    return np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
+
+
+def _remarks(image: nibabel.nifti1.Nifti1Pair) -> tuple[str, ...]:
+    header = image.header
+    qform, sform = int(header["qform_code"]), int(header["sform_code"])
+    if qform == sform == 0:
+        return ("its header does not say how it lies, so that left and right are a guess",)
+    if qform and sform:
+        one, other = header.get_qform()[:3, :3], header.get_sform()[:3, :3]
+        if np.abs(one - other).max() > _SAME_AXES * np.abs(other).max():
+            return ("its header's qform and sform disagree on how it lies; the sform was taken",)
+    return ()
+
+
+def _size(path: Path) -> int:
+    """Bytes of the file, uncompressed; a compressed one is read to its end, where its check sum is.
 
     nibabel stops at the last voxel, and would take a flipped bit for data.
     """
-    if path.suffix == ".gz":
-        with gzip.open(path) as file:
-            while file.read(1 << 20):
-                pass
+    if path.suffix.lower() != ".gz":
+        return path.stat().st_size
+    size = 0
+    with gzip.open(path) as file:
+        while piece := file.read(1 << 20):
+            size += len(piece)
+    return size
+
+
+def _check_extent(path: Path, image: nibabel.nifti1.Nifti1Pair, size: int) -> None:
+    """Refuse a header that promises more than the file has, before memory is taken for it."""
+    first = _HEADER.get(type(image))
+    if first is None:  # of a pair of files
+        return
+    assert isinstance(image.dataobj, ArrayProxy), "it was loaded"
+    offset = int(image.dataobj.offset)
+    if offset < first:
+        raise DataError(
+            f"{path}: its header says that voxels begin at byte {offset}, where the header itself "
+            "is; export it again"
+        )
+    promised = offset + math.prod(image.shape) * image.get_data_dtype().itemsize
+    if promised > size:
+        raise DataError(
+            f"{path} is truncated or damaged: its header promises {promised} bytes, and it has "
+            f"{size}; copy or download it again"
+        )
 
 
 def _three_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3 or min(shape) < 1:
-        raise DataError(
-            f"{path} has {len(shape)} axes {shape}, expected one volume of three; split it first"
-        )
+        way = "; split it first" if len(shape) > 3 else ""
+        raise DataError(f"{path} has {len(shape)} axes {shape}, expected one volume of three{way}")
     return shape[0], shape[1], shape[2]

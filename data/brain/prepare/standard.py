@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from data.brain.prepare.mask import find_mask
 from data.brain.prepare.settings import MaskMethod
 from data.brain.prepare.sources import Source
-from data.brain.volume import read_upright
+from data.brain.volume import read_labels, read_upright
 from data.scans.volume import UprightVolume
 from protocol.errors import DataError
 
@@ -35,7 +35,7 @@ def standardise(source: Source, method: MaskMethod) -> StandardBrain:
     """Read, resample, find the brain, and crop to it.
 
     Raises:
-        DataError: a file is missing, damaged, of another shape than the image, or has no brain.
+        DataError: a file is missing, damaged, beside the image, or has no brain.
     """
     upright = read_upright(source.image)
     if not np.isfinite(upright.values.sum(dtype=np.float64)):
@@ -76,13 +76,8 @@ def _at_one_millimetre(
 def _labels(source: Source, kind: str, like: UprightVolume) -> NDArray[np.bool_]:
     path = source.mask if kind == "mask" else source.segmentation
     assert path is not None
-    values = read_upright(path).values
-    if values.shape != like.values.shape:
-        raise DataError(
-            f"{path} is of another shape than {source.image.name}; resample it onto the image's "
-            "grid"
-        )
-    labels = _at_one_millimetre((values > 0).astype(np.float32), like, labels=True) > 0
+    drawn = read_labels(path, source.image, like)
+    labels = _at_one_millimetre(drawn.astype(np.float32), like, labels=True) > 0
     if kind == "mask" and not labels.any():
         raise DataError(f"{path} is empty, expected the brain; draw it anew, or leave it out")
     return labels

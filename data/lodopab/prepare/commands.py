@@ -19,9 +19,9 @@ def lodopab(settings: LodopabPrepareSettings) -> None:
     """Turn CT scans into low-dose sinograms and images in LoDoPaB-CT's layout.
 
     Axial slices are scaled to normalised attenuation, resampled to squares, projected on a finer
-    grid than the image's and given the published photon noise (Leuschner et al. 2021). Each NIfTI
-    file is a patient; the split is by patient, or by slabs of slices if there are too few. As in
-    LoDoPaB-CT an image stands for 0.26 m, whatever the scan's own size.
+    grid than the image's and given the published photon noise (Leuschner et al. 2021). The
+    split is by patient, or by slabs of slices if there are too few. As in LoDoPaB-CT an image
+    stands for 0.26 m, whatever the scan's own size.
     """
     from data.lodopab.prepare.prepare import prepare_lodopab
     from data.prepare.console import Display, next_command

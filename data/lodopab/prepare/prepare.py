@@ -39,9 +39,14 @@ def prepare_lodopab(settings: LodopabPrepareSettings, say: Say, step: Step) -> N
         DataError: a scan is missing, truncated, foreign or empty, or the folder is taken.
     """
     check_destination(settings.out, overwrite=settings.overwrite)
-    scans = find_scans(settings.source, series_are_patients=settings.series_are_patients)
+    found = find_scans(
+        settings.source,
+        series_are_patients=settings.series_are_patients,
+        patient_pattern=settings.patient_pattern,
+    )
+    say(found.note)
     scale = IntensityScale(settings.intensity_range)
-    whole = [slab for scan in scans if (slab := survey(scan, scale, say)) is not None]
+    whole = [slab for scan in found.scans if (slab := survey(scan, scale, say)) is not None]
     if not whole:
         raise DataError(
             f"{settings.source}: no slice has anything in it after scaling; check "
@@ -54,7 +59,7 @@ def prepare_lodopab(settings: LodopabPrepareSettings, say: Say, step: Step) -> N
         angles=settings.angles, detectors=settings.detectors, image_size=settings.image_size
     )
     check_room(settings.out, geometry, sum(map(assignment.count, SPLITS)))
-    work = _Work(settings, geometry, scale, assignment, step)
+    work = _Work(settings, geometry, scale, assignment, found.note, step)
     write_data_set(settings.out, work.write, overwrite=settings.overwrite)
 
 
@@ -66,6 +71,8 @@ def survey(scan: Scan, scale: IntensityScale, say: Say) -> Slab | None:
     """
     volume = scan.read()
     scale.check(scan.name, volume.values)
+    for remark in volume.remarks:
+        say(f"{scan.name}: {remark}")
     kept = tuple(
         number
         for number, values in enumerate(volume.values)
@@ -87,6 +94,7 @@ class _Work:
     geometry: ParallelGeometry
     scale: IntensityScale
     assignment: Assignment
+    files: str  # which of them are used, for the record
     step: Step
 
     def write(self, folder: Path) -> None:
@@ -151,6 +159,7 @@ class _Work:
         }
         record = {
             "prepared": self.settings.model_dump(mode="json", exclude={"out", "overwrite"}),
+            "files": self.files,
             "split": self.assignment.note,
             "patients": names,
         }

@@ -11,6 +11,7 @@ from data.prepare.fields import (
     Metavar,
     Out,
     Overwrite,
+    PatientPattern,
     PhantomSettings,
     PrepareSettings,
     Scans,
@@ -56,6 +57,7 @@ class LodopabPrepareSettings(PrepareSettings):
     )
     photons: PositiveFloat = Field(PHOTONS, description=PHOTONS_MEAN)
     series_are_patients: SeriesArePatients = False
+    patient_pattern: PatientPattern = None
     seed: Seed = 0
     overwrite: Overwrite = False
 

@@ -15,6 +15,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from data.physics.attenuation import check_hounsfield
 from data.scans.nifti import read_nifti
 from data.scans.nifti_writer import nifti_bytes
 from data.scans.volume import Millimetres
@@ -66,15 +67,13 @@ class NiftiPngFormat:
 
     def volume(self, case: CaseFiles, axes: str | None) -> NDArray[np.float32]:
         """Read the volume; its affine says where its axes lead to."""
-        values, affine = read_nifti(case.ct)
+        found = read_nifti(case.ct)
+        values = found.values
         check_finite(case.ct, values)
-        low, high = float(values.min()), float(values.max())
-        if low >= -2 and high <= 2:
-            raise DataError(
-                f"{case.ct} has values from {low:g} to {high:g}, expected Hounsfield units (air "
-                "is -1000); export it again, or use `prepare xray_ct --intensity_range`"
-            )
-        return canonical(values, affine)[0]
+        check_hounsfield(
+            case.ct, values, "export it again, or use `prepare xray_ct --intensity_range`"
+        )
+        return canonical(values, found.affine)[0]
 
     def xrays(self, case: CaseFiles) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Read both views."""

@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data.physics.attenuation import check_hounsfield
 from data.scans.volume import Millimetres
 from data.xray_ct.images import unit_image
 from data.xray_ct.layouts.format import (
@@ -74,12 +75,11 @@ class X2ctGanFormat:
             stored = np.asarray(_dataset(case.ct, file, "ct")[()], dtype=np.float32)
         sides = check_shape(case.ct, stored.shape)
         check_finite(case.ct, stored)
-        low, high = float(stored.min()), float(stored.max())
-        if low < -OFFSET or high <= 2:
-            raise DataError(
-                f"{case.ct}: ct has values from {low:g} to {high:g}, expected HU + 1024, which is "
-                "about 0 in air and 1024 in water; write it so"
-            )
+        check_hounsfield(
+            f"{case.ct}: ct, less {OFFSET:g},",
+            stored - np.float32(OFFSET),
+            "expected HU + 1024, which is about 0 in air and 1024 in water; write it so",
+        )
         return np.asarray(turned(stored.reshape(sides), axes) - np.float32(OFFSET))
 
     def xrays(self, case: CaseFiles) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -126,7 +126,7 @@ def _image(path: Path, file: h5py.File, view: str) -> NDArray[np.float32]:
     values = np.asarray(_dataset(path, file, view)[()])
     check_finite(path, values.astype(np.float32))
     low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 255:
+    if low < 0 or high > 255 or (low < high <= 1):
         raise DataError(
             f"{path}: {view} has values from {low:g} to {high:g}, expected 0 to 255; write it so"
         )

@@ -25,8 +25,8 @@ def xray_ct(settings: XrayCtPrepareSettings) -> None:
     """Turn CT scans into pairs of two X-rays and a volume.
 
     A cube around the body is resampled to voxels of equal sides; a front and a lateral X-ray are
-    line integrals of its attenuation (Beer and Lambert), shown inverted and logarithmic. Each
-    NIfTI file is a patient; the split is by patient, or by random variants if there are too few.
+    line integrals of its attenuation (Beer and Lambert), shown inverted and logarithmic. The
+    split is by patient, or by random variants if there are too few.
     """
     from data.prepare.console import Display, next_command
     from data.xray_ct.prepare.prepare import prepare_xray_ct

@@ -18,6 +18,8 @@ MARGIN = 0.03  # of the body's longest side, left free on each side of it
 COARSE = 128  # places along a scan's longest side at which the body is looked for, about
 THIN = 0.02  # of that side, twice which a body is thicker than
 
+FILLED = 0.15  # of a scan's longest side that its shortest has at least
+
 # How much a variant differs, at most: degrees about each axis, and shares of the cube's edge.
 DEGREES, SCALE, SHIFT = 12.0, 0.15, 0.08
 
@@ -54,7 +56,7 @@ def body_cube(name: str, hu: Array, voxel_size: Millimetres, edge: float | None 
         edge: mm, instead of the one found.
 
     Raises:
-        DataError: there is nothing but air.
+        DataError: there is nothing but air, or hardly more than a slice.
     """
     longest = max(count * mm for count, mm in zip(hu.shape, voxel_size, strict=True))
     every = [max(1, round(longest / COARSE / mm)) for mm in voxel_size]
@@ -65,6 +67,12 @@ def body_cube(name: str, hu: Array, voxel_size: Millimetres, edge: float | None 
         raise DataError(
             f"{name}: nothing is denser than {BODY:g} HU, expected a body; check "
             "--intensity_range, of which the first is air and the second dense bone"
+        )
+    thinnest = min(count * mm for count, mm in zip(hu.shape, voxel_size, strict=True))
+    if thinnest < FILLED * longest:
+        raise DataError(
+            f"{name} is {thinnest:.3g} mm deep and {longest:.3g} mm long, expected a volume that "
+            "fills a cube around the body; leave it out"
         )
     first = np.array([side.start for side in box]) * step
     last = np.array([side.stop - 1 for side in box]) * step

@@ -36,17 +36,22 @@ def prepare_xray_ct(settings: XrayCtPrepareSettings, say: Say, step: Step) -> No
         SettingsError: the X-ray source would be inside the body's cube.
     """
     check_xray_ct_destination(settings.out, overwrite=settings.overwrite)
-    scans = find_scans(settings.source, series_are_patients=settings.series_are_patients)
-    plan = plan_pairs(settings, scans)
+    found = find_scans(
+        settings.source,
+        series_are_patients=settings.series_are_patients,
+        patient_pattern=settings.patient_pattern,
+    )
+    say(found.note)
+    plan = plan_pairs(settings, found.scans)
     for note in plan.notes:
         say(note)
     _check_room(settings, len(plan.pairs))
-    work = _Work(settings, plan, say, step)
+    work = _Work(settings, plan, found.note, say, step)
     write_data_set(settings.out, work.write, overwrite=settings.overwrite)
 
 
 def hounsfield(
-    scan: Scan, intensity_range: tuple[float, float] | None
+    scan: Scan, intensity_range: tuple[float, float] | None, say: Say
 ) -> tuple[Array, Millimetres]:
     """A scan's volume (D, H, W) in HU, axes from head to feet, front to back, right to left.
 
@@ -60,6 +65,8 @@ def hounsfield(
     """
     volume = scan.read()
     IntensityScale(intensity_range).check(scan.name, volume.values)
+    for remark in volume.remarks:
+        say(f"{scan.name}: {remark}")
     values = volume.values[::-1]
     if intensity_range is not None:
         low, high = intensity_range
@@ -76,6 +83,7 @@ class _Work:
 
     settings: XrayCtPrepareSettings
     plan: PairPlan
+    files: str  # which of them are used, for the record
     say: Say
     step: Step
     _cases: dict[str, dict[str, Any]] = field(default_factory=dict)  # for the record
@@ -95,6 +103,7 @@ class _Work:
         writer.finish(
             {
                 "prepared": self.settings.model_dump(mode="json", exclude={"out", "overwrite"}),
+                "files": self.files,
                 "notes": list(self.plan.notes),
                 "splits_share_people": self.plan.from_same_people,
                 "cases": self._cases,
@@ -102,7 +111,7 @@ class _Work:
         )
 
     def _opened(self, scan: Scan) -> tuple[Array, Millimetres, Cube]:
-        hu, voxel_size = hounsfield(scan, self.settings.intensity_range)
+        hu, voxel_size = hounsfield(scan, self.settings.intensity_range, self.say)
         cube = body_cube(scan.name, hu, voxel_size, self.settings.field_of_view)
         shape = "×".join(str(side) for side in hu.shape)
         self.say(

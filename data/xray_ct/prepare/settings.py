@@ -11,6 +11,7 @@ from data.prepare.fields import (
     Metavar,
     Out,
     Overwrite,
+    PatientPattern,
     PrepareSettings,
     Scans,
     Seed,
@@ -68,6 +69,7 @@ class XrayCtPrepareSettings(PrepareSettings):
         "three patients",
     )
     series_are_patients: SeriesArePatients = False
+    patient_pattern: PatientPattern = None
     seed: Seed = 0
     overwrite: Overwrite = False
 

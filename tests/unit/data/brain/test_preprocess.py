@@ -1,5 +1,6 @@
 import dataclasses
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -106,9 +107,27 @@ def test_the_image_of_a_lesion_stays_over_its_segmentation(made_brains):
 
 
 @pytest.mark.parametrize("kind", ["mask", "segmentation"])
-def test_labels_of_another_shape_are_refused(case, kind):
-    write_upright(getattr(case, kind), np.ones((16, 20, 23), dtype=bool), (1.0, 1.0, 1.0))
-    with pytest.raises(DataError, match=rf"a_{kind}.* has 23×20×16 voxels, expected 24×20×16"):
+def test_labels_on_another_grid_are_put_where_their_header_says(case, kind):
+    """Cut, turned and moved by whole voxels: the same place in the patient."""
+    expected = getattr(preprocess(case, settings()), kind)
+    path = getattr(case, kind)
+    image = nibabel.loadsave.load(path)
+    cut = image.slicer[2:, :, 1:]
+    turned = cut.as_reoriented(nibabel.orientations.axcodes2ornt(("P", "I", "R")))
+    nibabel.loadsave.save(turned, path)
+    found = getattr(preprocess(case, settings()), kind)
+    assert np.mean(found != expected) < 0.03, "all but what was cut off"
+    assert found.any()
+
+
+@pytest.mark.parametrize("kind", ["mask", "segmentation"])
+def test_labels_that_lie_beside_their_image_are_refused(case, kind):
+    path = getattr(case, kind)
+    image = nibabel.loadsave.load(path)
+    affine = image.affine.copy()
+    affine[0, 3] += 500
+    nibabel.loadsave.save(nibabel.nifti1.Nifti1Image(np.asarray(image.dataobj), affine), path)
+    with pytest.raises(DataError, match=rf"a_{kind}.* lies beside .*a_image"):
         preprocess(case, settings())
 
 

@@ -25,9 +25,26 @@ def test_what_is_obviously_not_in_hounsfield_units_is_asked_about(values):
         HU.check("scan.nii", np.array(values, dtype=np.float32))
 
 
-@pytest.mark.parametrize("values", [[-1000.0, 900.0], [-200.0, 200.0], [-1000.0, -1000.0]])
-def test_hounsfield_units_pass(values):
-    HU.check("scan.nii", np.array(values, dtype=np.float32))
+@pytest.mark.parametrize("padding", [-1000.0, -1024.0, -2000.0, -3024.0])
+def test_hounsfield_units_pass_whatever_lies_around_the_scan(padding):
+    values = np.full(1000, padding, dtype=np.float32)
+    values[:300], values[300:600], values[600:620] = -990, 40, 900
+    HU.check("scan.nii", values)
+
+
+@pytest.mark.parametrize(("place", "value"), [(0, -15.0), (slice(100), -2000.0), (0, -1000.0)])
+def test_values_with_an_offset_are_not_taken_for_hounsfield_units_for_a_few_voxels(place, value):
+    """Ringing, padding and dead pixels are negative in scans that lost their intercept, too."""
+    values = np.full(1000, 24, dtype=np.float32)
+    values[300:700], values[700:720] = 1064, 1900
+    values[place] = value
+    with pytest.raises(DataError, match="near air"):
+        HU.check("scan.nii", values)
+
+
+def test_a_volume_of_air_alone_is_refused():
+    with pytest.raises(DataError, match=r"0.0% near soft tissue"):
+        HU.check("scan.nii", np.full(10, -1000, dtype=np.float32))
 
 
 def test_with_a_range_any_finite_values_pass():

@@ -3,14 +3,14 @@ import os
 import numpy as np
 import pytest
 
-from data.scans.dicom import dicom_scans
+from data.scans.find import find_scans
 from data.scans.volume import axial
 from protocol.errors import DataError
 
 
 def test_a_series_is_sorted_by_position_and_rescaled(tmp_path, dicom, head):
     dicom(tmp_path / "a" / "b", head)
-    (scan,) = dicom_scans(tmp_path)
+    (scan,) = find_scans(tmp_path).scans
     volume = scan.read()
     expected = axial(head, np.diag([2.0, 2.0, 3.0, 1.0]))
     np.testing.assert_allclose(volume.values, expected.values)
@@ -20,7 +20,7 @@ def test_a_series_is_sorted_by_position_and_rescaled(tmp_path, dicom, head):
 def test_series_in_one_folder_are_told_apart(tmp_path, dicom, head):
     dicom(tmp_path / "x", head, series="1.2.3", patient="P1")
     dicom(tmp_path / "x" / "more", head[:, :, :5], series="1.2.4", patient="P2")
-    scans = dicom_scans(tmp_path)
+    scans = find_scans(tmp_path).scans
     assert [scan.name for scan in scans] == ["series 1.2.3", "series 1.2.4"]
     assert [len(scan.read().values) for scan in scans] == [16, 5]
 
@@ -30,8 +30,8 @@ def test_series_of_one_patient_stay_together_unless_said_otherwise(tmp_path, dic
     dicom(tmp_path / "y", head, series="1.2.4", patient="SAME")
     dicom(tmp_path / "z", head, series="1.2.5", patient="")
     dicom(tmp_path / "w", head, series="1.2.6", patient="")
-    assert len({scan.patient for scan in dicom_scans(tmp_path)}) == 3
-    assert len({s.patient for s in dicom_scans(tmp_path, series_are_patients=True)}) == 4
+    assert len({scan.patient for scan in find_scans(tmp_path).scans}) == 3
+    assert len({s.patient for s in find_scans(tmp_path, series_are_patients=True).scans}) == 4
 
 
 def test_localizers_other_modalities_and_other_files_are_passed_over(tmp_path, dicom, head):
@@ -39,25 +39,25 @@ def test_localizers_other_modalities_and_other_files_are_passed_over(tmp_path, d
     dicom(tmp_path / "mr", head, series="1.2.4", Modality="MR")
     dicom(tmp_path / "scout", head, series="1.2.5", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     (tmp_path / "readme.txt").write_text("hello")
-    assert [scan.name for scan in dicom_scans(tmp_path)] == ["series 1.2.3"]
+    assert [scan.name for scan in find_scans(tmp_path).scans] == ["series 1.2.3"]
 
 
 def test_a_folder_without_ct_says_what_it_found(tmp_path, dicom, head):
     dicom(tmp_path / "mr", head, Modality="MR")
     (tmp_path / "readme.txt").write_text("hello")
     with pytest.raises(DataError, match=r"found MR files, other files"):
-        dicom_scans(tmp_path)
+        find_scans(tmp_path)
 
 
 def test_an_empty_folder_is_said_to_be_empty(tmp_path):
     with pytest.raises(DataError, match="it is empty"):
-        dicom_scans(tmp_path)
+        find_scans(tmp_path)
 
 
 def test_a_slice_with_missing_pixels_is_named(tmp_path, dicom, head):
     path = dicom(tmp_path, head)[5]
     os.truncate(path, path.stat().st_size - 100)
-    (scan,) = dicom_scans(tmp_path)
+    (scan,) = find_scans(tmp_path).scans
     with pytest.raises(DataError, match=rf"{path.name} is truncated or damaged"):
         scan.read()
 
@@ -70,13 +70,13 @@ def test_a_header_without_a_place_is_named(tmp_path, dicom, head):
     del file.PixelSpacing
     file.save_as(path)
     with pytest.raises(DataError, match=rf"{path.name} has a damaged or incomplete DICOM header"):
-        dicom_scans(tmp_path)
+        find_scans(tmp_path)
 
 
 def test_slices_that_do_not_match_their_series_are_named(tmp_path, dicom, head):
     dicom(tmp_path / "x", head)
     path = dicom(tmp_path / "y", head[:20, :, :1], ImagePositionPatient=[-24, -20, 99])[0]
-    (scan,) = dicom_scans(tmp_path)
+    (scan,) = find_scans(tmp_path).scans
     with pytest.raises(DataError, match=r"000.dcm does not match 000.dcm .*size"):
         scan.read()
     assert path.exists()
@@ -85,7 +85,7 @@ def test_slices_that_do_not_match_their_series_are_named(tmp_path, dicom, head):
 def test_enhanced_ct_is_refused_with_a_way_out(tmp_path, dicom, head):
     dicom(tmp_path, head, NumberOfFrames=12)
     with pytest.raises(DataError, match=r"many frames .*dcm2niix"):
-        dicom_scans(tmp_path)
+        find_scans(tmp_path)
 
 
 def test_a_stack_of_sagittal_slices_gives_axial_ones(tmp_path, dicom, head):
@@ -98,6 +98,6 @@ def test_a_stack_of_sagittal_slices_gives_axial_ones(tmp_path, dicom, head):
         file = pydicom.dcmread(path)
         file.ImagePositionPatient = [-2.0 * number, 0, 0]
         file.save_as(path)
-    (scan,) = dicom_scans(tmp_path)
+    (scan,) = find_scans(tmp_path).scans
     expected = axial(head, np.diag([2.0, 2.0, 2.0, 1.0]))
     np.testing.assert_allclose(scan.read().values, expected.values)

@@ -40,9 +40,12 @@ def test_one_scan_becomes_three_slabs_and_says_so(tmp_path, nifti, head, run):
     assert {split: len(dataset) for split, dataset in splits.items()} == {
         "train": 10, "validation": 1, "test": 1,
     }  # fmt: skip
-    assert run.said[0] == "ct.nii.gz: 16 slices of 20×24, 2 of them empty and left out"
-    assert "One patient only" in run.said[1]
-    assert run.said[2] == "10 train, 1 validation, 1 test images"
+    assert run.said[:2] == [
+        "1 file is used.",
+        "ct.nii.gz: 16 slices of 20×24, 2 of them empty and left out",
+    ]
+    assert "One patient only" in run.said[2]
+    assert run.said[3] == "10 train, 1 validation, 1 test images"
     assert run.progress[-1] == (12, 12)
     assert splits["train"].geometry.detectors == 35
     assert [path.name for path in run.out.parent.iterdir() if path.is_dir()] == ["set"]
@@ -144,8 +147,8 @@ def test_every_scan_is_checked_before_any_is_simulated(tmp_path, nifti, head, ru
 
 def test_a_scan_that_breaks_midway_leaves_nothing_behind(tmp_path, nifti, head, run):
     (tmp_path / "scans").mkdir()
-    for name in ("a", "b", "c"):
-        path = nifti(tmp_path / "scans" / f"{name}.nii.gz", head)
+    for number, name in enumerate(("a", "b", "c")):
+        path = nifti(tmp_path / "scans" / f"{name}.nii.gz", head + number)
 
     def break_one(done, total):
         if path.exists():
@@ -167,7 +170,7 @@ def test_a_source_that_is_no_scan_is_named(tmp_path, run, name):
 
 
 def test_a_scan_of_air_is_refused(tmp_path, nifti, head, run):
-    with pytest.raises(DataError, match="no slice has anything in it"):
+    with pytest.raises(DataError, match="of them near air"):
         run(nifti(tmp_path / "ct.nii.gz", np.full_like(head, -1000)))
 
 

@@ -98,7 +98,7 @@ def test_a_fourth_axis_of_one_is_no_harm(case, body):
     ("values", "words"),
     [
         (np.full((6, 6, 6), np.nan, np.float32), "NaN"),
-        (np.linspace(-1, 1, 216, dtype=np.float32).reshape(6, 6, 6), "expected Hounsfield units"),
+        (np.linspace(-1, 1, 216, dtype=np.float32).reshape(6, 6, 6), "not in Hounsfield units"),
     ],
 )
 def test_values_that_are_no_hounsfield_units_are_refused(case, values, words):

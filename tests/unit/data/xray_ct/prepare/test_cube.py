@@ -124,3 +124,10 @@ def test_random_changes_differ_within_their_bounds_and_follow_from_the_generator
         rotation = np.diag([1, 1, np.sign(np.linalg.det(turn))]) @ turn
         angle = np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))
         assert angle <= 2 * DEGREES
+
+
+def test_a_slice_or_two_are_no_volume():
+    hu = np.full((2, 40, 40), -1000, dtype=np.float32)
+    hu[:, 10:30, 10:30] = 40
+    with pytest.raises(DataError, match=r"thin is 4 mm deep and 80 mm long"):
+        body_cube("thin", hu, (2.0, 2.0, 2.0))
