@@ -275,8 +275,9 @@ class Runner:
             verdict = Verdict(ending=Ending.LOST, reason="the processes went away without a word")
         if verdict.ending is Ending.LOST and not has_room(self._session.folder.path, _WORD):
             # On a full disk nobody can write down that this is why they went.
-            reason = str(disk_full(self._session.folder))
-            verdict = Verdict(ending=Ending.INTERRUPTED, reason=reason, fault=Fault.DISK)
+            full = disk_full(self._session.folder)
+            verdict = Verdict(ending=Ending.INTERRUPTED, reason=str(full), fault=Fault.DISK)
+            self._stop_for(full)
         log.info("trial %d: %s, %s", running.number, verdict.ending, verdict.reason)
         self._follow_fault(running, verdict)
         if self._killed or (verdict.ending is Ending.INTERRUPTED and self._stopping):

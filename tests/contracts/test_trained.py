@@ -47,7 +47,9 @@ def test_saving_and_loading_gives_the_same_output_bit_for_bit(bench):
     batch = bench.batch("train", range(2))
     for _ in range(2):
         bench.step(batch)
-    Keeper(bench.trial, bench.learner).keep_validated({}, earlier=0)
+    keeper = Keeper(bench.trial, bench.learner)
+    keeper.keep_validated({}, earlier=0)
+    keeper.wait()
     bench.family, bench.model = load_model(bench.trial.folder.best)
     judged = bench.batch("validation", range(2))
     loaded = bench.evaluate(judged)
@@ -59,7 +61,9 @@ def test_saving_and_loading_gives_the_same_output_bit_for_bit(bench):
 
 def test_what_can_be_recomputed_is_not_in_the_checkpoint(bench):
     """A checkpoint holds what is learned; large buffers make every trial pay for them."""
-    Keeper(bench.trial, bench.learner).keep_validated({}, earlier=0)
+    keeper = Keeper(bench.trial, bench.learner)
+    keeper.keep_validated({}, earlier=0)
+    keeper.wait()
     learned = sum(weight.numel() * weight.element_size() for weight in bench.model.parameters())
     assert bench.trial.folder.best.stat().st_size < 1.1 * learned + 200_000
 

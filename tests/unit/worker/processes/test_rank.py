@@ -310,6 +310,7 @@ def test_an_ending_for_which_there_is_no_room_is_told_by_the_exit_code(tmp_path,
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)  # a rank's is of its process
     monkeypatch.setattr("worker.processes.rank._train", full)
     trial = make_plan(tmp_path)
     assert run_rank(trial, 0, lambda: None) == 1
@@ -326,6 +327,7 @@ def test_whatever_is_raised_in_a_family_is_told(tmp_path, monkeypatch):
     def odd(*_):
         raise Odd("neither an exception nor an exit")
 
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
     monkeypatch.setattr("worker.processes.rank._train", odd)
     trial = make_plan(tmp_path)
     assert run_rank(trial, 0, lambda: None) == 1
