@@ -46,6 +46,7 @@ class ProgressBoard:
     def __init__(self, ranks: int) -> None:
         self._memory = mmap.mmap(-1, 9 * ranks)
         self._ranks = ranks
+        self.begun = time.monotonic()
         for rank in range(ranks):
             self.tick(rank)
 
@@ -142,7 +143,7 @@ def _watch(
 ) -> None:
     deadline: float | None = None
     timeout = 0.0
-    looked = time.monotonic()
+    looked = board.begun  # all may have been suspended between that and the first look
     while True:
         group.reap()
         if not group.pids:
