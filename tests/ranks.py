@@ -90,7 +90,7 @@ def talk_together(
 
 
 def in_a_process(function: Callable[[], Any]) -> Any:
-    """What `function` answers in a process of its own with torch loaded."""
+    """What `function` answers, or raises, in a process of its own with torch loaded."""
     context = fork_server()
     queue = context.SimpleQueue()
     process = context.Process(target=_answer, args=(function, queue))
@@ -98,6 +98,8 @@ def in_a_process(function: Callable[[], Any]) -> Any:
     answer = queue.get()
     process.join(30)
     assert process.exitcode == 0
+    if isinstance(answer, BaseException):
+        raise answer
     return answer
 
 
@@ -143,7 +145,10 @@ def events(trial: TrialFolder, kind: type[Event]) -> list[Any]:
 
 
 def _answer(function: Callable[[], Any], queue: Any) -> None:
-    queue.put(function())
+    try:
+        queue.put(function())
+    except BaseException as error:
+        queue.put(error)
 
 
 def _rank(trial: TrialFolder, rank: int) -> None:

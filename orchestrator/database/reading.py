@@ -133,23 +133,23 @@ def _rows(
 
 def _values(session: Session, wanted: ColumnElement[bool]) -> Grouped:
     table = models.TrialValueModel.__table__
-    kind = type_coerce(table.c.value_type, String)
-    found: Grouped = defaultdict(dict)
-    for trial, objective, value, name in _rows(
-        session, table, wanted, table.c.objective, table.c.value, kind
-    ):
-        found[trial][objective] = _number(value, name)
-    return found
+    return _numbers(session, wanted, table, "objective", "value", "value_type")
 
 
 def _curves(session: Session, wanted: ColumnElement[bool]) -> Grouped:
     table = models.TrialIntermediateValueModel.__table__
-    kind = type_coerce(table.c.intermediate_value_type, String)
+    names = ("step", "intermediate_value", "intermediate_value_type")
+    return _numbers(session, wanted, table, *names)
+
+
+def _numbers(
+    session: Session, wanted: ColumnElement[bool], table: Table, key: str, value: str, kind: str
+) -> Grouped:
+    """Numbers by the column `key`, whose value or whose kind is stored in the other two."""
     found: Grouped = defaultdict(dict)
-    for trial, step, value, name in _rows(
-        session, table, wanted, table.c.step, table.c.intermediate_value, kind
-    ):
-        found[trial][step] = _number(value, name)
+    columns = (table.c[key], table.c[value], type_coerce(table.c[kind], String))
+    for trial, place, number, name in _rows(session, table, wanted, *columns):
+        found[trial][place] = _number(number, name)
     return found
 
 

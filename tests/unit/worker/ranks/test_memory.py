@@ -8,33 +8,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from protocol.errors import DataError
-from tests.ranks import fork_server
+from tests.ranks import in_a_process
 from worker.ranks.memory import GIB, Usage, limit_memory, out_of_memory
 
 CPU = torch.device("cpu")
 MIB = 2**20
 LIMIT = 64 * MIB
-
-
-def _child(function, queue):
-    try:
-        queue.put(function())
-    except BaseException as error:
-        queue.put(error)
-
-
-def in_a_process(function):
-    """What `function` answers in a process with torch loaded."""
-    context = fork_server()
-    queue = context.SimpleQueue()
-    process = context.Process(target=_child, args=(function, queue))
-    process.start()
-    answer = queue.get()
-    process.join(30)
-    assert process.exitcode == 0
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer
 
 
 def fill(make):
