@@ -6,23 +6,27 @@ writes its part again, after a crash or with the next command.
 
 from __future__ import annotations
 
-import contextlib
 import filecmp
 import importlib.util
+import json
+import mimetypes
+import shutil
+import uuid
+from dataclasses import asdict
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO
 
 import optuna
-from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
-from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.artifacts import ArtifactMeta, get_all_artifact_meta
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, DEFAULT_MIME_TYPE
 
 from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.reporting.confirmation_note import confirmation_note
 from orchestrator.reporting.hints import commands_on
 from orchestrator.reporting.note_text import study_note, trial_note
 from orchestrator.settings.schema import Settings
+from protocol.files import replacing
 from protocol.folders import StudyFolder, TrialFolder
 from protocol.messages import Outcome, latest_plan
 
@@ -75,36 +79,32 @@ def upload_pictures(trial: optuna.Trial, study: StudyFolder, folder: TrialFolder
     if not pictures:
         return
     study.artifacts.mkdir(exist_ok=True)
-    store = _Copies(study.artifacts)
     known = {meta.filename: meta.artifact_id for meta in get_all_artifact_meta(trial)}
-    try:
-        for picture in pictures:
-            identity = known.get(picture.name)
-            if identity is None:
-                upload_artifact(artifact_store=store, file_path=str(picture), study_or_trial=trial)
-            elif not _same(picture, study.artifacts / identity):
-                with picture.open("rb") as stream:
-                    store.write(identity, stream)
-    except OSError:
-        store.take_back()
-        raise
+    for picture in pictures:
+        identity = known.get(picture.name) or _identity(trial, picture)
+        copy = study.artifacts / identity
+        if not _same(picture, copy):
+            with picture.open("rb") as drawn, replacing(copy) as writing:
+                shutil.copyfileobj(drawn, writing)
+        if picture.name not in known:
+            _declare(trial, identity, picture)
 
 
-class _Copies(FileSystemArtifactStore):
-    """Can take back what it wrote, of which the database knows nothing before all is written."""
+def _identity(trial: optuna.Trial, picture: Path) -> str:
+    """The same however often it is asked for, unlike Optuna's own, which are drawn at random.
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._written: list[str] = []
+    What a kill left behind between the copy and the database is then what the next command
+    writes, instead of a file that nobody knows.
+    """
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{trial.number}/{picture.name}"))
 
-    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        self._written.append(artifact_id)
-        super().write(artifact_id, content_body)
 
-    def take_back(self) -> None:
-        for identity in self._written:
-            with contextlib.suppress(OSError, ArtifactNotFound):
-                self.remove(identity)
+def _declare(trial: optuna.Trial, identity: str, picture: Path) -> None:
+    """Say in the database what `upload_artifact` says of the files that it copies."""
+    kind, encoding = mimetypes.guess_type(picture.name)
+    meta = ArtifactMeta(identity, picture.name, kind or DEFAULT_MIME_TYPE, encoding)
+    key, said = f"{ARTIFACTS_ATTR_PREFIX}{identity}", json.dumps(asdict(meta))
+    trial.storage.set_trial_system_attr(trial._trial_id, key, said)
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -49,6 +49,21 @@ def test_an_upload_that_a_kill_cut_short_is_mended(made, damage):
     assert upload(made, trial)["sample_0.png"].read_bytes() == picture.read_bytes()
 
 
+def test_a_kill_between_a_copy_and_the_database_leaves_no_file_that_nobody_knows(made, monkeypatch):
+    trial = made.begin()
+    made.draw(0)
+
+    def killed(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trial.storage, "set_trial_system_attr", killed)
+        with pytest.raises(SystemExit):
+            upload(made, trial)
+    stored = upload(made, trial)
+    assert list(made.folder.artifacts.iterdir()) == [stored["sample_0.png"]]
+
+
 def test_a_trial_without_pictures_makes_no_folder(made):
     upload(made, made.begin())
     assert not made.folder.artifacts.exists()

@@ -136,15 +136,16 @@ def test_a_trial_whose_pictures_find_no_room_is_told_when_there_is_some(study, f
     (running.folder.pictures / "sample.png").write_bytes(bytes(100))
     outcome = make_outcome(running, Verdict(ending=Ending.COMPLETED, reason="all epochs trained"))
 
-    def write_half(store, name, stream):
-        (folder.artifacts / name).write_bytes(stream.read(50))
+    def write_half(source, target):
+        target.write(source.read(50))
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as full:
-        full.setattr("optuna.artifacts.FileSystemArtifactStore.write", write_half)
+        full.setattr("shutil.copyfileobj", write_half)
         with pytest.raises(OSError, match="No space left"):
             settle(study, folder, running, outcome)
     assert study.trials[0].state is TrialState.RUNNING
+    assert list(folder.artifacts.iterdir()) == []
     settle(study, folder, running, outcome)
     assert study.trials[0].state is TrialState.COMPLETE
     (copy,) = folder.artifacts.iterdir()

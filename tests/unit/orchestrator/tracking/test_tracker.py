@@ -183,7 +183,9 @@ def test_a_restart_goes_on_in_the_same_run_without_telling_twice(made):
         started = Tracker.start(made.folder, OFFLINE)
         lines = epoch
         wait_for(lambda lines=lines: told(made) == lines)
+        pid = started._process.pid
         started.close()
+        wait_for(lambda pid=pid: survivors(pid) == [], seconds=30)  # W&B writes until its end
         if epoch == 2:
             made.validate(0, 2)
     first, second = runs(made).values()
