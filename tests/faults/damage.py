@@ -7,13 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from protocol.folders import StudyFolder, TrialFolder
+from protocol.messages import Finished, read_events
 
 TORN = ("events.jsonl", "plans.jsonl", "decisions.jsonl", "journal.jsonl")
 
 
 def damage_checkpoint(chance: random.Random, folder: StudyFolder) -> str:
-    """Spoil the last checkpoint of a trial that has an earlier one; what was done, or nothing."""
-    runs = [run for trial in _unfinished(folder) for run in trial.runs()]
+    """Spoil the last checkpoint of a trial that has an earlier one; what was done, or nothing.
+
+    Not of one that is trained to its end, of which nobody needs it: so that it stays damaged.
+    """
+    runs = [run for trial in _unfinished(folder) if not _trained(trial) for run in trial.runs()]
     found = [run.last for run in runs if run.previous.exists() and run.last.exists()]
     way = chance.choice(list(_WAYS))
     return f"checkpoint {way}" if _spoil(chance, found, way) else ""
@@ -54,6 +58,10 @@ def tear_line(chance: random.Random, folder: StudyFolder) -> str:
 
 def _unfinished(folder: StudyFolder) -> list[TrialFolder]:
     return [trial for trial in folder.trials() if not trial.outcome.exists()]
+
+
+def _trained(trial: TrialFolder) -> bool:
+    return any(isinstance(event, Finished) for event in read_events(trial.events))
 
 
 def _truncated(chance: random.Random, content: bytes) -> bytes:

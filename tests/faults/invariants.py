@@ -105,7 +105,7 @@ def unfit(studio: Studio, spoilt: Collection[Path]) -> str:
     code, output = studio.command("verify")
     places = tuple(f"{path}: " for path in spoilt)
     lines = [line for line in output.splitlines() if not line.startswith(places or "\0")]
-    known = bool(spoilt) and len(lines) == 1 and " do not fit, of " in lines[0]
+    known = bool(spoilt) and len(lines) == 1 and " not fit, of " in lines[0]
     return "" if code == 0 or known else f"verify ends with code {code}: {output}"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from protocol.errors import CheckpointError
+from worker.training.archive import is_as_written
 from worker.training.checkpoint import read_checkpoint
 
 
@@ -24,7 +25,14 @@ def digests(paths: Sequence[str]) -> dict[str, dict[str, Any]]:
 def _digest(path: Path) -> dict[str, Any]:
     try:
         content, digest = read_checkpoint(path)
+        as_written = is_as_written(path)
     except (CheckpointError, OSError) as error:
-        return {"digest": "", "problem": str(error), "epoch": None, "step": None}
+        return _problem(str(error))
+    if not as_written:
+        return _problem(f"{path} has changed since it was written, if not in what it holds")
     step = content["training"]["progress"]["step"] if "training" in content else None
     return {"digest": digest, "problem": "", "epoch": content.get("epoch"), "step": step}
+
+
+def _problem(sentence: str) -> dict[str, Any]:
+    return {"digest": "", "problem": sentence, "epoch": None, "step": None}

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import pickle
+import shutil
 import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
@@ -19,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.storage import _dtype_to_storage_type_map
 
+_FOLDER = "archive"  # within the file, as torch calls it
+_SMALL = 1 << 10  # bytes; heads of entries have fewer
 _PIECE = 1 << 20  # bytes that are hashed, checked and written while they are in the cache
 
 
@@ -70,9 +74,76 @@ class Archive:
                 entry.write(data)
 
     def _entry(self, name: str, size: int) -> IO[bytes]:
-        return self._zip.open(
-            zipfile.ZipInfo(f"archive/{name}"), "w", force_zip64=size >= zipfile.ZIP64_LIMIT
-        )
+        return _open(self._zip, f"{_FOLDER}/{name}", size)
+
+
+def is_as_written(path: Path) -> bool:
+    """Whether every byte of an archive is as it was written, those included that say nothing.
+
+    It is written again from its entries, whose sums zipfile checks, and compared on the way. A
+    file of torch.save, as version 0.2.0 has them, counts as it is.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return _equals_itself(path)
+    except OSError:
+        raise
+    except Exception:  # zipfile has no end of them for damaged files
+        return False
+
+
+def _equals_itself(path: Path) -> bool:
+    with path.open("rb") as stream, zipfile.ZipFile(path) as found:
+        entries = found.infolist()
+        if entries[0].filename.endswith("data.pkl"):  # which torch.save writes first
+            return True
+        compared = _Compared(stream)
+        with zipfile.ZipFile(compared, "w") as again:
+            for old in entries:
+                with found.open(old) as data, _open(again, old.filename, old.file_size) as entry:
+                    shutil.copyfileobj(data, entry, _PIECE)
+        return compared.is_same()
+
+
+class _Compared(io.RawIOBase):
+    """A file to write to, which keeps nothing but whether another one holds the same."""
+
+    def __init__(self, other: IO[bytes]) -> None:
+        self._other, self._at, self._end, self._same = other, 0, 0, True
+        self._small: dict[int, bytes] = {}  # by offset: zipfile comes back to the heads of entries
+
+    def write(self, data: Any) -> int:
+        if len(data) > _SMALL:
+            self._same &= self._read(self._at, len(data)) == data
+        else:
+            self._small[self._at] = bytes(data)
+        self._at += len(data)
+        self._end = max(self._end, self._at)
+        return len(data)
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._end)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def is_same(self) -> bool:
+        small = all(self._read(at, len(data)) == data for at, data in self._small.items())
+        return self._same and small and not self._read(self._end, 1)
+
+    def _read(self, at: int, size: int) -> bytes:
+        self._other.seek(at)
+        return self._other.read(size)
+
+
+def _open(archive: zipfile.ZipFile, name: str, size: int) -> IO[bytes]:
+    return archive.open(zipfile.ZipInfo(name), "w", force_zip64=size >= zipfile.ZIP64_LIMIT)
 
 
 class _Stored:

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 from collections import OrderedDict
 
 import numpy as np
@@ -61,6 +62,21 @@ def test_one_flipped_bit_in_any_tensor_or_value_is_noticed(saved):
             assert digest(load_checkpoint(saved)) == digest(CONTENT)
             unnoticed.append(place)
     assert len(unnoticed) < 0.2 * len(whole) / 37
+
+
+def test_any_flipped_bit_of_a_file_is_refused_or_changes_nothing(tmp_path):
+    path = tmp_path / "last.pth"
+    progress = {"step": 1, "validated": None}
+    content = {"model": {"weight": torch.ones(3, 2)}, "training": {"progress": progress}}
+    save_checkpoint(path, content)
+    written = path.read_bytes()
+    for place in range(len(written)):
+        flipped = bytearray(written)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with warnings.catch_warnings(), contextlib.suppress(CheckpointError):
+            warnings.simplefilter("ignore")  # torch's, of what the damaged file seems to be
+            assert repr(load_checkpoint(path)) == repr(content), place
 
 
 def test_a_zeroed_page_is_noticed(saved):
