@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from protocol.folders import StudyFolder, TrialFolder
-from protocol.messages import Finished, read_events
+from protocol.folders import RunFolder, StudyFolder, TrialFolder
+from protocol.messages import Finished, FoldFinished, read_events
 
 TORN = ("events.jsonl", "plans.jsonl", "decisions.jsonl", "journal.jsonl")
 
@@ -15,9 +15,9 @@ TORN = ("events.jsonl", "plans.jsonl", "decisions.jsonl", "journal.jsonl")
 def damage_checkpoint(chance: random.Random, folder: StudyFolder) -> str:
     """Spoil the last checkpoint of a trial that has an earlier one; what was done, or nothing.
 
-    Not of one that is trained to its end, of which nobody needs it: so that it stays damaged.
+    Not of one that is trained to its end, or a fold that is: nobody needs it, so it stays damaged.
     """
-    runs = [run for trial in _unfinished(folder) if not _trained(trial) for run in trial.runs()]
+    runs = [run for trial in _unfinished(folder) for run in _in_training(trial)]
     found = [run.last for run in runs if run.previous.exists() and run.last.exists()]
     way = chance.choice(list(_WAYS))
     return f"checkpoint {way}" if _spoil(chance, found, way) else ""
@@ -60,8 +60,12 @@ def _unfinished(folder: StudyFolder) -> list[TrialFolder]:
     return [trial for trial in folder.trials() if not trial.outcome.exists()]
 
 
-def _trained(trial: TrialFolder) -> bool:
-    return any(isinstance(event, Finished) for event in read_events(trial.events))
+def _in_training(trial: TrialFolder) -> list[RunFolder]:
+    events = read_events(trial.events)
+    if any(isinstance(event, Finished) for event in events):
+        return []
+    over = {event.fold for event in events if isinstance(event, FoldFinished)}
+    return [run for run in trial.runs() if run not in [trial.fold(fold) for fold in over]]
 
 
 def _truncated(chance: random.Random, content: bytes) -> bytes:

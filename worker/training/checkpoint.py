@@ -81,8 +81,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
         ours = isinstance(saved, dict) and saved.keys() - {"digest"} == {"sha256", "content"}
         trained = _checked(saved) if ours else None
     except Exception as error:  # whoever reads a damaged file may stumble over anything
+        # Of torch's own words some advise to load it unsafely.
+        why = getattr(error, "strerror", None) or type(error).__name__
         raise CheckpointError(
-            f"{path} is damaged or cannot be read: {_first_sentence(error)}"
+            f"{path} is damaged, or no checkpoint: it cannot be read ({why})"
         ) from error
     if not ours:
         raise CheckpointError(f"{path} is not a checkpoint of this program: it has no checksum")
@@ -179,7 +181,3 @@ def _full_disk_told(path: Path) -> Iterator[None]:
             f"{error.strerror}: {path} could not be written, and is as it was before; "
             "make room and run the same command again"
         ) from error
-
-
-def _first_sentence(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -92,7 +92,7 @@ def test_a_zeroed_page_is_noticed(saved):
 def test_a_truncated_file_is_refused_by_name(saved, length):
     whole = saved.read_bytes()
     saved.write_bytes(whole[: int(length * len(whole))])
-    with pytest.raises(CheckpointError, match=r"last\.pth is damaged or cannot be read"):
+    with pytest.raises(CheckpointError, match=r"last\.pth is damaged, or no checkpoint"):
         load_checkpoint(saved)
 
 
