@@ -11,9 +11,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from data.reading import reading
 from data.scans.volume import Scan, UprightVolume, axial
 from data.scans.walk import files_below
 from protocol.errors import DataError
@@ -89,31 +89,42 @@ def read_nifti(path: Path) -> NiftiVolume:
     Raises:
         DataError: the file is missing, damaged, not NIfTI, or not one volume of numbers.
     """
-    try:
+    with reading(path, "a NIfTI file", way="copy or download it again"):
         size = _size(path)
-        image = nibabel.loadsave.load(path)
-        if not isinstance(image, nibabel.nifti1.Nifti1Pair):
-            raise DataError(f"{path} is {type(image).__name__}, expected NIfTI; convert it")
-        shape = _three_axes(path, image.shape)
-        if image.get_data_dtype().kind not in "iuf" or image.affine is None:
-            raise DataError(f"{path} holds {image.get_data_dtype()} voxels, expected numbers")
+        image, shape = _opened(path)
         _check_extent(path, image, size)
         values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}; check the path") from error
-    except PermissionError as error:
-        raise DataError(f"{path} may not be read by you: {error.strerror}") from error
-    except ImageFileError as error:
-        raise DataError(
-            f"{path} is not a NIfTI file, though its name says so; copy or export it again"
-        ) from error
-    except Exception as error:  # whatever a header may say, and a library make of it
-        raise DataError(
-            f"{path} is truncated or damaged ({error}); copy or download it again"
-        ) from error
     return NiftiVolume(values, _affine(path, image), _remarks(image))
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """What a file's header says of its volume."""
+
+    shape: tuple[int, int, int]  # along the axes as stored
+    affine: NDArray[np.float64]  # as of a NiftiVolume
+    remarks: tuple[str, ...]
+
+
+def read_header(path: Path) -> NiftiHeader:
+    """The header of one volume of numbers, whose voxels are not looked at.
+
+    Raises:
+        DataError: the file is missing, not NIfTI, or not one volume of numbers.
+    """
+    with reading(path, "a NIfTI file", way="copy or download it again"):
+        image, shape = _opened(path)
+    return NiftiHeader(shape, _affine(path, image), _remarks(image))
+
+
+def _opened(path: Path) -> tuple[nibabel.nifti1.Nifti1Pair, tuple[int, int, int]]:
+    image = nibabel.loadsave.load(path)
+    if not isinstance(image, nibabel.nifti1.Nifti1Pair):
+        raise DataError(f"{path} is {type(image).__name__}, expected NIfTI; convert it")
+    shape = _three_axes(path, image.shape)
+    if image.get_data_dtype().kind not in "iuf" or image.affine is None:
+        raise DataError(f"{path} holds {image.get_data_dtype()} voxels, expected numbers")
+    return image, shape
 
 
 def _affine(path: Path, image: nibabel.nifti1.Nifti1Pair) -> NDArray[np.float64]:
@@ -140,11 +151,11 @@ def _remarks(image: nibabel.nifti1.Nifti1Pair) -> tuple[str, ...]:
     header = image.header
     qform, sform = int(header["qform_code"]), int(header["sform_code"])
     if qform == sform == 0:
-        return ("its header does not say how it lies, so that left and right are a guess",)
+        return ("the header does not say how it lies, so that left and right are a guess",)
     if qform and sform:
         one, other = header.get_qform()[:3, :3], header.get_sform()[:3, :3]
         if np.abs(one - other).max() > _SAME_AXES * np.abs(other).max():
-            return ("its header's qform and sform disagree on how it lies; the sform was taken",)
+            return ("the header's qform and sform disagree on how it lies; the sform was taken",)
     return ()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,6 +99,9 @@ class XrayCtCases:
                 "not how it does on people it has not seen",
                 root,
             )
+        remarks = Counter(remark for extent in self._extents for remark in extent.remarks)
+        for remark, count in remarks.items():
+            _log.warning("%s: of %d of %d volumes %s", root, count, len(self._cases), remark)
         silent = sum(
             self._stored_voxel_size(case.name, extent) is None
             for case, extent in zip(self._cases, self._extents, strict=True)

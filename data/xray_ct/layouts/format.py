@@ -45,6 +45,7 @@ class Extent:
 
     shape: tuple[int, int, int]
     voxel_size: Millimetres | None  # between slices, rows and columns; None: the file is silent
+    remarks: tuple[str, ...] = ()  # what a user should know of its header
 
 
 @dataclass(frozen=True, kw_only=True)
