@@ -17,7 +17,7 @@ from data.caches.cache_folder import CacheFolder
 from data.caches.places import cache_places, fingerprint
 from data.scans.volume import Millimetres
 from data.splits import Split
-from data.xray_ct.images import resize_xrays
+from data.xray_ct.images import as_meant, resize_xrays
 from data.xray_ct.layouts.find import Note, find_cases, read_note
 from data.xray_ct.layouts.format import Extent, Format
 from data.xray_ct.resize import resize_volume
@@ -57,6 +57,11 @@ class XrayCtCases:
 
     def __len__(self) -> int:
         return len(self._cases)
+
+    @property
+    def says_its_axes(self) -> bool:
+        """Whether the files do, so that data.ct_axes is not asked."""
+        return self._format.says_its_axes
 
     def name(self, index: int) -> str:
         """The case's name."""
@@ -122,7 +127,7 @@ class XrayCtCases:
 
     def identity(self, what: str) -> dict[str, Any]:
         """All that the cases' volumes or X-rays depend on but their size, as JSON."""
-        depends_on = {"hu_window", "ct_axes", "xray_turn"}
+        depends_on = {"hu_window", "ct_axes", "xray_turn", "xray_invert"}
         return {
             "version": VERSION,
             "what": what,
@@ -155,12 +160,12 @@ class XrayCtCases:
         size = self._settings.xray_size
         pairs = [
             [
-                resize_xrays(torch.from_numpy(self._upright(view))[None], size)
+                resize_xrays(torch.from_numpy(self._as_meant(view))[None], size)
                 for view in self._format.xrays(self._cases[index])
             ]
             for index in indices
         ]
         return torch.stack([torch.cat(pair) for pair in pairs]).numpy()
 
-    def _upright(self, view: Array) -> Array:
-        return np.ascontiguousarray(np.rot90(view, -(self._settings.xray_turn // 90)))
+    def _as_meant(self, view: Array) -> Array:
+        return as_meant(view, turn=self._settings.xray_turn, invert=self._settings.xray_invert)

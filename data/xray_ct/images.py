@@ -72,6 +72,20 @@ def unit_image(source: Path | str, values: NDArray[Any]) -> NDArray[np.float32]:
     return np.clip(image, 0, 1).astype(np.float32)
 
 
+def as_meant(
+    view: NDArray[np.float32], *, turn: int = 0, invert: bool = False
+) -> NDArray[np.float32]:
+    """A stored view upright, and bright where the body absorbs.
+
+    Args:
+        view: (H, W) in [0, 1].
+        turn: degrees by which it must be turned for that, clockwise.
+        invert: whether its grey values must be inverted.
+    """
+    turned = np.rot90(view, -(turn // 90))
+    return np.ascontiguousarray(1 - turned if invert else turned)
+
+
 def resize_xrays(xrays: Tensor, size: int) -> Tensor:
     """Images resampled to `size`² pixels: bilinear, smoothed first where that makes them smaller.
 

@@ -37,6 +37,7 @@ class DiffX2ctFormat:
     """Reads and writes DiffX2CT's layout."""
 
     name = "diffx2ct"
+    says_its_axes = False
     pattern = "CT_pt/{id}_ct.pt"
 
     def cases(self, root: Path) -> list[CaseFiles]:

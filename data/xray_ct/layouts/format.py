@@ -61,6 +61,7 @@ class Format(Protocol):
     """Reads and writes one layout."""
 
     name: str
+    says_its_axes: bool  # whether files tell where volumes' axes lead to
     pattern: str  # of a case's volume below the root, for people
 
     def cases(self, root: Path) -> list[CaseFiles]:

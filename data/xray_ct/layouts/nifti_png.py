@@ -34,6 +34,7 @@ class NiftiPngFormat:
     """Reads and writes NIfTI volumes with PNG views."""
 
     name = "nifti_png"
+    says_its_axes = True
     pattern = "{pid}/{pid}.nii.gz"
 
     def cases(self, root: Path) -> list[CaseFiles]:

@@ -45,6 +45,7 @@ class X2ctGanFormat:
     """Reads and writes X2CT-GAN's layout."""
 
     name = "x2ct_gan"
+    says_its_axes = False
     pattern = "{id}/" + FILE
 
     def cases(self, root: Path) -> list[CaseFiles]:
