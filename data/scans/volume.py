@@ -17,6 +17,15 @@ _UPRIGHT = ("S", "P", "L")  # where slices, rows and columns of an upright volum
 MISPLACED = 1.0  # mm by which slices that are not quite axial may put a corner elsewhere
 
 
+@dataclass(frozen=True)
+class StoredVolume:
+    """What a file holds, its axes as stored."""
+
+    values: NDArray[np.float32]  # (a, b, c)
+    affine: NDArray[np.float64]  # (4, 4), from indices to mm to the right, anterior and superior
+    remarks: tuple[str, ...]  # what a user should know of its header
+
+
 @dataclass(frozen=True, kw_only=True)
 class UprightVolume:
     """A volume of axial slices, whatever the file's axes were.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.brain.layout import Mode
-from data.scans.nifti import is_nifti, nifti_files
+from data.scans.files import is_volume, volume_files
 from protocol.errors import DataError, SettingsError
 
-_SUFFIX = re.compile(r"\.nii(\.gz)?$")
+_SUFFIX = re.compile(r"\.(nii|nii\.gz|mgz|mgh|nrrd|mha|mhd)$", re.IGNORECASE)
 _CONTRAST = re.compile(r"[-_.](t1|t2)w?$", re.IGNORECASE)
 _ANYWHERE = re.compile(r"(?:^|[-_.])(t1|t2)w?(?=$|[-_.])", re.IGNORECASE)
 _OTHER = re.compile(r"[-_.](flair|pd|t1ce|t1gd|t2star|swi|dwi|adc|bold)w?$", re.IGNORECASE)
@@ -48,7 +48,7 @@ def find_sources(source: Path, contrast: Mode | None) -> Sources:
         DataError: there are none, or two of one subject.
         SettingsError: the contrast is not given, and the names do not tell.
     """
-    files = nifti_files(source)
+    files = volume_files(source)
     if not files:
         raise DataError(
             f"{source} has no NIfTI file (.nii or .nii.gz) in it, expected brain volumes; "
@@ -76,7 +76,7 @@ def _siblings(source: Path, files: Sequence[Path]) -> Sequence[Path]:
     """Where masks and segmentations may be: for a single file, in its folder."""
     if source.is_dir():
         return files
-    return [path for path in source.parent.iterdir() if is_nifti(path)]
+    return [path for path in source.parent.iterdir() if is_volume(path)]
 
 
 def _stem(path: Path) -> str:

@@ -60,7 +60,7 @@ def test_what_cannot_be_used_is_one_sentence(folder, tmp_path):
     with pytest.raises(DataError, match="there is no file or folder"):
         find_sources(tmp_path / "gone", "t1")
     folder("a_t1.nii", "notes.txt", "x/a_t1.nii.gz")
-    with pytest.raises(DataError, match="is not a NIfTI file by its name"):
+    with pytest.raises(DataError, match="is not a volume's file by its name"):
         find_sources(tmp_path / "notes.txt", "t1")
     with pytest.raises(DataError, match="are both of a subject a"):
         find_sources(tmp_path, "t1")
