@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.physics.parallel import MU_MAX
+from data.scans.labels import label_count
 from protocol.errors import DataError
 
 AIR, SOFT = (-1300.0, -700.0), (-200.0, 300.0)  # HU, noise, lungs and fat included
-_LABELS = 8  # at most, and the largest of them
 LEAST = 0.002  # share of a CT's voxels that is either
 MU_WATER, MU_AIR = 20.0, 0.02  # 1/m, Leuschner et al. 2021, "Ground truth"
 
@@ -47,11 +47,6 @@ class IntensityScale:
             raise DataError(
                 f"{name} has {bad} NaN or infinite voxels; replace them by the value of air"
             )
-        if (labels := _labels(values)) is not None:
-            raise DataError(
-                f"{name} holds {labels} different whole numbers from 0 on and nothing else, as "
-                "segmentations do; move it elsewhere"
-            )
         if self.range is None:
             check_hounsfield(
                 name,
@@ -59,14 +54,12 @@ class IntensityScale:
                 "give --intensity_range LO HI, of which LO becomes 0 (air) and HI 1 (dense bone; "
                 "about four times soft tissue)",
             )
-
-
-def _labels(values: NDArray[np.float32]) -> int | None:
-    """How many labels a volume has, if it is one of labels."""
-    if float(values.min()) < 0 or float(values.max()) > _LABELS:
-        return None
-    found = np.unique(values)
-    return len(found) if len(found) <= _LABELS and bool(np.all(found == np.rint(found))) else None
+            return
+        if (labels := label_count(values)) is not None:
+            raise DataError(
+                f"{name} holds {labels} different whole numbers from 0 on and nothing else, as "
+                "segmentations do; move it elsewhere"
+            )
 
 
 def check_hounsfield(name: object, values: NDArray[np.float32], way: str) -> None:

@@ -59,7 +59,7 @@ def test_non_finite_voxels_are_counted(scale):
 
 
 def test_a_volume_of_few_whole_numbers_is_told_to_be_of_labels():
-    labels = np.zeros((6, 6, 6), np.float32)
+    labels = np.zeros((10, 10, 10), np.float32)
     labels[2:4] = 1
     labels[4:] = 2
     with pytest.raises(DataError, match="3 different whole numbers"):
