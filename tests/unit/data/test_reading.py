@@ -28,7 +28,7 @@ def test_whatever_a_library_raises_is_one_sentence_that_names_the_file(error, wo
 
 
 def test_a_sentence_stays_as_it_is():
-    with pytest.raises(DataError, match="^it has two axes$"), reading(PATH, "a NIfTI file"):
+    with pytest.raises(DataError, match=r"^it has two axes$"), reading(PATH, "a NIfTI file"):
         raise DataError("it has two axes")
 
 
