@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from data.scans.nifti import read_nifti
+from data.scans.files import read_volume
 from data.scans.volume import Millimetres, UprightVolume, aligned, axial
 from protocol.errors import DataError
 
@@ -19,7 +19,7 @@ def read_upright(path: Path) -> UprightVolume:
     Raises:
         DataError: the file is missing, damaged, not NIfTI, or not one volume of numbers.
     """
-    found = read_nifti(path)
+    found = read_volume(path)
     return axial(found.values, found.affine, found.remarks)
 
 
@@ -29,7 +29,7 @@ def read_labels(path: Path, image_path: Path, image: UprightVolume) -> NDArray[n
     Raises:
         DataError: the file is missing, damaged, not NIfTI, or lies beside the image.
     """
-    found = read_nifti(path)
+    found = read_volume(path)
     labels = aligned((found.values > 0).astype(np.float32), found.affine, image) > 0
     if not labels.any() and (found.values > 0).any():
         raise DataError(

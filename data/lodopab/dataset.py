@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +17,9 @@ from data.geometry import (
     ParallelGeometry,
 )
 from data.lodopab.hdf5_pool import Hdf5Pool
-from data.lodopab.layout import DATASET, IMAGES_PER_FILE, check_split
+from data.lodopab.layout import DATASET, IMAGES_PER_FILE, check_alike, check_split
 from data.lodopab.patients import check_patients
+from data.lodopab.plausible import is_close, mass_ratio, mistake, shows_something
 from data.lodopab.prepare.phantoms import LODOPAB_PHANTOMS
 from data.lodopab.prepare.settings import LodopabPhantomSettings
 from data.splits import Split
@@ -25,6 +27,10 @@ from protocol.errors import DataError
 
 Metres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Radians = Annotated[float, Field(allow_inf_nan=False)]
+
+_LOOKED_AT = 4  # images, when a split is opened
+
+_log = logging.getLogger(__name__)
 
 
 class LodopabSettings(BaseModel):
@@ -89,11 +95,13 @@ class LodopabDataset:
             LODOPAB_PHANTOMS.ensure(settings.root, settings.generate)
         self.split = split
         self._files = check_split(settings.root, split)
+        check_alike(settings.root, split, self._files)
         check_patients(settings.root, split, self._files.count)
         self._length = min(self._files.count, settings.limit(split) or self._files.count)
         angles, detectors = self._files.sinogram_shape
         self._geometry = settings.geometry(angles, detectors, self._files.image_shape[0])
         self._pool = Hdf5Pool()
+        self._check_first()
 
     @property
     def geometry(self) -> ParallelGeometry:
@@ -136,6 +144,32 @@ class LodopabDataset:
                 f"{image.max():g}, expected 0 to 1; normalise by LoDoPaB-CT's largest attenuation"
             )
         return image[np.newaxis]
+
+    def _check_first(self) -> None:
+        """Whether the first images show something, and the first of these has its sinogram.
+
+        Raises:
+            DataError: its sinogram is stored in another way.
+        """
+        first = range(min(len(self), _LOOKED_AT))
+        shown = next((i for i in first if shows_something(self.image(i)[0])), None)
+        name = self._files.observations[0]
+        if shown is None:
+            _log.warning("%s: the first %d images show nothing but air", name, len(first))
+            return
+        sinogram, image = self.sinogram(shown)[0], self.image(shown)[0]
+        if found := mistake(sinogram, image, self._geometry):
+            raise DataError(f"{name}: sinogram {shown} does not belong to its image: {found}")
+        ratio = mass_ratio(sinogram, image, self._geometry)
+        if not is_close(ratio):
+            _log.warning(
+                "%s: the projections of sinogram %d sum up to %.3g times its image; check the unit "
+                "(line integrals of normalised attenuation, in metres) and data.image_half_width "
+                "and data.detector_half_width",
+                name,
+                shown,
+                ratio,
+            )
 
     def _place(self, index: int) -> tuple[int, int]:
         """The number of the file, and the place in it."""

@@ -20,7 +20,7 @@ from typing import Literal
 import h5py
 import numpy as np
 
-from data.splits import Split
+from data.splits import SPLITS, Split
 from protocol.errors import DataError
 
 FileKind = Literal["observation", "ground_truth"]
@@ -91,6 +91,31 @@ def check_split(root: Path, split: Split) -> SplitFiles:
         sinogram_shape=(sinogram_shapes[0][1], sinogram_shapes[0][2]),
         image_shape=(rows, columns),
     )
+
+
+def check_alike(root: Path, split: Split, files: SplitFiles) -> None:
+    """Refuse a split whose scans are others than those of the splits beside it.
+
+    Only the first file of each is looked at; those of one split agree.
+
+    Raises:
+        DataError: the shapes differ.
+    """
+    for other in SPLITS:
+        shapes: dict[FileKind, Shape] = {
+            "observation": files.sinogram_shape,
+            "ground_truth": files.image_shape,
+        }
+        for kind, shape in shapes.items():
+            path = root / file_name(kind, other, 0)
+            if other == split or not path.is_file():
+                continue
+            found = _header(path)[1:]
+            if found != shape:
+                raise DataError(
+                    f"{path} holds arrays of {_times(found)}, but those of {split} are "
+                    f"{_times(shape)}; a model is trained for one scan: make the splits alike"
+                )
 
 
 def _numbered_files(root: Path, kind: FileKind, split: Split) -> tuple[Path, ...]:
@@ -181,6 +206,8 @@ def _header(path: Path) -> Shape:
 def _unreadable(path: Path, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return f"{path} may not be read by this user; change its permissions"
+    if "already open for write" in str(error) or "locking flag" in str(error):
+        return f"{path} is being written by another program; wait for that, or close it"
     if "truncated" in str(error):
         return (
             f"{path} is truncated: it ends after {path.stat().st_size} bytes, fewer than its "

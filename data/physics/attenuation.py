@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.physics.parallel import MU_MAX
+from data.scans.labels import label_count
 from protocol.errors import DataError
 
 AIR, SOFT = (-1300.0, -700.0), (-200.0, 300.0)  # HU, noise, lungs and fat included
@@ -52,6 +53,12 @@ class IntensityScale:
                 values,
                 "give --intensity_range LO HI, of which LO becomes 0 (air) and HI 1 (dense bone; "
                 "about four times soft tissue)",
+            )
+            return
+        if (labels := label_count(values)) is not None:
+            raise DataError(
+                f"{name} holds {labels} different whole numbers from 0 on and nothing else, as "
+                "segmentations do; move it elsewhere"
             )
 
 

@@ -25,13 +25,22 @@ def _compiles(pattern: str | None) -> str | None:
     return pattern
 
 
+def _sum_to_one(shares: tuple[float, float, float]) -> tuple[float, float, float]:
+    if min(shares) < 1 and abs(sum(shares) - 1) > _ROUNDING:  # else ratios, such as 8 1 1
+        given = " ".join(f"{share:g}" for share in shares)
+        raise ValueError(f"{given} add up to {sum(shares):g}, expected 1 (or ratios such as 8 1 1)")
+    return shares
+
+
+_ROUNDING = 0.011  # so that thirds may be 0.33 each
+
 Out = Annotated[Path, Field(description="folder to make; it must not exist yet")]
 Overwrite = Annotated[bool, Field(description="replace the data set at --out")]
 Seed = Annotated[int, Field(ge=0, description="seed of everything random")]
 
 Scans = Annotated[
     Path,
-    Field(description="a CT scan (.nii, .nii.gz), or a folder of such files or of DICOM slices"),
+    Field(description="a CT scan (.nii.gz, .nrrd, .mha), or a folder of them or of DICOM slices"),
 ]
 SeriesArePatients = Annotated[
     bool,
@@ -49,7 +58,9 @@ PatientPattern = Annotated[
 ]
 
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Shares = Annotated[tuple[Share, Share, Share], Metavar("TRAIN VALIDATION TEST")]
+Shares = Annotated[
+    tuple[Share, Share, Share], Metavar("TRAIN VALIDATION TEST"), AfterValidator(_sum_to_one)
+]
 
 
 class PrepareSettings(BaseModel):

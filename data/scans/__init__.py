@@ -1,5 +1,5 @@
 """Volumes from the files that scanners and their users have: NIfTI and DICOM.
 
-Formats use `find.find_scans`, `nifti.read_nifti`, `nifti.nifti_files`, `volume.UprightVolume` and
+Formats use `find.find_scans`, `files.read_volume`, `files.volume_files`, `volume.UprightVolume` and
 `nifti_writer.nifti_bytes`.
 """

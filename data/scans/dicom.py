@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
+from pydicom.pixels.processing import apply_modality_lut
 
 from data.scans.people import People
 from data.scans.stack import Stack, checked_stack
@@ -229,6 +230,8 @@ def _pixels(one: _Slice) -> NDArray[np.float32]:
         ) from error
     if stored.shape != one.shape:
         raise DataError(f"{one.path} holds pixels of shape {stored.shape}, expected grey values")
+    if "ModalityLUTSequence" in file:
+        return np.asarray(apply_modality_lut(stored, file), dtype=np.float32)
     slope, intercept = file.get("RescaleSlope"), file.get("RescaleIntercept")
     slope = 1.0 if slope is None else float(slope)
     intercept = 0.0 if intercept is None else float(intercept)

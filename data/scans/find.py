@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.scans.dicom import dicom_series
-from data.scans.nifti import is_nifti, named_file, nifti_scan
+from data.scans.files import file_scan, is_volume, named_file
 from data.scans.people import People, without_copies
 from data.scans.volume import Scan
 from data.scans.walk import files_below
 from protocol.errors import DataError
+
+# Segmentations are numbers as scans are, and would become patients of their own.
+_LABEL = re.compile(
+    r"[-_. ](mask|masks|seg|segmentation|label|labels|dseg|probseg|roi|brainmask|lesions?|lungmask)"
+    r"\.(nii|nii\.gz|mgz|mgh|nrrd|mha|mhd)$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Found:
 def find_scans(
     source: Path, *, series_are_patients: bool = False, patient_pattern: str | None = None
 ) -> Found:
-    """The scans that `source` names: a NIfTI file, or a folder of such or of DICOM slices.
+    """The scans that `source` names: a volume's file, or a folder of such or of DICOM slices.
 
     Args:
         source: the file or folder.
@@ -40,26 +48,29 @@ def find_scans(
     people = People(source, series_are_patients, patient_pattern)
     if not source.is_dir():
         path = named_file(source, "a folder of such files or of DICOM slices")
-        return Found([nifti_scan(path, people.of_file(path))], "1 file is used.")
+        return Found([file_scan(path, people.of_file(path))], "1 file is used.")
     paths = list(files_below(source))
-    nifti = [path for path in paths if is_nifti(path)]
-    found = dicom_series((path for path in paths if not is_nifti(path)), people)
-    if nifti and found.scans:
+    labels = [path for path in paths if is_volume(path) and _LABEL.search(path.name)]
+    files = [path for path in paths if is_volume(path) and path not in labels]
+    found = dicom_series((path for path in paths if not is_volume(path)), people)
+    if labels:
+        found.others["label maps by their names"] = len(labels)
+    if files and found.scans:
         raise DataError(
-            f"{source} holds {len(nifti)} NIfTI files and {len(found.scans)} CT series in DICOM; "
+            f"{source} holds {len(files)} files of volumes and {len(found.scans)} CT series; "
             "one may have been made of the other, so name a folder that holds one kind alone"
         )
-    kept = without_copies(nifti)
-    scans = [nifti_scan(path, people.of_file(path)) for path in kept] or found.scans
+    kept = without_copies(files)
+    scans = [file_scan(path, people.of_file(path)) for path in kept] or found.scans
     if not scans:
         others = ", ".join(sorted(found.others))
         raise DataError(
-            f"{source} holds neither NIfTI files nor CT slices in DICOM "
+            f"{source} holds neither files of volumes nor CT slices in DICOM "
             f"({f'found {others}' if others else 'it is empty'}); "
             "name a .nii.gz file, or a folder of such files or of DICOM slices"
         )
-    if len(kept) < len(nifti):
-        found.others["copies of other files"] = len(nifti) - len(kept)
+    if len(kept) < len(files):
+        found.others["copies of other files"] = len(files) - len(kept)
     persons = len({scan.patient for scan in scans})
     told = people.told(len(scans), persons, dicom=not kept)
     return Found(scans, f"{_note(len(paths), found.others)} {told}")

@@ -5,17 +5,15 @@ from __future__ import annotations
 import gzip
 import math
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import nibabel
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
-from data.scans.volume import Scan, UprightVolume, axial
-from data.scans.walk import files_below
+from data.reading import reading
+from data.scans.volume import StoredVolume
 from protocol.errors import DataError
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -27,93 +25,59 @@ _MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 _SAME_AXES = 0.02  # relative: by which the header's two transforms may differ
 
 
-@dataclass(frozen=True)
-class NiftiVolume:
-    """What a file holds, its axes as stored."""
-
-    values: NDArray[np.float32]  # (a, b, c)
-    affine: NDArray[np.float64]  # (4, 4), from indices to mm to the right, anterior and superior
-    remarks: tuple[str, ...]  # what a user should know of its header
-
-
-def is_nifti(path: Path) -> bool:
-    """Whether the name says so."""
-    return path.name.lower().endswith(SUFFIXES)
-
-
-def named_file(source: Path, otherwise: str) -> Path:
-    """The NIfTI file that a path names.
-
-    Args:
-        source: no folder.
-        otherwise: what a user may name instead.
-
-    Raises:
-        DataError: there is no such path, or it is a file of another kind.
-    """
-    if not source.exists():
-        raise DataError(f"there is no file or folder {source}; check --source")
-    if not is_nifti(source):
-        raise DataError(
-            f"{source} is not a NIfTI file by its name (.nii or .nii.gz); name one, or {otherwise}"
-        )
-    return source
-
-
-def nifti_files(source: Path) -> list[Path]:
-    """The NIfTI files that a path names: itself, or those below the folder.
-
-    Raises:
-        DataError: there is no such path, it is a file of another kind, or may not be read.
-    """
-    if source.is_dir():
-        return [path for path in files_below(source) if is_nifti(path)]
-    return [named_file(source, "a folder of such files")]
-
-
-def nifti_scan(path: Path, patient: str) -> Scan:
-    """A file's volume, of that patient."""
-    # A name's bytes need not be text that can be written anywhere.
-    name = path.name.encode(errors="backslashreplace").decode()
-    return Scan(name=name, patient=patient, read=partial(_read, path))
-
-
-def _read(path: Path) -> UprightVolume:
-    found = read_nifti(path)
-    return axial(found.values, found.affine, found.remarks)
-
-
-def read_nifti(path: Path) -> NiftiVolume:
+def read_nifti(path: Path) -> StoredVolume:
     """Read one volume of numbers.
 
     Raises:
         DataError: the file is missing, damaged, not NIfTI, or not one volume of numbers.
     """
-    try:
+    with reading(path, "a NIfTI file", way="copy or download it again"):
         size = _size(path)
-        image = nibabel.loadsave.load(path)
-        if not isinstance(image, nibabel.nifti1.Nifti1Pair):
-            raise DataError(f"{path} is {type(image).__name__}, expected NIfTI; convert it")
-        shape = _three_axes(path, image.shape)
-        if image.get_data_dtype().kind not in "iuf" or image.affine is None:
-            raise DataError(f"{path} holds {image.get_data_dtype()} voxels, expected numbers")
+        image, shape = _opened(path)
         _check_extent(path, image, size)
-        values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}; check the path") from error
-    except PermissionError as error:
-        raise DataError(f"{path} may not be read by you: {error.strerror}") from error
-    except ImageFileError as error:
-        raise DataError(
-            f"{path} is not a NIfTI file, though its name says so; copy or export it again"
-        ) from error
-    except Exception as error:  # whatever a header may say, and a library make of it
-        raise DataError(
-            f"{path} is truncated or damaged ({error}); copy or download it again"
-        ) from error
-    return NiftiVolume(values, _affine(path, image), _remarks(image))
+        values = _scaled(image, shape)
+    return StoredVolume(values, _affine(path, image), _remarks(image))
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """What a file's header says of its volume."""
+
+    shape: tuple[int, int, int]  # along the axes as stored
+    affine: NDArray[np.float64]  # as of a StoredVolume
+    remarks: tuple[str, ...]
+
+
+def read_header(path: Path) -> NiftiHeader:
+    """The header of one volume of numbers, whose voxels are not looked at.
+
+    Raises:
+        DataError: the file is missing, not NIfTI, or not one volume of numbers.
+    """
+    with reading(path, "a NIfTI file", way="copy or download it again"):
+        image, shape = _opened(path)
+    return NiftiHeader(shape, _affine(path, image), _remarks(image))
+
+
+def _opened(path: Path) -> tuple[nibabel.nifti1.Nifti1Pair, tuple[int, int, int]]:
+    image = nibabel.loadsave.load(path)
+    if not isinstance(image, nibabel.nifti1.Nifti1Pair):
+        raise DataError(f"{path} is {type(image).__name__}, expected NIfTI; convert it")
+    shape = _three_axes(path, image.shape)
+    if image.get_data_dtype().kind not in "iuf" or image.affine is None:
+        raise DataError(f"{path} holds {image.get_data_dtype()} voxels, expected numbers")
+    return image, shape
+
+
+def _scaled(image: nibabel.nifti1.Nifti1Pair, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """The voxels' values, slice by slice: all at once would take them in double precision too."""
+    stored = image.dataobj
+    assert isinstance(stored, ArrayProxy), "it was loaded"
+    raw = stored.get_unscaled().reshape(shape, order="F")
+    values = np.empty(shape, dtype=np.float32, order="F")
+    for number in range(shape[2]):
+        values[..., number] = raw[..., number] * np.float64(stored.slope) + stored.inter
+    return values
 
 
 def _affine(path: Path, image: nibabel.nifti1.Nifti1Pair) -> NDArray[np.float64]:
@@ -140,11 +104,11 @@ def _remarks(image: nibabel.nifti1.Nifti1Pair) -> tuple[str, ...]:
     header = image.header
     qform, sform = int(header["qform_code"]), int(header["sform_code"])
     if qform == sform == 0:
-        return ("its header does not say how it lies, so that left and right are a guess",)
+        return ("the header does not say how it lies, so that left and right are a guess",)
     if qform and sform:
         one, other = header.get_qform()[:3, :3], header.get_sform()[:3, :3]
         if np.abs(one - other).max() > _SAME_AXES * np.abs(other).max():
-            return ("its header's qform and sform disagree on how it lies; the sform was taken",)
+            return ("the header's qform and sform disagree on how it lies; the sform was taken",)
     return ()
 
 

@@ -17,6 +17,15 @@ _UPRIGHT = ("S", "P", "L")  # where slices, rows and columns of an upright volum
 MISPLACED = 1.0  # mm by which slices that are not quite axial may put a corner elsewhere
 
 
+@dataclass(frozen=True)
+class StoredVolume:
+    """What a file holds, its axes as stored."""
+
+    values: NDArray[np.float32]  # (a, b, c)
+    affine: NDArray[np.float64]  # (4, 4), from indices to mm to the right, anterior and superior
+    remarks: tuple[str, ...]  # what a user should know of its header
+
+
 @dataclass(frozen=True, kw_only=True)
 class UprightVolume:
     """A volume of axial slices, whatever the file's axes were.
@@ -68,6 +77,21 @@ def axial(
         affine=affine @ nibabel.orientations.inv_ornt_aff(to_upright, values.shape),
         remarks=remarks,
     )
+
+
+def axial_extent(
+    shape: tuple[int, int, int], affine: NDArray[np.float64]
+) -> tuple[tuple[int, int, int], Millimetres]:
+    """The slices, rows and columns that `axial` makes of such a volume, and the mm between them."""
+    right, anterior, superior = _sizes(affine)
+    if _misplaced(shape, affine) > MISPLACED:
+        columns, rows, slices = _box(shape, affine)[1]
+    else:
+        towards = nibabel.orientations.io_orientation(affine)[:, 0].astype(int)
+        columns, rows, slices = (
+            shape[int(np.flatnonzero(towards == axis)[0])] for axis in range(3)
+        )
+    return (int(slices), int(rows), int(columns)), (superior, anterior, right)
 
 
 def aligned(
@@ -132,23 +156,31 @@ def _obliqueness(affine: NDArray[np.float64]) -> float:
     return float(np.degrees(np.arccos(np.clip(cosines, 0.0, 1.0))).max())
 
 
+def _box(
+    shape: tuple[int, ...], affine: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Voxels along the patient's axes around all of a volume: the first one's place, how many."""
+    ends = np.array(list(itertools.product(*((0, n - 1) for n in shape))))
+    corners = ends @ affine[:3, :3].T + affine[:3, 3]
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    sizes = np.array(_sizes(affine))
+    counts = np.ceil((high - low) / sizes - 1e-3).astype(np.int64) + 1
+    return (low + high) / 2 - sizes * (counts - 1) / 2, counts
+
+
 def _straightened(
     values: NDArray[np.float32], affine: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """The volume along the patient's axes to the right, anterior and superior, all of it."""
-    ends = np.array(list(itertools.product(*((0, n - 1) for n in values.shape))))
-    corners = ends @ affine[:3, :3].T + affine[:3, 3]
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    sizes = np.array(_sizes(affine))
-    shape = np.ceil((high - low) / sizes - 1e-3).astype(int) + 1
-    upright = np.diag([*sizes, 1.0])
-    upright[:3, 3] = (low + high) / 2 - sizes * (shape - 1) / 2
+    first, counts = _box(values.shape, affine)
+    upright = np.diag([*_sizes(affine), 1.0])
+    upright[:3, 3] = first
     to_index = np.linalg.inv(affine) @ upright
     resampled = ndimage.affine_transform(
         values,
         to_index[:3, :3],
         to_index[:3, 3],
-        output_shape=tuple(shape),
+        output_shape=tuple(counts),
         order=1,
         mode="constant",
         cval=float(np.nanmin(values)),

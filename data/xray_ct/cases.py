@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from data.caches.cache_folder import CacheFolder
 from data.caches.places import cache_places, fingerprint
 from data.scans.volume import Millimetres
 from data.splits import Split
-from data.xray_ct.images import resize_xrays
+from data.xray_ct.images import as_meant, resize_xrays
 from data.xray_ct.layouts.find import Note, find_cases, read_note
 from data.xray_ct.layouts.format import Extent, Format
 from data.xray_ct.resize import resize_volume
@@ -56,6 +57,11 @@ class XrayCtCases:
 
     def __len__(self) -> int:
         return len(self._cases)
+
+    @property
+    def says_its_axes(self) -> bool:
+        """Whether the files do, so that data.ct_axes is not asked."""
+        return self._format.says_its_axes
 
     def name(self, index: int) -> str:
         """The case's name."""
@@ -98,6 +104,9 @@ class XrayCtCases:
                 "not how it does on people it has not seen",
                 root,
             )
+        remarks = Counter(remark for extent in self._extents for remark in extent.remarks)
+        for remark, count in remarks.items():
+            _log.warning("%s: of %d of %d volumes %s", root, count, len(self._cases), remark)
         silent = sum(
             self._stored_voxel_size(case.name, extent) is None
             for case, extent in zip(self._cases, self._extents, strict=True)
@@ -118,7 +127,7 @@ class XrayCtCases:
 
     def identity(self, what: str) -> dict[str, Any]:
         """All that the cases' volumes or X-rays depend on but their size, as JSON."""
-        depends_on = {"hu_window", "ct_axes", "xray_turn"}
+        depends_on = {"hu_window", "ct_axes", "xray_turn", "xray_invert"}
         return {
             "version": VERSION,
             "what": what,
@@ -151,12 +160,12 @@ class XrayCtCases:
         size = self._settings.xray_size
         pairs = [
             [
-                resize_xrays(torch.from_numpy(self._upright(view))[None], size)
+                resize_xrays(torch.from_numpy(self._as_meant(view))[None], size)
                 for view in self._format.xrays(self._cases[index])
             ]
             for index in indices
         ]
         return torch.stack([torch.cat(pair) for pair in pairs]).numpy()
 
-    def _upright(self, view: Array) -> Array:
-        return np.ascontiguousarray(np.rot90(view, -(self._settings.xray_turn // 90)))
+    def _as_meant(self, view: Array) -> Array:
+        return as_meant(view, turn=self._settings.xray_turn, invert=self._settings.xray_invert)

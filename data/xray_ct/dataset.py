@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from data.scans.volume import Millimetres
 from data.seeds import drawn_seed, fixed_seed
 from data.splits import Split
-from data.xray_ct.agreement import upside_down
+from data.xray_ct.agreement import Reading, doubt
 from data.xray_ct.cases import XrayCtCases
+from data.xray_ct.layouts.format import CANONICAL
 from data.xray_ct.prepare.phantoms import XRAY_CT_PHANTOMS
 from data.xray_ct.settings import XrayCtSettings
 from data.xray_ct.windows import Corner
@@ -26,6 +27,8 @@ from protocol.errors import SettingsError
 __all__ = ["XrayCtPatches", "XrayCtSettings", "XrayCtVolumes"]
 
 Array = NDArray[np.float32]
+
+FAINT = 0.1  # of white, which an X-ray of a body reaches
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +42,8 @@ class XrayCtVolumes:
     def __init__(self, settings: XrayCtSettings, split: Split) -> None:
         """Look at the headers of all the split's files; phantoms are made first if asked for.
 
-        The log says so if the X-rays and the volume of the first case to train on do not lie the
-        same way up.
+        The log says so if the X-rays and the volume of the first case to train on do not fit
+        together as they are read.
 
         Raises:
             DataError: a file is missing or malformed, the layout cannot be told, or splits share
@@ -52,7 +55,7 @@ class XrayCtVolumes:
         self._flip = settings.flip and split == "train"
         self._cases = XrayCtCases(settings, split)
         if split == "train":
-            self._say_if_upside_down(settings)
+            self._say_what_is_doubtful(settings)
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -89,15 +92,45 @@ class XrayCtVolumes:
             xrays, volume = mirrored(xrays, volume)
         return {"xrays": xrays, "ct": volume, "index": index, "seed": self._seed(index)}
 
-    def _say_if_upside_down(self, settings: XrayCtSettings) -> None:
-        if upside_down(self._cases.xrays(0), self._cases.volume(0)):
+    def _say_what_is_doubtful(self, settings: XrayCtSettings) -> None:
+        xrays, name = self._cases.xrays(0), self.name(0)
+        if xrays.max() < FAINT:
             _log.warning(
-                "%s: the volume of %s fits its X-rays better upside down; if its slices run from "
-                "feet to head, set data.ct_axes to SPL, if the X-rays are upside down, set "
-                "data.xray_turn to 180",
+                "%s: the X-rays of %s reach only %.0f %% of white, as 12 bits that are stored in "
+                "16 do; scale them, or little is seen",
                 settings.root,
-                self.name(0),
+                name,
+                100 * xrays.max(),
             )
+        found = doubt(xrays, self._cases.volume(0), settings.ct_axes or CANONICAL)
+        if found is not None:
+            _log.warning(
+                "%s: the X-rays and the volume of %s correlate by %.2f as they are read, and by "
+                "%.2f %s",
+                settings.root,
+                name,
+                found.correlation,
+                found.better,
+                " or ".join(self._way(reading, settings) for reading in found.readings[:3]),
+            )
+
+    def _way(self, reading: Reading, settings: XrayCtSettings) -> str:
+        """What would have to be set for a pair to be read so."""
+        ways = []
+        if reading.axes and self._cases.says_its_axes:
+            ways.append(f"if the files' headers led to {reading.axes}: correct them")
+        elif reading.axes:
+            ways.append(f"with data.ct_axes: {reading.axes}")
+        if reading.turn:
+            ways.append(f"with data.xray_turn: {(settings.xray_turn + reading.turn) % 360}")
+        if reading.swapped:
+            ways.append("with the front and the lateral view exchanged")
+        if reading.inverted:
+            ways.append(
+                f"with data.xray_invert: {str(not settings.xray_invert).lower()}, as bright and "
+                "dark are exchanged"
+            )
+        return " and ".join(ways)
 
     def _seed(self, index: int) -> int:
         return drawn_seed() if self.split == "train" else fixed_seed(self.name(index))

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data.reading import first_line, reading
 from protocol.errors import DataError
 
 SUFFIXES = (".png", ".pt", ".npy")
 SMALLEST = 4  # pixels of a side
-
-# What a damaged or foreign file makes the libraries raise.
-_DAMAGED = (OSError, ValueError, EOFError, SyntaxError)
+_FULL = {"b1": 1, "u1": 255, "u2": 65535}  # what white is in whole numbers, by NumPy's type
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 
 def read_xray(path: Path) -> NDArray[np.float32]:
@@ -37,16 +37,8 @@ def read_xray(path: Path) -> NDArray[np.float32]:
             f"{path}: X-rays are read from {', '.join(SUFFIXES)} files, found "
             f"{path.suffix or 'no suffix'!r}; convert it"
         )
-    if not path.is_file():
-        raise DataError(f"there is no file {path}; check the path")
-    try:
-        values = _values(path)
-    except _DAMAGED as error:
-        raise DataError(
-            f"{path} is damaged, or no {path.suffix.lower()} file ({_first_line(error)}); copy or "
-            "export it again"
-        ) from error
-    return unit_image(path, values)
+    with reading(path, f"a {path.suffix.lower()} image"):
+        return unit_image(path, _values(path))
 
 
 def unit_image(source: Path | str, values: NDArray[Any]) -> NDArray[np.float32]:
@@ -61,10 +53,14 @@ def unit_image(source: Path | str, values: NDArray[Any]) -> NDArray[np.float32]:
             f"{source} has the shape {values.shape}, expected one grey image (rows, columns) of "
             f"at least {SMALLEST} pixels a side"
         )
-    if image.dtype.kind in "bu" or image.dtype.kind == "i":
-        return _whole_numbers(source, image)
+    full = _FULL.get(image.dtype.newbyteorder("=").str[1:])
+    if full is not None:
+        return (image / full).astype(np.float32)
     if image.dtype.kind != "f":
-        raise DataError(f"{source} holds {image.dtype} values, expected grey values; export again")
+        raise DataError(
+            f"{source} holds {image.dtype} values, which do not say what white is; expected 8 or "
+            "16 bits without a sign, or floating-point numbers from 0 to 1; export it again"
+        )
     if not np.isfinite(image).all():
         raise DataError(f"{source} has NaN or infinite pixels; replace them, or leave it out")
     low, high = float(image.min()), float(image.max())
@@ -74,6 +70,20 @@ def unit_image(source: Path | str, values: NDArray[Any]) -> NDArray[np.float32]:
             "largest possible value"
         )
     return np.clip(image, 0, 1).astype(np.float32)
+
+
+def as_meant(
+    view: NDArray[np.float32], *, turn: int = 0, invert: bool = False
+) -> NDArray[np.float32]:
+    """A stored view upright, and bright where the body absorbs.
+
+    Args:
+        view: (H, W) in [0, 1].
+        turn: degrees by which it must be turned for that, clockwise.
+        invert: whether its grey values must be inverted.
+    """
+    turned = np.rot90(view, -(turn // 90))
+    return np.ascontiguousarray(1 - turned if invert else turned)
 
 
 def resize_xrays(xrays: Tensor, size: int) -> Tensor:
@@ -102,7 +112,9 @@ def _values(path: Path) -> NDArray[Any]:
 
     with Image.open(path, formats=["PNG"]) as image:
         coded = image.mode in ("P", "LA", "RGBA", "1")  # whose numbers are no grey values
-        return np.asarray(image.convert("RGB") if coded else image)
+        values = np.asarray(image.convert("RGB") if coded else image)
+        # Pillow gives the 16 bits that a PNG has at most as 32.
+        return values.astype(np.uint16) if values.dtype.itemsize == 4 else values
 
 
 def load_tensor(path: Path) -> Tensor:
@@ -115,11 +127,23 @@ def load_tensor(path: Path) -> Tensor:
         found = _loaded(path)
     except UnpicklingError as error:
         raise ValueError("it is cut short, or holds more than tensors") from error
+    except OSError:
+        raise
     except Exception as error:  # damaged files make torch raise whatever comes first
-        raise ValueError(_first_line(error)) from error
+        raise ValueError(first_line(error)) from error
     if not isinstance(found, Tensor):
         raise ValueError(f"it holds a {type(found).__name__}, expected a tensor")
-    return found.detach()
+    return _plain(found.detach())
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """The same numbers in a form that NumPy knows."""
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    floating = tensor.is_floating_point() and tensor.dtype not in _NUMPY_FLOATS
+    return (tensor.float() if floating else tensor).resolve_conj().resolve_neg()
 
 
 def _loaded(path: Path) -> Any:
@@ -141,20 +165,3 @@ def _one_channel(values: NDArray[Any]) -> NDArray[Any] | None:
         equal = (values == values[..., :1]).all()
         return values[..., 0] if equal else None
     return values if values.ndim == 2 else None
-
-
-def _whole_numbers(source: Path | str, image: NDArray[Any]) -> NDArray[np.float32]:
-    low, high = int(image.min()), int(image.max())
-    full = 255 if image.dtype.itemsize == 1 else 65535  # Pillow gives 16-bit PNGs as 32 bits
-    if low < 0 or high > full:
-        raise DataError(
-            f"{source} has values from {low} to {high}, expected 0 to {full}; export it as 8 or "
-            "16 bits"
-        )
-    if image.dtype.kind == "b":
-        full = 1
-    return (image / full).astype(np.float32)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -76,6 +76,9 @@ class XrayCtSettings(BaseModel):
     xray_turn: Literal[0, 90, 180, 270] = Field(
         0, description="degrees that stored X-rays must be turned by, clockwise, to be upright"
     )
+    xray_invert: bool = Field(
+        False, description="stored X-rays are dark where the body absorbs, as films may be"
+    )
     voxel_size: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(
         None,
         description="mm between slices, rows and columns of stored volumes; 1 where neither this "

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from data.prepare.shares import shares_of
+from data.reading import reading
 from data.splits import SPLITS, PeopleList, Split, check_disjoint, some_of
 from data.xray_ct.settings import XrayCtSettings
 from protocol.errors import DataError
@@ -64,11 +66,15 @@ def read_splits(path: Path) -> list[Row]:
     Raises:
         DataError: it is no such file, or lists a case twice.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            found = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read ({error}); write it anew") from error
+    with reading(path, "a table as text", way="write it anew"):
+        text = path.read_text(encoding="utf-8-sig")
+        header = text.partition("\n")[0]
+        # Excel writes semicolons in half of Europe, and tabs as "text".
+        delimiter = max(",;\t", key=header.count)
+        found = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+    columns = [name.strip() for name in header.split(delimiter)]
+    if not set(COLUMNS) <= set(columns):
+        raise DataError(f"{path} has the columns {columns}, expected {','.join(COLUMNS)}")
     rows: list[Row] = []
     for line, row in enumerate(found, start=2):
         case, patient, split = ((row.get(column) or "").strip() for column in COLUMNS)
@@ -76,7 +82,7 @@ def read_splits(path: Path) -> list[Row]:
         if not case or not patient or known is None:
             raise DataError(
                 f"{path}, line {line}: found {list(row.values())}, expected a case, a patient and "
-                f"one of {', '.join(SPLITS)} under the header {','.join(COLUMNS)}"
+                f"one of {', '.join(SPLITS)}"
             )
         rows.append((case, patient, known))
     names = [case for case, _, _ in rows]

@@ -67,7 +67,8 @@ def read_views(inputs: Sequence[Path]) -> TwoViews:
 def _of_folder(folder: Path) -> TwoViews:
     if (folder / FILE).is_file():
         return _of_hdf5(folder / FILE)
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    paths = (path for path in folder.iterdir() if not path.name.startswith("."))
+    images = sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
     fronts, laterals = ([p for p in images if _says(p, words)] for words in (_FRONT, _LATERAL))
     if len(fronts) == len(laterals) == 1:
         return _of_files(fronts[0], laterals[0])

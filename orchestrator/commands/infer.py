@@ -133,6 +133,7 @@ def _told(
     for parent in ancestors(study):
         yield f"  parent   {parent.told()}"
     turned = f", turned by {answer['turned']}°" if answer["turned"] else ""
+    turned += ", inverted" if answer["inverted"] else ""
     yield f"  X-rays   {', '.join(answer['sources'])}{turned}"
     yield f"  voxels   {voxels} of {sizes} mm (right–left, front–back, head–feet)"
     yield f"  range    {low:.0f} to {high:.0f} HU, as {wanted.number}"

@@ -37,6 +37,7 @@ class VolumeToyData(BaseModel):
     samples: int = 8
     size: int = 6  # voxels along each side
     xray_turn: int = 0
+    xray_invert: bool = False
 
 
 class Scale(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from data.scans.nifti_writer import nifti_bytes
-from data.xray_ct.images import resize_xrays
+from data.xray_ct.images import as_meant, resize_xrays
 from data.xray_ct.views import TwoViews, read_views
 from models.family import Volume
 from protocol.errors import UserError
@@ -43,8 +43,8 @@ def infer(
         picture: a .png file with the views and three planes of the volume.
 
     Returns:
-        {"family", "epoch", "sha256", "sources": [path], "turned": degrees, "shape": [x, y, z],
-        "voxel_size": [x, y, z], "hu": [lowest, highest], "seconds", "bytes"}.
+        {"family", "epoch", "sha256", "sources": [path], "turned": degrees, "inverted": bool,
+        "shape": [x, y, z], "voxel_size": [x, y, z], "hu": [lowest, highest], "seconds", "bytes"}.
 
     Raises:
         CheckpointError, SettingsError, DataError: one of them is at fault.
@@ -52,9 +52,11 @@ def infer(
     """
     views = read_views([Path(path) for path in inputs])
     opened = open_checkpoint(Path(checkpoint), device)
-    turn = int(getattr(opened.family.data, "xray_turn", 0))  # as the images of its training were
+    data = opened.family.data  # as the images of its training were
+    turn, invert = int(getattr(data, "xray_turn", 0)), bool(getattr(data, "xray_invert", False))
+    xrays = _stacked(views, turn, invert)
     started = time.monotonic()
-    volume = _volume(opened, _stacked(views, turn).to(opened.device), voxel_size)
+    volume = _volume(opened, xrays.to(opened.device), voxel_size)
     seconds = time.monotonic() - started
     _check(volume, checkpoint)
     packed = nifti_bytes(
@@ -62,13 +64,14 @@ def infer(
     )
     _write(Path(out), packed)
     if picture is not None:
-        draw(inferred_picture(_stacked(views, turn), volume, Path(out).name), Path(picture))
+        draw(inferred_picture(xrays, volume, Path(out).name), Path(picture))
     return {
         "family": type(opened.family).__name__,
         "epoch": opened.epoch,
         "sha256": opened.sha256,
         "sources": list(views.sources),
         "turned": turn,
+        "inverted": invert,
         "shape": list(volume.hu.shape[::-1]),
         "voxel_size": list(volume.voxel_size[::-1]),
         "hu": [float(volume.hu.min()), float(volume.hu.max())],
@@ -77,10 +80,10 @@ def infer(
     }
 
 
-def _stacked(views: TwoViews, turn: int) -> Tensor:
-    """Both views, upright and of one size: (2, H, W)."""
+def _stacked(views: TwoViews, turn: int, invert: bool) -> Tensor:
+    """Both views, upright, bright where bodies absorb, and of one size: (2, H, W)."""
     front, lateral = (
-        torch.from_numpy(np.rot90(view, -turn // 90).copy())
+        torch.from_numpy(as_meant(view, turn=turn, invert=invert))
         for view in (views.front, views.lateral)
     )
     if front.shape == lateral.shape:

@@ -42,8 +42,10 @@ class BrainPlan:
     @property
     def ill_splits(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The subjects with lesions of their own: to validate, and to test on."""
-        names = [one.subject for one in self.ill]
-        return tuple(names[: len(names) // 2]), tuple(names[len(names) // 2 :])
+        persons = sorted({one.person for one in self.ill})
+        first = set(persons[: len(persons) // 2])
+        validation = tuple(one.subject for one in self.ill if one.person in first)
+        return validation, tuple(one.subject for one in self.ill if one.person not in first)
 
 
 def plan_brains(settings: BrainPrepareSettings, sources: Sources) -> BrainPlan:
@@ -60,7 +62,8 @@ def plan_brains(settings: BrainPrepareSettings, sources: Sources) -> BrainPlan:
             "healthy ones to train on; add some"
         )
     lesions = settings.lesions == "synthetic"
-    few = len(healthy) < least_subjects(settings.folds, lesions=lesions)
+    persons = len({one.person for one in healthy})
+    few = persons < least_subjects(settings.folds, lesions=lesions)
     variants = variants_of_each(settings.variants, len(healthy), few=few)
     pieces = tuple(
         PlannedBrain(source=one, variant=number, name=_name(one, number, variants))
@@ -71,7 +74,7 @@ def plan_brains(settings: BrainPrepareSettings, sources: Sources) -> BrainPlan:
         contrast=sources.contrast,
         healthy=pieces,
         assignment=assign_brains(
-            [piece.name if few else piece.source.subject for piece in pieces],
+            [piece.name if few else piece.source.person for piece in pieces],
             settings.split,
             folds=settings.folds,
             lesions=lesions,
@@ -89,13 +92,12 @@ def _name(source: Source, variant: int, variants: int) -> str:
 
 def _notes(sources: Sources, healthy: Sequence[Source], variants: int, *, few: bool) -> list[str]:
     segmented = len(sources.found) - len(healthy)
-    notes = [f"{len(sources.found)} {sources.contrast} volumes, {segmented} of them segmented."]
-    if sources.left_out:
-        notes.append(f"{len(sources.left_out)} volumes of other contrasts are left out.")
+    volumes = f"{len(sources.found)} {sources.contrast} volumes, {segmented} of them segmented."
+    notes = [volumes, *sources.notes]
     if variants > 1:
         notes.append(
             f"{variants} variants of each healthy one: random poses, shapes, fields, contrasts."
         )
     if not few:
         return [*notes, "Split by subject."]
-    return [*notes, same_people_note(len(healthy), "person", "people")]
+    return [*notes, same_people_note(len({one.person for one in healthy}), "person", "people")]

@@ -68,6 +68,8 @@ class _Work:
 
     def _standardised(self, source: Source) -> StandardBrain:
         brain = standardise(source, self.settings.mask_method)
+        for remark in brain.remarks:
+            self.say(f"{source.image.name}: {remark}")
         litres = float(brain.mask.sum()) * VOXEL**3 / 1e6
         self.say(f"{source.image.name}: {litres:.2f} l of brain, mask from {brain.mask_from}")
         return brain

@@ -29,7 +29,9 @@ Length = Annotated[int, Field(ge=8)]  # voxels
 class BrainPrepareSettings(PrepareSettings):
     """What to make of which volumes."""
 
-    source: Path = Field(description="a brain volume (.nii, .nii.gz), or a folder of such files")
+    source: Path = Field(
+        description="a brain volume (.nii.gz, .mgz, .nrrd, .mha), or a folder of them"
+    )
     out: Out
     modality: Mode | None = Field(
         None, description="contrast to take; what the files' names say if not given"

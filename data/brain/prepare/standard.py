@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from data.brain.prepare.content import checked
 from data.brain.prepare.mask import find_mask
 from data.brain.prepare.settings import MaskMethod
 from data.brain.prepare.sources import Source
@@ -29,6 +30,7 @@ class StandardBrain:
     mask: NDArray[np.bool_]
     segmentation: NDArray[np.bool_] | None
     mask_from: str  # a file's name, or the method that found it
+    remarks: tuple[str, ...] = ()  # what a user should know of how it was read
 
 
 def standardise(source: Source, method: MaskMethod) -> StandardBrain:
@@ -38,9 +40,8 @@ def standardise(source: Source, method: MaskMethod) -> StandardBrain:
         DataError: a file is missing, damaged, beside the image, or has no brain.
     """
     upright = read_upright(source.image)
-    if not np.isfinite(upright.values.sum(dtype=np.float64)):
-        raise DataError(f"{source.image} has NaN or infinite values; replace or leave it out")
-    image = _at_one_millimetre(upright.values, upright, labels=False)
+    values, remarks = checked(source.image, upright.values)
+    image = _at_one_millimetre(values, upright, labels=False)
     if source.mask is None:
         found = find_mask(image, (VOXEL, VOXEL, VOXEL), method)
         if found is None:
@@ -59,6 +60,7 @@ def standardise(source: Source, method: MaskMethod) -> StandardBrain:
         mask=_cut(mask, box),
         segmentation=None if segmentation is None else _cut(segmentation & mask, box),
         mask_from=mask_from,
+        remarks=(*upright.remarks, *remarks),
     )
 
 

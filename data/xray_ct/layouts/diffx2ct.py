@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data.physics.attenuation import check_hounsfield
+from data.reading import reading
 from data.xray_ct.images import load_tensor, read_xray
 from data.xray_ct.layouts.format import (
     CaseFiles,
@@ -35,6 +37,7 @@ class DiffX2ctFormat:
     """Reads and writes DiffX2CT's layout."""
 
     name = "diffx2ct"
+    says_its_axes = False
     pattern = "CT_pt/{id}_ct.pt"
 
     def cases(self, root: Path) -> list[CaseFiles]:
@@ -75,7 +78,11 @@ class DiffX2ctFormat:
                 f"{case.ct} has values from {low:g} to {high:g}, expected 0 to 1 for -1024 to "
                 "1500 HU; scale it, or name another data.layout"
             )
-        return np.asarray(turned(stored, axes) * np.float32(RANGE) + np.float32(AIR))
+        hu = stored * np.float32(RANGE) + np.float32(AIR)
+        check_hounsfield(
+            f"{case.ct}, as HU = {RANGE:g}·x − {-AIR:g},", hu, "scale it so, or export it again"
+        )
+        return np.asarray(turned(hu, axes))
 
     def xrays(self, case: CaseFiles) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Read both views."""
@@ -95,9 +102,5 @@ class DiffX2ctFormat:
 
 
 def _tensor(path: Path) -> NDArray[np.generic]:
-    try:
+    with reading(path, "a .pt file of one tensor"):
         return np.asarray(load_tensor(path).numpy())
-    except ValueError as error:
-        raise DataError(
-            f"{path} is damaged, or no .pt file of one tensor ({error}); copy or export it again"
-        ) from error

@@ -45,6 +45,7 @@ class Extent:
 
     shape: tuple[int, int, int]
     voxel_size: Millimetres | None  # between slices, rows and columns; None: the file is silent
+    remarks: tuple[str, ...] = ()  # what a user should know of its header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,7 @@ class Format(Protocol):
     """Reads and writes one layout."""
 
     name: str
+    says_its_axes: bool  # whether files tell where volumes' axes lead to
     pattern: str  # of a case's volume below the root, for people
 
     def cases(self, root: Path) -> list[CaseFiles]:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.physics.attenuation import check_hounsfield
+from data.reading import reading
 from data.scans.volume import Millimetres
 from data.xray_ct.images import unit_image
 from data.xray_ct.layouts.format import (
@@ -44,6 +45,7 @@ class X2ctGanFormat:
     """Reads and writes X2CT-GAN's layout."""
 
     name = "x2ct_gan"
+    says_its_axes = False
     pattern = "{id}/" + FILE
 
     def cases(self, root: Path) -> list[CaseFiles]:
@@ -103,13 +105,8 @@ class X2ctGanFormat:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            yield file
-    except (OSError, RuntimeError) as error:
-        raise DataError(
-            f"{path} is truncated, damaged or no HDF5 file ({error}); copy or download it again"
-        ) from error
+    with reading(path, "an HDF5 file"), h5py.File(path, "r", locking=False) as file:
+        yield file
 
 
 def _dataset(path: Path, file: h5py.File, key: str) -> h5py.Dataset:

@@ -179,3 +179,41 @@ def test_importing_the_reader_loads_nothing_heavy():
     code = f"import sys, data.lodopab; print([m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_split_of_another_scan_is_refused_when_it_is_opened(lodopab):
+    for split in ("train", "validation", "test"):
+        lodopab.split(split, 3)
+    lodopab.file("observation_validation_000", np.zeros((3, 4, 9), np.float32))
+    with pytest.raises(DataError, match=r"observation_validation_000\.hdf5 holds arrays of 4×9"):
+        LodopabDataset(LodopabSettings(root=lodopab.root), "train")
+
+
+def test_sinograms_that_lie_on_their_side_are_refused_and_foreign_units_named(tmp_path, caplog):
+    root = tmp_path / "made"
+    settings = LodopabSettings(
+        root=root, generate={"train": 2, "validation": 1, "test": 1, "image_size": 24}
+    )
+    LodopabDataset(settings, "train")
+    assert "sum up to" not in caplog.text
+    for split in ("train", "validation", "test"):
+        path = root / f"observation_{split}_000.hdf5"
+        with h5py.File(path, "r+") as file:
+            stored = file["data"][()]
+            file["data"][...] = 3 * stored
+    LodopabDataset(settings, "train")
+    assert "sum up to" in caplog.text
+    for split in ("train", "validation", "test"):
+        with h5py.File(root / f"observation_{split}_000.hdf5", "r+") as file:
+            stored = file["data"][()] / 3
+            del file["data"]
+            file["data"] = np.ascontiguousarray(stored.swapaxes(1, 2))
+    with pytest.raises(DataError, match="transpose it"):
+        LodopabDataset(settings, "train")
+
+
+def test_images_of_nothing_but_air_are_named(lodopab, caplog):
+    for split in ("train", "validation", "test"):
+        lodopab.split(split, 3)
+    LodopabDataset(LodopabSettings(root=lodopab.root), "train")
+    assert "the first 3 images show nothing but air" in caplog.text

@@ -56,3 +56,12 @@ def test_non_finite_voxels_are_counted(scale):
     values = np.array([-1000, np.nan, np.inf], dtype=np.float32)
     with pytest.raises(DataError, match=r"scan.nii has 2 NaN or infinite voxels"):
         scale.check("scan.nii", values)
+
+
+def test_a_volume_of_few_whole_numbers_is_told_to_be_of_labels():
+    labels = np.zeros((10, 10, 10), np.float32)
+    labels[2:4] = 1
+    labels[4:] = 2
+    with pytest.raises(DataError, match="3 different whole numbers"):
+        IntensityScale((0, 2)).check("it", labels)
+    IntensityScale((0, 2)).check("it", labels + np.float32(0.5))

@@ -1,6 +1,7 @@
 import os
 
 import numpy as np
+import pydicom
 import pytest
 
 from data.scans.find import find_scans
@@ -101,3 +102,23 @@ def test_a_stack_of_sagittal_slices_gives_axial_ones(tmp_path, dicom, head):
     (scan,) = find_scans(tmp_path).scans
     expected = axial(head, np.diag([2.0, 2.0, 2.0, 1.0]))
     np.testing.assert_allclose(scan.read().values, expected.values)
+
+
+def test_a_table_in_place_of_a_slope_is_used(tmp_path, dicom, head):
+    item = pydicom.Dataset()
+    item.LUTDescriptor = [4096 * 2, 0, 16]
+    table = np.maximum(0, np.arange(4096 * 2) - 1000)
+    item.LUTData = table.astype("<u2").tobytes()
+    item.ModalityLUTType = "HU"
+    paths = dicom(tmp_path, head)
+    for path in paths:
+        file = pydicom.dcmread(path)
+        file.ModalityLUTSequence = [item]
+        del file.RescaleSlope, file.RescaleIntercept
+        file.save_as(path)
+    (scan,) = find_scans(tmp_path).scans
+    stored = (head + 1024) * 2  # as the fixture writes it
+    expected = np.maximum(stored - 1000, 0).transpose(2, 1, 0)[:, ::-1, ::-1]
+    np.testing.assert_array_equal(
+        np.sort(scan.read().values, axis=None), np.sort(expected, axis=None)
+    )

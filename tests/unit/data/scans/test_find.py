@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pydicom
 import pytest
 
@@ -41,7 +42,7 @@ def test_upper_case_suffixes_count(tmp_path, nifti, head):
 def test_both_kinds_in_one_folder_are_refused(tmp_path, nifti, dicom, head):
     dicom(tmp_path / "p0", head)
     nifti(tmp_path / "p1.nii.gz", head)
-    with pytest.raises(DataError, match="1 NIfTI files and 1 CT series in DICOM"):
+    with pytest.raises(DataError, match="1 files of volumes and 1 CT series"):
         find_scans(tmp_path)
 
 
@@ -142,3 +143,13 @@ def test_a_name_whose_bytes_are_no_text_is_shown_escaped(tmp_path, nifti, head):
     (scan,) = find_scans(tmp_path).scans
     assert scan.name == "\\udce9.nii.gz"
     assert scan.read().values.shape == (16, 20, 24)
+
+
+@pytest.mark.parametrize("word", ["mask", "seg", "dseg", "label-lesion_roi", "Lung_Mask"])
+def test_label_maps_beside_scans_are_no_patients(tmp_path, nifti, head, word):
+    for patient, body in (("a", head), ("b", head[::-1])):
+        nifti(tmp_path / f"{patient}.nii.gz", body)
+        nifti(tmp_path / f"{patient}_{word}.nii.gz", (head > 0).astype(np.float32))
+    found = find_scans(tmp_path)
+    assert [scan.name for scan in found.scans] == ["a.nii.gz", "b.nii.gz"]
+    assert "2 label maps by their names" in found.note

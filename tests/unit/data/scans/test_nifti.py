@@ -1,18 +1,20 @@
 import os
 import struct
+import tracemalloc
 
 import nibabel
 import numpy as np
 import pytest
 
-from data.scans.nifti import nifti_scan
+from data.scans.files import file_scan
+from data.scans.nifti import read_nifti
 from data.scans.volume import axial
 from protocol.errors import DataError
 from tests.unit.data.scans.bodies import BONE, bone_of, centred, depth_of, sampled
 
 
 def scan_of(path):
-    return nifti_scan(path, "somebody")
+    return file_scan(path, "somebody")
 
 
 @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
@@ -165,3 +167,19 @@ def test_other_units_become_millimetres(tmp_path, head, unit, scale):
     image.header.set_xyzt_units(unit)
     nibabel.loadsave.save(image, tmp_path / "scan.nii")
     assert scan_of(tmp_path / "scan.nii").read().voxel_size == pytest.approx((3.0, 2.0, 2.0))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
+def test_values_are_those_of_nibabel_in_less_memory(tmp_path, dtype):
+    stored = np.random.default_rng(0).integers(0, 200, (40, 50, 60)).astype(dtype)
+    image = nibabel.nifti1.Nifti1Image(stored, np.eye(4))
+    image.header.set_slope_inter(1.5, -1024.25)
+    path = tmp_path / "scan.nii"
+    nibabel.loadsave.save(image, path)
+    expected = np.asarray(nibabel.loadsave.load(path).dataobj, dtype=np.float32)
+    np.testing.assert_array_equal(read_nifti(path).values, expected)
+    tracemalloc.start()
+    file_scan(path, "one").read()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.7 * expected.nbytes

@@ -1,5 +1,7 @@
 import pickle
 
+import h5py
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -169,8 +171,41 @@ def test_phantoms_are_made_where_there_is_nothing_yet(tmp_path, chest_settings):
     assert len(XrayCtVolumes(settings, "test")) == 1
 
 
-def test_xrays_that_are_upside_down_are_warned_of(root, chest_settings, caplog):
+@pytest.mark.parametrize(
+    ("mistake", "cure"),
+    [
+        ({"ct_axes": "SPL"}, "with data.ct_axes: IPL"),
+        ({"xray_turn": 180}, "with data.xray_turn: 0"),
+        ({"xray_invert": True}, "with data.xray_invert: false, as bright and dark are exchanged"),
+    ],
+)
+def test_pairs_that_do_not_fit_as_they_are_read_are_named_with_the_cure(
+    root, chest_settings, caplog, mistake, cure
+):
     XrayCtVolumes(chest_settings(root), "train")
-    assert "upside down" not in caplog.text
-    XrayCtVolumes(chest_settings(root, ct_axes="SPL"), "train")
-    assert "phantom0000 fits its X-rays better upside down" in caplog.text
+    assert "phantom0000" not in caplog.text
+    XrayCtVolumes(chest_settings(root, **mistake), "train")
+    assert "the X-rays and the volume of phantom0000 correlate by" in caplog.text
+    assert cure in caplog.text
+
+
+def test_files_that_say_their_axes_are_not_to_be_read_otherwise(
+    made_chests, chest_settings, caplog
+):
+    root = made_chests("nifti_png")
+    path = root / "phantom0000" / "phantom0000.nii.gz"
+    image = nibabel.loadsave.load(path)
+    affine = image.affine @ np.diag([1.0, 1.0, -1.0, 1.0])
+    nibabel.loadsave.save(nibabel.nifti1.Nifti1Image(np.asarray(image.dataobj), affine), path)
+    XrayCtVolumes(chest_settings(root), "train")
+    assert "if the files' headers led to SPL: correct them" in caplog.text
+    assert "data.ct_axes" not in caplog.text
+
+
+def test_faint_xrays_are_named(root, chest_settings, caplog):
+    for path in root.glob("*/*.h5"):
+        with h5py.File(path, "r+") as file:
+            for view in ("xray1", "xray2"):
+                file[view][...] = file[view][...] // 16
+    XrayCtVolumes(chest_settings(root), "train")
+    assert "% of white" in caplog.text

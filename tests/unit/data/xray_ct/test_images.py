@@ -65,6 +65,10 @@ def bad_files(folder, ramp):
     save_png(folder / "coloured.png", np.rint(colours * 255).astype(np.uint8))
     whole = save_png(folder / "whole.png", np.rint(ramp * 255).astype(np.uint8)).read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    np.save(folder / "signed.npy", (ramp * 255).astype(np.int16))
+    np.save(folder / "long.npy", (ramp * 255).astype(np.int64))
+    (folder / "folder.png").mkdir()
+    Image.fromarray(np.zeros((14000, 14000), bool)).save(folder / "huge.png")
     (folder / "text.png").write_text("no image")
     (folder / "text.pt").write_text("no tensor")
     (folder / "text.npy").write_text("no array")
@@ -77,7 +81,11 @@ def bad_files(folder, ramp):
         ("nan.npy", "NaN"),
         ("large.npy", "from 0 to 300, expected 0 to 1"),
         ("volume.npy", r"shape \(6, 6, 6\)"),
-        ("words.npy", "expected grey values"),
+        ("words.npy", "do not say what white is"),
+        ("signed.npy", "int16 values, which do not say what white is"),
+        ("long.npy", "int64 values"),
+        ("folder.png", "is a folder"),
+        ("huge.png", "pixels"),
         ("tiny.npy", "at least 4 pixels"),
         ("dictionary.pt", "expected a tensor"),
         ("coloured.png", "one grey image"),
@@ -95,6 +103,22 @@ def test_what_is_no_xray_is_refused_in_a_sentence_that_names_the_file(tmp_path, 
         read_xray(tmp_path / name)
     assert name in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("form", ["bfloat16", "float8", "sparse", "quantized"])
+def test_tensors_that_numpy_does_not_know_are_read(tmp_path, ramp, form):
+    tensor = torch.from_numpy(ramp)
+    match form:
+        case "bfloat16":
+            tensor = tensor.to(torch.bfloat16)
+        case "float8":
+            tensor = tensor.to(torch.float8_e4m3fn)
+        case "sparse":
+            tensor = tensor.to_sparse()
+        case "quantized":
+            tensor = torch.quantize_per_tensor(tensor, 1 / 255, 0, torch.quint8)
+    torch.save(tensor, tmp_path / "x.pt")
+    np.testing.assert_allclose(read_xray(tmp_path / "x.pt"), ramp, atol=0.05)
 
 
 def test_code_in_a_tensor_file_is_not_run(tmp_path):

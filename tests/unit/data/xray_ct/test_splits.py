@@ -109,11 +109,19 @@ def test_a_list_that_is_wrong_is_refused(tmp_path, settings, rows, words):
         split_cases(settings(), ["a", "b", "c"])
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_list_that_a_spreadsheet_saved_is_read(tmp_path, delimiter):
+    path = tmp_path / "splits.csv"
+    rows = [("case", "patient", "split"), ("a", "p1", "train"), ("b", "p2", "test")]
+    path.write_text("".join(f"{delimiter.join(row)}\r\n" for row in rows), encoding="utf-8-sig")
+    assert read_splits(path) == rows[1:]
+
+
 def test_a_list_without_the_columns_is_refused(tmp_path):
     path = tmp_path / "splits.csv"
     path.write_text("name,split\na,train\n")
-    with pytest.raises(DataError, match="under the header case,patient,split"):
+    with pytest.raises(DataError, match="expected case,patient,split"):
         read_splits(path)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="not a table as text"):
         read_splits(path)

@@ -82,6 +82,7 @@ def test_the_model_s_volume_is_written_with_its_voxel_size_and_told(run, model, 
         "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "sources": [str(path) for path in views],
         "turned": 0,
+        "inverted": False,
         "shape": [SIZE] * 3,
         "voxel_size": [2.0, 3.0, 4.0],
         "bytes": (tmp_path / "ct.nii.gz").stat().st_size,
@@ -121,6 +122,16 @@ def test_views_are_turned_as_those_of_the_training_were(run, views, tmp_path):
     told = run(model, inputs=[str(path) for path in turned], number="float32")
     np.testing.assert_allclose(hu_of(tmp_path / "ct.nii.gz"), expected(views, 1.0), rtol=1e-4)
     assert told["turned"] == 90
+
+
+def test_views_are_inverted_as_those_of_the_training_were(run, views, tmp_path):
+    model = checkpoint(tmp_path / "direct" / "best.pth", 1.0, data={"xray_invert": True})
+    inverted = [tmp_path / "a.npy", tmp_path / "b.npy"]
+    for view, path in zip(views, inverted, strict=True):
+        np.save(path, 1 - np.load(view))
+    told = run(model, inputs=[str(path) for path in inverted], number="float32")
+    np.testing.assert_allclose(hu_of(tmp_path / "ct.nii.gz"), expected(views, 1.0), rtol=1e-3)
+    assert told["inverted"]
 
 
 def test_views_of_different_sizes_are_brought_to_the_larger_one(run, model, views, tmp_path):

@@ -8,15 +8,37 @@ from data.brain.prepare.sources import Source, Sources
 from protocol.errors import DataError
 
 
+def source(subject, segmentation=None):
+    return Source(
+        subject=subject,
+        person=subject,
+        image=Path(f"{subject}.nii"),
+        mask=None,
+        segmentation=segmentation,
+    )
+
+
 def sources(healthy, ill=0):
     found = [
-        Source(subject=f"s{n:02d}", image=Path(f"s{n:02d}.nii"), mask=None, segmentation=None)
+        Source(
+            subject=f"s{n:02d}",
+            person=f"s{n:02d}",
+            image=Path(f"s{n:02d}.nii"),
+            mask=None,
+            segmentation=None,
+        )
         for n in range(healthy)
     ] + [
-        Source(subject=f"x{n}", image=Path(f"x{n}.nii"), mask=None, segmentation=Path("seg.nii"))
+        Source(
+            subject=f"x{n}",
+            person=f"x{n}",
+            image=Path(f"x{n}.nii"),
+            mask=None,
+            segmentation=Path("seg.nii"),
+        )
         for n in range(ill)
     ]
-    return Sources(contrast="t2", found=tuple(found), left_out=())
+    return Sources(contrast="t2", found=tuple(found), notes=())
 
 
 def settings(**changes):

@@ -22,7 +22,7 @@ def source(tmp_path):
     for kind, values in {"image": image, "mask": mask, "segmentation": lesion}.items():
         paths[kind] = tmp_path / f"a_{kind}.nii.gz"
         write_upright(paths[kind], values, SIDES)
-    return Source(subject="a", **paths)
+    return Source(subject="a", person="a", **paths)
 
 
 def replaced(source, **changes):

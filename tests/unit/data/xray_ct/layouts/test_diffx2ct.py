@@ -47,8 +47,11 @@ def test_stored_axes_may_be_others(case):
     assert hu[0, 7, 0] == 1500
 
 
-def test_half_precision_is_taken(case):
-    save(case.ct, torch.full((6, 7, 8), 0.5, dtype=torch.float16))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_taken(case, dtype):
+    body = torch.full((6, 7, 8), 0.5)
+    body[3:] = 0.0
+    save(case.ct, body.to(dtype))
     FORM.check(case, None)
     assert FORM.volume(case, None)[0, 0, 0] == pytest.approx(238)
 
