@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ _HEADER: dict[type, int] = {  # bytes before voxels
     nibabel.nifti2.Nifti2Image: 544,
 }
 _MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
+# What nibabel notices of a header it also prints; it is told in a sentence here.
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 _SAME_AXES = 0.02  # relative: by which the header's two transforms may differ
 
 

@@ -38,7 +38,9 @@ class Checked:
     free: list[str]  # dotted keys of the family that change no result
     inputs: Mapping[str, Any]  # by dotted key: the path that it names, and the files there
     refused: str = ""  # a point of the search that the family would refuse, and why
-    remarks: list[str] = field(default_factory=list)  # on searches that are narrower than they look
+    remarks: list[str] = field(
+        default_factory=list
+    )  # on searches that are narrow, data that look wrong
 
 
 def check_at_once(settings: Settings, layers: Layers) -> None:
@@ -141,7 +143,7 @@ def check_with_family(
         samples=answer["samples"],
         free=answer["free"],
         refused=_refusal(answer["refused"], points, layers),
-        remarks=_remarks(settings.search, answer["fractional"], layers),
+        remarks=[*_remarks(settings.search, answer["fractional"], layers), *answer["warnings"]],
         inputs=answer["inputs"],
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,11 +63,12 @@ def check_settings(
         "samples": {"train": n, "validation": n},
         "refused": [{"key", "problem", "index"}] of the points in `sample`,
         "fractional": [keys in `searched` that take any number],
+        "warnings": [sentences on data that look wrong],
         "inputs": {dotted key: {"path", "files": {name: [bytes, hash]}}} of every path that the
         study reads, as in `protocol.fingerprint`}. Where there are errors the rest may be empty.
     """
     report: dict[str, Any] = {"errors": [], "metrics": {}, "family_keys": {}, "samples": {}}
-    report |= {"free": [], "refused": [], "fractional": [], "inputs": {}}
+    report |= {"free": [], "refused": [], "fractional": [], "inputs": {}, "warnings": []}
     try:
         loaded = load_family(family)
     except UserError as error:
@@ -100,13 +103,35 @@ def check_settings(
         try:
             every_fold = [{**data, "fold": fold} for fold in range(folds)] if folds > 1 else [data]
             first = recipes[0] if recipes else {}
-            samples = [_samples(loaded, first, section) for section in every_fold]
+            with _warnings_of("data", "models") as report["warnings"]:
+                samples = [_samples(loaded, first, section) for section in every_fold]
             report["samples"] = samples[0]
             fixed = {key: first[key] for key in own_keys(first) if key not in searched}
             report["inputs"] = _inputs(loaded, family, fixed, data)
         except UserError as error:
-            report["errors"].append(_data_problem(error))
+            report["errors"].append(_data_problem(error, data))
     return report
+
+
+@contextlib.contextmanager
+def _warnings_of(*wings: str) -> Iterator[list[str]]:
+    """What is warned of within, each once: in the logs alone, nobody would read it in time."""
+    told: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage() not in told:
+                told.append(record.getMessage())
+
+    listener = Listener(logging.WARNING)
+    loggers = [logging.getLogger(wing) for wing in wings]
+    for logger in loggers:
+        logger.addHandler(listener)
+    try:
+        yield told
+    finally:
+        for logger in loggers:
+            logger.removeHandler(listener)
 
 
 def takes_parent(family: type[Family[Any, Any]]) -> bool:
@@ -176,10 +201,13 @@ def _objective_problems(family: type[Family[Any, Any]], objective: dict[str, Any
     return []
 
 
-def _data_problem(error: UserError) -> Problem:
-    """The problem under its key: of settings without one none, of data files the section."""
-    unknown = "" if isinstance(error, SettingsError) else "data"
-    return {"key": error.key or unknown, "problem": error.problem}
+def _data_problem(error: UserError, data: dict[str, Any]) -> Problem:
+    """The problem under its key: of settings without one none, of data files where they lie."""
+    unknown = "data.root" if "root" in data else "data"
+    return {
+        "key": error.key or ("" if isinstance(error, SettingsError) else unknown),
+        "problem": error.problem,
+    }
 
 
 def _fold_problems(family: type[Family[Any, Any]], folds: int) -> list[Problem]:

@@ -1,11 +1,14 @@
 import json
+import logging
 
 import pytest
 
 from models.family import Family
 from protocol.errors import SettingsError
 from protocol.recipe import TrainingRecipe
+from tests.families.toy import Toy
 from tests.ranks import TOY
+from worker.calls import check
 from worker.calls.check import check_settings, devices
 
 GOOD = {
@@ -28,6 +31,19 @@ def test_good_settings_come_back_with_metrics_keys_and_sample_counts():
     assert report["samples"] == {"train": 5, "validation": 3}
     assert report["family_keys"]["width"] == 4
     assert json.loads(json.dumps(report)) == report
+
+
+def test_what_data_are_warned_of_comes_back_once_each(monkeypatch):
+    class Doubtful(Toy):
+        def dataset(self, split):
+            logging.getLogger("data.somewhere").warning("%s looks wrong", "it")
+            logging.getLogger("data.somewhere").info("all is well")
+            return super().dataset(split)
+
+    monkeypatch.setattr(check, "load_family", lambda _: Doubtful)
+    assert check_settings(**GOOD)["warnings"] == ["it looks wrong"]
+    logging.getLogger("data.somewhere").warning("later")
+    assert check_settings(**GOOD)["warnings"] == ["it looks wrong"]
 
 
 def test_a_wrong_value_is_told_once_under_the_section_where_its_key_stands():
