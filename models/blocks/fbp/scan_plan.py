@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from data.geometry import ParallelGeometry
 from protocol.errors import SettingsError
 
-ANGLES_AT_ONCE = 4  # the kernels take angles in fours; the plan is padded to a multiple
+ANGLES_AT_ONCE = 8  # the kernels take so many; the plan is padded to a multiple
 PAD_CELLS = 3  # empty cells around a projection: one before it, two after
 
 

@@ -45,6 +45,15 @@ def test_compiled_loops_and_torch_operations_scatter_the_same(plan, dtype):
     torch.testing.assert_close(compiled, lerp.scatter_with_torch(sums, plan)[: plan.base_angles])
 
 
+@pytest.mark.parametrize("batch", [1, 2, 5, 9])  # columns in registers of 8, 16 and 32 in turn
+def test_every_number_of_columns_is_taken_whole(plan, batch):
+    table = table_of(plan, torch.float32, batch)
+    sums = lerp.gather_angles(table, plan)
+    torch.testing.assert_close(sums, lerp.gather_with_torch(table, plan))
+    back = lerp.scatter_angles(sums, plan)[: plan.base_angles]
+    torch.testing.assert_close(back, lerp.scatter_with_torch(sums, plan)[: plan.base_angles])
+
+
 def test_torch_operations_in_small_pieces_give_the_same_as_at_once(plan, monkeypatch):
     table = table_of(plan, torch.float64)
     whole = lerp.gather_with_torch(table, plan)
