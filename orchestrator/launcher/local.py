@@ -29,6 +29,10 @@ PATIENCE = 60.0  # seconds that a call's processes, or the server, may be stoppe
 KILL_SECONDS = 3.0  # for a group to go by itself once its lifeline is closed
 GIVE_UP_SECONDS = 10.0  # from then on nothing of it is waited for
 CALLS = 3  # times that a call is made whose server is killed before it begins
+# How long OpenMP's threads spin while they wait: libgomp, which is in torch's wheels, reads a count
+# as it is loaded, LLVM's library milliseconds. By themselves they spin for so long that two trials
+# of two threads each take five times as long side by side; see benchmarks/neighbours.py.
+WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = (Call.CHECK_SETTINGS.module,)
 # The last would bring all but the fonts; one by one a call need not wait for all of them. Ranks
@@ -67,6 +71,8 @@ class LocalLauncher:
         )
         # NumPy's linear algebra would start a thread in the server, which must not have any.
         environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+        if not any(name in environment for name in (*WAITING, "OMP_WAIT_POLICY")):
+            environment |= WAITING
         with theirs, self._log.open("ab") as log:
             self._server = subprocess.Popen(
                 [

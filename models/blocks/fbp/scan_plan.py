@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from data.geometry import ParallelGeometry
+from models.blocks.fbp.constant import constant
 from protocol.errors import SettingsError
 
-ANGLES_AT_ONCE = 4  # the kernels take angles in fours; the plan is padded to a multiple
+ANGLES_AT_ONCE = 8  # the kernels take so many; the plan is padded to a multiple
 PAD_CELLS = 3  # empty cells around a projection: one before it, two after
 
 
@@ -50,6 +53,12 @@ class ScanPlan:
     def table_cells(self) -> int:
         """Cells of a padded projection."""
         return self.geometry.detectors + PAD_CELLS
+
+    @property
+    def reach(self) -> int:
+        """The most pixels of one line, along the direction of larger steps, beside a cell."""
+        steps = np.maximum(np.abs(self.row_step), np.abs(self.column_step))
+        return math.floor(2 / steps.min()) + 1
 
     def table_columns(self, batch: int, multiple: int) -> int:
         """Columns of the table of `batch` images, padded to a multiple."""
@@ -91,6 +100,16 @@ def scan_plan(geometry: ParallelGeometry, *, use_symmetry: bool = True) -> ScanP
         row_step=row_step,
         column_step=column_step,
     )
+
+
+@lru_cache(maxsize=16)
+def device_steps(plan: ScanPlan, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """A plan's origins, row steps and column steps on a device, kept there for the process."""
+    origin, row_step, column_step = (
+        constant(values, torch.float64, device)
+        for values in (plan.origin, plan.row_step, plan.column_step)
+    )
+    return origin, row_step, column_step
 
 
 def _check(geometry: ParallelGeometry) -> None:

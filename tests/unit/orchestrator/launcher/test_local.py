@@ -51,6 +51,36 @@ def endless(tmp_path, launch):
     return begin
 
 
+@pytest.fixture
+def server_environment(tmp_path, monkeypatch):
+    """What the server of a launcher sees of the given words in our environment."""
+
+    def begin(**words):
+        for name in ("OMP_WAIT_POLICY", *local.WAITING):
+            monkeypatch.delenv(name, raising=False)
+        for name, word in words.items():
+            monkeypatch.setenv(name, word)
+        launcher = LocalLauncher(log=tmp_path / "log")
+        launcher.start()
+        entries = Path(f"/proc/{launcher._server.pid}/environ").read_text().split("\0")
+        launcher.close()
+        return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+    return begin
+
+
+def test_threads_of_workers_spin_but_shortly_while_they_wait(server_environment):
+    assert local.WAITING.items() <= server_environment().items()
+
+
+@pytest.mark.parametrize(
+    "own", [{"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}, {"KMP_BLOCKTIME": "0"}]
+)
+def test_a_person_s_own_word_on_waiting_is_kept_and_nothing_added(server_environment, own):
+    seen = server_environment(**own)
+    assert {name: seen[name] for name in seen if name in ("OMP_WAIT_POLICY", *local.WAITING)} == own
+
+
 def ranks_of(attempt) -> list[psutil.Process]:
     attempt.poll()
     children = psutil.Process(attempt.pid).children()

@@ -44,7 +44,14 @@ def test_a_window_by_angle_filters_each_angle_with_its_own_row():
         torch.testing.assert_close(found[:, :, angle], alone[:, :, angle])
 
 
-def test_the_window_s_gradient_is_right():
-    sinogram = torch.randn(2, 1, 4, 21, dtype=torch.float64)
-    window = torch.rand(4, frequency_bins(21), dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda w: filter_detector(sinogram, GEOMETRY, w), window)
+@pytest.mark.parametrize("rows", [(), (4,)], ids=["shared window", "a window by angle"])
+def test_the_gradients_of_the_sinogram_and_the_window_are_right(rows):
+    sinogram = torch.randn(2, 1, 4, 21, dtype=torch.float64, requires_grad=True)
+    window = torch.rand(*rows, frequency_bins(21), dtype=torch.float64, requires_grad=True)
+
+    def filtered(sinogram, window):
+        return filter_detector(sinogram, GEOMETRY, window)
+
+    assert torch.autograd.gradcheck(filtered, (sinogram, window))
+    assert torch.autograd.gradcheck(filtered, (sinogram.detach(), window))
+    assert torch.autograd.gradcheck(filtered, (sinogram, window.detach()))

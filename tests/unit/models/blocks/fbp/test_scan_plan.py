@@ -30,11 +30,11 @@ def test_positions_are_the_detector_coordinates_of_the_pixel_centres():
             assert found == pytest.approx(cell + 1)  # one empty cell before the detector
 
 
-def test_symmetry_leaves_a_quarter_of_the_angles_padded_to_fours():
+def test_symmetry_leaves_a_quarter_of_the_angles_padded_to_eights():
     plan = scan_plan(LODOPAB)
-    assert (plan.groups, plan.base_angles, len(plan.origin)) == (4, 3, 4)
+    assert (plan.groups, plan.base_angles, len(plan.origin)) == (4, 3, 8)
     plan = scan_plan(LODOPAB, use_symmetry=False)
-    assert (plan.groups, plan.base_angles, len(plan.origin)) == (1, 12, 12)
+    assert (plan.groups, plan.base_angles, len(plan.origin)) == (1, 12, 16)
 
 
 @pytest.mark.parametrize(
