@@ -84,6 +84,8 @@ class BrainCache:
 
     def _name(self, case: Case) -> str:
         chosen = self._settings.model_dump(mode="json", include={"crop", "size", "percentiles"})
+        if self._settings.curvature_flow:  # without it, names are as before there was the key
+            chosen["curvature_flow"] = self._settings.curvature_flow
         sources = [_identity(path) for path in (case.image, case.mask, case.segmentation)]
         text = json.dumps([VERSION, chosen, sources])
         return f"{case.subject}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npy"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from data.brain.augment import augmented
 from data.brain.cache import BrainCache
 from data.brain.layout import count_folds, lesion_sets
 from data.brain.lists import Case, healthy_cases, lesion_cases
@@ -53,6 +54,7 @@ class BrainSlices:
         check_overlap(settings)
         self.split = split
         self._smallest_brain = settings.smallest_brain
+        self._augmented = split == "train" and settings.augment == "intensity"
         self._cases = healthy_cases(settings.root, split, settings.fold, settings.mode)
         self._cache = BrainCache(settings)
         self._cache.prepare(self._cases)
@@ -78,10 +80,11 @@ class BrainSlices:
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One sample.
 
-        To train on, the slice and the seed come from torch's global generator.
+        To train on, the slice, its augmentation and the seed come from torch's global generator.
 
         Returns:
-            `image` (1, H, W) float32 in [0, 1], zero outside the brain; `mask` (1, H, W) float32
+            `image` (1, H, W) float32 in [0, 1], zero outside the brain, of which augmentation may
+            leave either a little; `mask` (1, H, W) float32
             of 0 and 1; `index` the given one; `seed`, a whole number from which the sample's own
             noise and time step are to be derived.
 
@@ -100,9 +103,13 @@ class BrainSlices:
             place, number = self._slices[index]
             case = self._cases[place]
             seed = fixed_seed(f"{case.dataset}/{case.subject}/{number}")
-        records = self._cache.volume(case).records[number]
+        volume = self._cache.volume(case)
+        records = volume.records[number]
+        image = np.ascontiguousarray(records["image"])
+        if self._augmented:
+            image = augmented(volume.records["image"], volume.voxel_size)[number]
         return {
-            "image": np.ascontiguousarray(records["image"])[np.newaxis],
+            "image": image[np.newaxis],
             "mask": records["mask"].astype(np.float32)[np.newaxis],
             "index": index,
             "seed": seed,

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from data.brain.layout import Mode
 from data.brain.prepare.settings import BrainPhantomSettings
@@ -39,6 +47,16 @@ class BrainSettings(BaseModel):
     )
     percentiles: tuple[Percent, Percent] = Field(
         (1.0, 99.0), description="intensities inside the mask that become 0 and 1"
+    )
+    curvature_flow: NonNegativeInt = Field(
+        0,
+        description="iterations of curvature flow, time step 0.125, that smooth a volume as it is "
+        "read; cDDPM and pDDPM were published with 3",
+    )
+    augment: Literal["none", "intensity"] = Field(
+        "none",
+        description="what slices to train on go through: `intensity` is cDDPM's published gamma, "
+        "bias field, blur and ghosting, each by chance and of the whole volume",
     )
     smallest_brain: float = Field(
         0.01, ge=0, lt=1, description="slices with a smaller share of brain are left out"

@@ -195,6 +195,7 @@ class DenoisingFamily(AnomalyFamily[P], Generic[P]):
             octaves=settings.noise_octaves,
             persistence=settings.noise_persistence,
             frequency=settings.noise_frequency,
+            std=settings.noise_std,
         )
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -60,6 +60,14 @@ class DenoisingSettings(FamilySettings):
         0.8, gt=0, le=1, description="amplitude of a simplex octave over that of the one before"
     )
 
+    noise_std: float = Field(
+        1.0,
+        gt=0,
+        le=4,
+        description="standard deviation of simplex noise; cDDPM's and pDDPM's, unnormalised, has "
+        "0.59, so that their time step 500 is as noisy as 337 of unit noise",
+    )
+
     prediction: Literal["x0", "epsilon"] = Field(
         "x0", description="what the U-Net predicts: the clean slice or the noise"
     )

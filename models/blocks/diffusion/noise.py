@@ -26,13 +26,15 @@ def sample_noise(
     octaves: int = 6,
     persistence: float = 0.8,
     frequency: float = 64,
+    std: float = 1.0,
 ) -> Tensor:
-    """Noise of mean 0 and variance 1 at every pixel, over seeds.
+    """Noise of mean 0 at every pixel, over seeds; of variance 1 if Gaussian, std² if simplex.
 
     Args:
         shape: (B, 1, H, W).
         seeds: (B,) int64; a sample's noise is a function of its own seed alone.
         octaves, persistence, frequency: of `simplex` noise, see `simplex_noise`.
+        std: of `simplex` noise, over seeds.
 
     Returns:
         `shape`, float32, on `device`.
@@ -46,9 +48,10 @@ def sample_noise(
     seeds = seeds.to(device)
     if kind == "gaussian":
         return gaussian_noise(shape, seeds)
-    return simplex_noise(
+    noise = simplex_noise(
         seeds, height, width, octaves=octaves, persistence=persistence, frequency=frequency
     )
+    return noise if std == 1 else noise * std
 
 
 def gaussian_noise(shape: Sequence[int], seeds: Tensor) -> Tensor:

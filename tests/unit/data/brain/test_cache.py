@@ -168,3 +168,12 @@ def test_a_file_that_a_list_names_and_is_not_there_is_named_before_any_work(
     with pytest.raises(DataError, match=rf"there is no file {cases[-1].image}"):
         BrainCache(brain_settings()).prepare(cases)
     assert count == []
+
+
+def test_volumes_kept_before_there_was_smoothing_are_those_without_it(brain_settings):
+    known = brain_settings()
+    (case, *_) = healthy_cases(known.root, "train", known.fold, known.mode)
+    without = BrainCache(known)._name(case)
+    assert BrainCache(brain_settings(curvature_flow=0))._name(case) == without
+    assert BrainCache(brain_settings(curvature_flow=3))._name(case) != without
+    assert BrainCache(brain_settings(augment="intensity"))._name(case) == without

@@ -3,6 +3,7 @@ import dataclasses
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 
 from data.brain.lists import Case, lesion_cases
 from data.brain.preprocess import preprocess
@@ -139,3 +140,15 @@ def test_an_empty_mask_a_flat_image_and_bad_numbers_are_one_sentence(case):
     write_upright(case.image, np.ones((16, 20, 24), dtype=np.uint8), (1.0, 1.0, 1.0))
     with pytest.raises(DataError, match=r"a_image.*: nearly all of the brain has the value 1"):
         preprocess(flat, settings())
+
+
+def test_curvature_flow_smooths_a_volume_as_simpleitk_does_on_reading_its_file(case, tmp_path):
+    read = SimpleITK.ReadImage(str(case.image), SimpleITK.sitkFloat32)
+    flown = SimpleITK.CurvatureFlow(image1=read, timeStep=0.125, numberOfIterations=3)
+    path = tmp_path / "flown.nii.gz"
+    SimpleITK.WriteImage(flown, str(path))
+    expected = preprocess(dataclasses.replace(case, image=path), settings())
+    found = preprocess(case, settings(curvature_flow=3))
+    assert np.allclose(found.image, expected.image, atol=1e-4)
+    plain = preprocess(case, settings())
+    assert np.abs(found.image - plain.image)[found.mask].mean() > 0.01

@@ -3,6 +3,7 @@ import torch
 from scipy import stats
 
 from models.blocks.diffusion.noise import gaussian_noise, sample_noise, sample_timesteps
+from models.blocks.diffusion.schedule import NoiseSchedule
 
 KINDS = ["gaussian", "simplex"]
 
@@ -94,3 +95,20 @@ def test_gaussian_noise_of_volumes_is_each_seeds_own():
     assert together.shape == (2, 1, 3, 4, 5)
     assert torch.equal(gaussian_noise((1, 1, 3, 4, 5), seeds[1:])[0], together[1])
     assert not torch.equal(together[0], together[1])
+
+
+def test_simplex_noise_may_have_another_deviation_and_gaussian_noise_keeps_its_own():
+    seeds = torch.arange(4)
+    for kind, factor in (("simplex", 0.5), ("gaussian", 1.0)):
+        unit, other = (
+            sample_noise(kind, (4, 1, 8, 8), seeds, device="cpu", std=std) for std in (1.0, 0.5)
+        )
+        assert torch.equal(other, unit * factor)
+
+
+@pytest.mark.parametrize(("published", "unit"), [(250, 149), (500, 337), (750, 609)])
+def test_a_published_time_step_is_as_noisy_as_an_earlier_one_of_unit_noise(published, unit):
+    signal = NoiseSchedule("cosine", 1000).alphas_cumprod
+    ratios = ((1 - signal) / signal).sqrt()
+    found = int((ratios - 0.59 * ratios[published]).abs().argmin())
+    assert abs(found - unit) <= 1
