@@ -52,7 +52,7 @@ def volume_files(source: Path) -> list[Path]:
         DataError: there is no such path, it is a file of another kind, or may not be read.
     """
     if source.is_dir():
-        return [path for path in files_below(source) if is_volume(path)]
+        return [path for path in files_below(source) if is_volume(path) and path.is_file()]
     return [named_file(source, "a folder of such files")]
 
 

@@ -49,12 +49,15 @@ def find_scans(
     if not source.is_dir():
         path = named_file(source, "a folder of such files or of DICOM slices")
         return Found([file_scan(path, people.of_file(path))], "1 file is used.")
-    paths = list(files_below(source))
+    given = list(files_below(source))
+    paths = [path for path in given if path.is_file()]
     labels = [path for path in paths if is_volume(path) and _LABEL.search(path.name)]
     files = [path for path in paths if is_volume(path) and path not in labels]
     found = dicom_series((path for path in paths if not is_volume(path)), people)
     if labels:
         found.others["label maps by their names"] = len(labels)
+    if len(paths) < len(given):
+        found.others["links that lead nowhere"] = len(given) - len(paths)
     if files and found.scans:
         raise DataError(
             f"{source} holds {len(files)} files of volumes and {len(found.scans)} CT series; "
@@ -73,7 +76,7 @@ def find_scans(
         found.others["copies of other files"] = len(files) - len(kept)
     persons = len({scan.patient for scan in scans})
     told = people.told(len(scans), persons, dicom=not kept)
-    return Found(scans, f"{_note(len(paths), found.others)} {told}")
+    return Found(scans, f"{_note(len(given), found.others)} {told}")
 
 
 def _note(files: int, others: Counter[str]) -> str:

@@ -14,7 +14,8 @@ _NOT_DATA = ("__MACOSX", "$RECYCLE.BIN", "System Volume Information")
 def files_below(folder: Path) -> Iterator[Path]:
     """The files below `folder`, by name; links to folders are followed, each folder once.
 
-    Left out are hidden files and folders, among them trash and caches, and links that lead nowhere.
+    Left out are hidden files and folders, among them trash and caches. Links that lead nowhere
+    are given out, so that they can be counted.
 
     Raises:
         DataError: a folder may not be read, so that what it holds would be missed in silence.
@@ -29,7 +30,7 @@ def files_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if _counts(name))
         for name in sorted(filter(_counts, names)):
             path = Path(place, name)
-            if path.is_file():
+            if path.is_file() or path.is_symlink():
                 yield path
 
 

@@ -32,7 +32,8 @@ def prepare_brain(settings: BrainPrepareSettings, say: Say, step: Step) -> Mode:
         SettingsError: the contrast is not given, and the names do not tell.
     """
     check_brain_destination(settings.out, overwrite=settings.overwrite)
-    plan = plan_brains(settings, find_sources(settings.source, settings.modality))
+    sources = find_sources(settings.source, settings.modality, settings.patient_pattern)
+    plan = plan_brains(settings, sources)
     for note in plan.notes:
         say(note)
     work = _Work(settings, plan, say, step)

@@ -12,6 +12,7 @@ from data.prepare.fields import (
     Metavar,
     Out,
     Overwrite,
+    PatientPattern,
     PhantomSettings,
     PrepareSettings,
     Seed,
@@ -36,6 +37,7 @@ class BrainPrepareSettings(PrepareSettings):
     modality: Mode | None = Field(
         None, description="contrast to take; what the files' names say if not given"
     )
+    patient_pattern: PatientPattern = None
     mask_method: MaskMethod = Field(
         "auto",
         description="how to find the brain where there is no NAME_mask file: `nonzero` for "

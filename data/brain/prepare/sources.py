@@ -10,7 +10,7 @@ from pathlib import Path
 from data.brain.layout import Mode
 from data.brain.prepare.names import Kind, Name, read_name
 from data.scans.files import is_volume, volume_files
-from data.scans.people import without_copies
+from data.scans.people import People, without_copies
 from data.splits import some_of
 from protocol.errors import DataError, SettingsError
 
@@ -44,16 +44,24 @@ class Sources:
     notes: tuple[str, ...]
 
 
-def find_sources(source: Path, contrast: Mode | None) -> Sources:
+def find_sources(
+    source: Path, contrast: Mode | None, patient_pattern: str | None = None
+) -> Sources:
     """The volumes that `source` names: a file, or a folder of such.
 
     What a file is, its name says, as `names` reads it. One that names no contrast is of the
     wanted one if that is given. Masks and segmentations of lesions belong to the volume whose
     subject they name.
 
+    Args:
+        source: the file or folder.
+        contrast: the wanted one, if it is given.
+        patient_pattern: a regular expression that finds the person in a file's place.
+
     Raises:
         DataError: there are none, two of one subject, or patients who count as healthy.
-        SettingsError: the contrast is not given, and the names do not tell.
+        SettingsError: the contrast is not given, and the names do not tell; or the pattern is not
+            found in a file's place.
     """
     files = volume_files(source)
     if not files:
@@ -69,8 +77,13 @@ def find_sources(source: Path, contrast: Mode | None) -> Sources:
         raise DataError(
             f"{source} has no {wanted} volume among its {len(files)} files; {_expected(wanted)}"
         )
-    found = [_source(path, names, wanted) for path in chosen if path in whole]
-    ill = {name.person for name in names.values() if name.kind == "lesions"}
+    people = People(source, pattern=patient_pattern)
+
+    def person(path: Path) -> str:
+        return names[path].person if patient_pattern is None else people.of_file(path)
+
+    found = [_source(path, names, wanted, person(path)) for path in chosen if path in whole]
+    ill = {person(path) for path, name in names.items() if name.kind == "lesions"}
     kept = [one for one in found if one.segmentation is not None or one.person not in ill]
     _check_healthy(kept, names)
     _check_unique(kept)
@@ -112,7 +125,7 @@ def _expected(contrast: Mode) -> str:
     )
 
 
-def _source(image: Path, names: dict[Path, Name], contrast: Mode) -> Source:
+def _source(image: Path, names: dict[Path, Name], contrast: Mode, person: str) -> Source:
     own = names[image]
 
     def label(kind: Kind) -> Path | None:
@@ -133,7 +146,7 @@ def _source(image: Path, names: dict[Path, Name], contrast: Mode) -> Source:
 
     return Source(
         subject=own.subject,
-        person=own.person,
+        person=person,
         image=image,
         mask=label("mask"),
         segmentation=label("lesions"),

@@ -153,3 +153,10 @@ def test_label_maps_beside_scans_are_no_patients(tmp_path, nifti, head, word):
     found = find_scans(tmp_path)
     assert [scan.name for scan in found.scans] == ["a.nii.gz", "b.nii.gz"]
     assert "2 label maps by their names" in found.note
+
+
+def test_links_that_lead_nowhere_are_counted(tmp_path, nifti, head):
+    nifti(tmp_path / "a.nii.gz", head)
+    (tmp_path / "b.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
+    found = find_scans(tmp_path)
+    assert "1 of 2 files are used; left out: 1 links that lead nowhere" in found.note

@@ -173,3 +173,13 @@ def test_a_volume_that_is_there_twice_is_used_once(folder, tmp_path):
 def test_two_segmentations_of_one_volume_are_refused(folder):
     with pytest.raises(DataError, match="are both lesions of"):
         find_sources(folder("a_t1.nii", "a_seg.nii", "a_lesion_mask.nii"), None)
+
+
+def test_persons_are_found_by_a_pattern_where_one_is_given(folder):
+    root = folder("anna/one_t1.nii", "anna/two_t1.nii", "ben/three_t1.nii")
+    found = find_sources(root, None, r"^(\w+)/").found
+    assert [(one.subject, one.person) for one in found] == [
+        ("one", "anna"),
+        ("three", "ben"),
+        ("two", "anna"),
+    ]
