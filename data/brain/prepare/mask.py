@@ -2,12 +2,13 @@
 
 `nonzero`: the image has been stripped of its skull before; what stands out from its background is
 brain. `threshold`: all above the lower of Otsu's two thresholds of the smoothed and field-corrected
-image, cut loose from skin and fat by an erosion, of which the largest part is grown back, closed
-and filled. `auto` takes the first where both nearly agree, as then nothing but brain is there, and
-the second elsewhere.
+image, cut loose from skin, muscles and neck by an erosion, as hard as it takes to leave no more
+than a brain's size, of which what lies deepest in the head is grown back, closed and filled. `auto`
+takes the first where both nearly agree and no more than a brain is there, and the second elsewhere.
+`deepbet`: a trained network, which is an extra.
 
-The threshold method is simple and fast. It errs by some millimetres where the brain touches its
-coverings; masks of a dedicated tool, put beside the volumes, are better.
+The threshold method errs by some millimetres where the brain touches its coverings; `doubts` says
+what looks wrong of any mask.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 
+from data.brain.prepare.deepbet import deepbet_mask
 from data.brain.prepare.settings import MaskMethod
 from data.scans.volume import Millimetres
 
@@ -29,8 +31,13 @@ GRID = 2.0  # millimetres, fine enough for a mask and quick
 SMOOTHING = 1.5  # millimetres, against noise
 FIELD = 25.0  # millimetres over which the coil's field changes
 BACKGROUND = 0.08  # of the bright tissue's value
-BRIDGE = 5.0  # half the width in millimetres of what may tie a brain to its coverings
+# Half the widths in millimetres of what may tie a brain to its coverings, muscles and neck; each is
+# tried where the one before left more than a brain.
+BRIDGES = (5.0, 7.0, 9.0, 11.0, 13.0, 15.0)
+LARGEST = 2.0e6  # cubic millimetres of a brain
 CLOSING = 8.0  # half the width in millimetres of the furrows that are closed
+USUAL = (0.8, 2.2)  # litres of a brain with what is around it
+EMPTY = 0.05  # share of a volume's voxels that are background, at least
 AGREE = 0.8  # share of what is not background that must be brain to be taken for stripped
 
 
@@ -46,13 +53,40 @@ def find_mask(image: Image, voxel_size: Millimetres, method: MaskMethod) -> Foun
     """The brain in an image (Z, H, W); None if nothing stands out from the background."""
     if not image.max() > image.min():
         return None
+    if method == "deepbet":
+        mask = deepbet_mask(image)
+        return FoundMask(mask=mask, method="deepbet") if mask.any() else None
     image = image - image.min()
     nonzero = _standing_out(image, voxel_size)
     if method != "nonzero":
         threshold = _threshold(image, voxel_size)
-        if method == "threshold" or threshold.sum() < AGREE * _outlined(nonzero).sum():
+        whole = nonzero.sum() * np.prod(voxel_size) > LARGEST
+        alike = threshold.sum() >= AGREE * _outlined(nonzero).sum()
+        if method == "threshold" or whole or not alike:
             return FoundMask(mask=threshold, method="threshold") if threshold.any() else None
     return FoundMask(mask=nonzero, method="nonzero") if nonzero.any() else None
+
+
+def doubts(image: Image, mask: Mask, voxel_size: Millimetres) -> tuple[str, ...]:
+    """What speaks against a mask, or against its image.
+
+    Args:
+        image: (Z, H, W), a whole volume.
+        mask: (Z, H, W).
+        voxel_size: mm between slices, rows and columns.
+    """
+    found = []
+    litres = float(mask.sum() * np.prod(voxel_size)) / 1e6
+    low, high = USUAL
+    if not low <= litres <= high:
+        found.append(f"{litres:.2f} l is no brain of a grown person ({low:g} to {high:g} l)")
+    faces = [mask.take(end, axis=axis).any() for axis in range(3) for end in (0, -1)]
+    if any(faces):
+        found.append("the mask touches the edge of the volume, so that some may be cut off")
+    bright = float(np.percentile(image, 98))
+    if np.mean(image - image.min() < BACKGROUND * (bright - image.min())) < EMPTY:
+        found.append("the volume has no background, as no head in air has")
+    return tuple(found)
 
 
 def _standing_out(image: Image, voxel_size: Millimetres) -> Mask:
@@ -72,11 +106,35 @@ def _threshold(image: Image, voxel_size: Millimetres) -> Mask:
     head = ndimage.binary_fill_holes(_largest(smooth > BACKGROUND * bright))
     flat = _without_field(smooth, head)
     tissue = head & (flat > _lower_threshold(flat[head]))
-    core = _largest(_eroded(tissue, BRIDGE))
-    brain = tissue & _dilated(core, BRIDGE + GRID)
-    brain = _filled(_largest(brain), (GRID, GRID, GRID), CLOSING)
+    brain = _cut_loose(tissue, head)
     steps = [fine / coarse for fine, coarse in zip(image.shape, brain.shape, strict=True)]
     return _resampled(brain.astype(np.float32), steps, brain.shape, image.shape) > 0.5
+
+
+def _cut_loose(tissue: Mask, head: Mask) -> Mask:
+    """What lies deepest in the head, cut from all else as hard as a brain's size asks for."""
+    deep = ndimage.distance_transform_edt(np.pad(head, 1), GRID)[1:-1, 1:-1, 1:-1] ** 2
+    inside = ndimage.distance_transform_edt(np.pad(tissue, 1), GRID)[1:-1, 1:-1, 1:-1]
+    brain = tissue
+    for bridge in BRIDGES:
+        core = _deepest(inside > bridge, deep)
+        if not core.any():
+            break
+        brain = tissue & _dilated(core, bridge + GRID)
+        brain = _filled(_largest(brain), (GRID, GRID, GRID), CLOSING)
+        if brain.sum() * GRID**3 <= LARGEST:
+            break
+    return brain
+
+
+def _deepest(mask: Mask, deep: NDArray[np.float64]) -> Mask:
+    """Its part that is deepest and largest, taken together."""
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sums = np.bincount(labels.ravel(), weights=deep.ravel())
+    sums[0] = 0
+    return np.asarray(labels == sums.argmax())
 
 
 def _lower_threshold(values: Image) -> float:
@@ -126,12 +184,6 @@ def _largest(mask: Mask) -> Mask:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return np.asarray(labels == sizes.argmax())
-
-
-def _eroded(mask: Mask, millimetres: float) -> Mask:
-    """On the coarse grid."""
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1), GRID)[1:-1, 1:-1, 1:-1]
-    return np.asarray(distance > millimetres)
 
 
 def _dilated(mask: Mask, millimetres: float, voxel_size: Millimetres | None = None) -> Mask:

@@ -69,10 +69,10 @@ class _Work:
 
     def _standardised(self, source: Source) -> StandardBrain:
         brain = standardise(source, self.settings.mask_method)
-        for remark in brain.remarks:
-            self.say(f"{source.image.name}: {remark}")
         litres = float(brain.mask.sum()) * VOXEL**3 / 1e6
         self.say(f"{source.image.name}: {litres:.2f} l of brain, mask from {brain.mask_from}")
+        for remark in brain.remarks:
+            self.say(f"LOOK AT {source.image.name}: {remark}")
         return brain
 
     def _write_healthy(
@@ -101,7 +101,8 @@ class _Work:
         self._subjects[source.subject] = self._origin(source, brain, variant=0)
 
     def _origin(self, source: Source, brain: StandardBrain, *, variant: int) -> dict[str, Any]:
-        return {"source": source.image.name, "variant": variant, "mask": brain.mask_from}
+        origin = {"source": source.image.name, "variant": variant, "mask": brain.mask_from}
+        return origin | ({"remarks": list(brain.remarks)} if brain.remarks else {})
 
     def _write_lists(self, writer: BrainWriter) -> None:
         assignment = self.plan.assignment

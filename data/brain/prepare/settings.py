@@ -19,7 +19,7 @@ from data.prepare.fields import (
     Shares,
 )
 
-MaskMethod = Literal["auto", "nonzero", "threshold"]
+MaskMethod = Literal["auto", "nonzero", "threshold", "deepbet"]
 
 RADII = (3.0, 18.0)  # of lesions, millimetres
 
@@ -42,7 +42,7 @@ class BrainPrepareSettings(PrepareSettings):
         "auto",
         description="how to find the brain where there is no NAME_mask file: `nonzero` for "
         "volumes stripped of the skull before, `threshold` for whole heads, `auto` looks which it "
-        "is",
+        "is; `deepbet` is a trained network for T1 heads, an extra to install",
     )
     split: Shares = Field((0.7, 0.1, 0.2), description="shares of subjects")
     folds: PositiveInt = Field(1, description="training and validation lists, for cross-validation")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.brain.prepare.content import checked
-from data.brain.prepare.mask import find_mask
+from data.brain.prepare.mask import doubts, find_mask
 from data.brain.prepare.settings import MaskMethod
 from data.brain.prepare.sources import Source
 from data.brain.volume import read_labels, read_upright
@@ -30,7 +30,7 @@ class StandardBrain:
     mask: NDArray[np.bool_]
     segmentation: NDArray[np.bool_] | None
     mask_from: str  # a file's name, or the method that found it
-    remarks: tuple[str, ...] = ()  # what a user should know of how it was read
+    remarks: tuple[str, ...] = ()  # on how it was read, and what speaks against the mask
 
 
 def standardise(source: Source, method: MaskMethod) -> StandardBrain:
@@ -60,7 +60,7 @@ def standardise(source: Source, method: MaskMethod) -> StandardBrain:
         mask=_cut(mask, box),
         segmentation=None if segmentation is None else _cut(segmentation & mask, box),
         mask_from=mask_from,
-        remarks=(*upright.remarks, *remarks),
+        remarks=(*upright.remarks, *remarks, *doubts(image, mask, (VOXEL, VOXEL, VOXEL))),
     )
 
 

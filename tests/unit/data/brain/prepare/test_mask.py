@@ -1,9 +1,12 @@
+import sys
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from data.brain.prepare.anatomy import draw_brain, smooth_noise
-from data.brain.prepare.mask import find_mask
+from data.brain.prepare.mask import doubts, find_mask
+from protocol.errors import SettingsError
 
 SIDES = (2.5, 2.4, 2.4)
 
@@ -68,3 +71,58 @@ def test_a_volume_of_two_values_alone_has_its_brain_found_all_the_same(brain):
     _, mask = brain
     found = find_mask(mask.astype(np.float32), SIDES, "auto")
     assert dice(found.mask, mask) > 0.95
+
+
+@pytest.fixture(scope="module")
+def tied():
+    """A brain of 1.2 l in a head whose muscles and neck are joined to it."""
+    sides = (4.0, 4.0, 4.0)
+    z, y, x = np.indices((70, 50, 48)) * 4.0
+    z, y, x = z - 190, y - 98, x - 94
+    mask = (z / 62) ** 2 + (y / 82) ** 2 + (x / 56) ** 2 < 1
+    distance = ndimage.distance_transform_edt(~mask, sides)
+    rng = np.random.default_rng(0)
+    head = np.where(mask, 600 + 120 * smooth_noise(rng, mask.shape, 5), 0)
+    head[~mask & (distance < 22)] = 650
+    head[~mask & (distance < 14)] = 20
+    neck = (z < -45) & (np.hypot(y - 15, x) < 62) & ~mask
+    head[neck & (distance > 10)] = 520
+    head[neck & (np.hypot(y - 15, x) < 8)] = 560
+    for side in (-1, 1):
+        muscle = (z / 25) ** 2 + (y / 30) ** 2 + ((x - side * 62) / 16) ** 2 < 1
+        head[muscle & ~mask] = 520
+    return (head + rng.normal(0, 8, mask.shape)).clip(0).astype(np.float32), mask, sides
+
+
+def test_muscles_and_a_neck_that_touch_the_brain_are_cut_off(tied):
+    head, mask, sides = tied
+    found = find_mask(head, sides, "auto")
+    assert found.method == "threshold"
+    assert dice(found.mask, mask) > 0.9
+    assert doubts(head, found.mask, sides) == ()
+
+
+def test_what_speaks_against_a_mask_is_said(tied):
+    head, mask, sides = tied
+    small, everything = mask & (np.arange(70)[:, None, None] > 50), head > 100
+    assert "l is no brain" in doubts(head, small, sides)[0]
+    large, edge = doubts(head, everything, sides)
+    assert "l is no brain" in large
+    assert "touches the edge" in edge
+    assert (
+        "has no background"
+        in doubts(head[25:60, 15:35, 15:33], mask[25:60, 15:35, 15:33], sides)[-1]
+    )
+
+
+def test_deepbet_finds_the_brain_where_it_is_installed(tied):
+    pytest.importorskip("deepbet", reason="the extra tomostudy[deepbet] is not installed")
+    head, mask, sides = tied
+    assert dice(find_mask(head, sides, "deepbet").mask, mask) > 0.7
+
+
+def test_without_deepbet_its_method_says_how_to_get_it(tied, monkeypatch):
+    monkeypatch.setitem(sys.modules, "deepbet", None)
+    head, _, sides = tied
+    with pytest.raises(SettingsError, match=r"--mask_method: .*tomostudy\[deepbet\]"):
+        find_mask(head, sides, "deepbet")

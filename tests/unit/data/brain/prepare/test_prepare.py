@@ -88,11 +88,15 @@ def test_the_record_and_the_output_say_where_everything_comes_from(prepared):
     record = json.loads((out / "made_from.json").read_text())
     assert record["splits_share_people"] is False
     assert record["modality"] == "t2"
-    assert record["subjects"]["sub-0"] == {
+    assert record["subjects"]["sub-0"] | {"remarks": None} == {
         "source": "sub-0_T2w.nii.gz",
         "variant": 0,
         "mask": "method nonzero",
+        "remarks": None,
     }
+    assert "no brain of a grown person" in record["subjects"]["sub-0"]["remarks"][0]
+    assert record["notes"][0] == "11 of 11 files are used."
+    assert "LOOK AT sub-0_T2w.nii.gz: 0.0" in said
     assert record["subjects"]["sub-6"]["mask"] == "sub-6_mask.nii.gz"
     assert "Split by subject." in said
     assert "sub-0_T2w.nii.gz: 0." in said
