@@ -37,7 +37,7 @@ BRIDGES = (5.0, 7.0, 9.0, 11.0, 13.0, 15.0)
 LARGEST = 2.0e6  # cubic millimetres of a brain
 CLOSING = 8.0  # half the width in millimetres of the furrows that are closed
 USUAL = (0.8, 2.2)  # litres of a brain with what is around it
-EMPTY = 0.05  # share of a volume's voxels that are background, at least
+EMPTY = 0.15  # share of a volume's voxels that are background, at least
 AGREE = 0.8  # share of what is not background that must be brain to be taken for stripped
 
 
