@@ -95,7 +95,7 @@ def test_the_record_and_the_output_say_where_everything_comes_from(prepared):
         "remarks": None,
     }
     assert "no brain of a grown person" in record["subjects"]["sub-0"]["remarks"][0]
-    assert record["notes"][0] == "11 of 11 files are used."
+    assert record["notes"][0] == "7 t2 volumes, 2 of them segmented."
     assert "LOOK AT sub-0_T2w.nii.gz: 0.0" in said
     assert record["subjects"]["sub-6"]["mask"] == "sub-6_mask.nii.gz"
     assert "Split by subject." in said
