@@ -109,14 +109,8 @@ class LocalLauncher:
         arguments: dict[str, Any],
         waiting: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
-        request = {
-            "function": function,
-            "arguments": arguments,
-            "log": str(self._log),
-        }
         for _ in range(CALLS):
-            pending = LocalAttempt(PATIENCE)
-            self._send("call", request, pending)
+            pending = self.begin(function, arguments)
             try:
                 while pending.poll() is None:
                     select.select([pending], [], [], 0.2)
@@ -129,6 +123,12 @@ class LocalLauncher:
             f"the process that trials are forked from was killed {CALLS} times before it answered; "
             f"see {self._log}"
         )
+
+    def begin(self, function: str, arguments: dict[str, Any]) -> LocalAttempt:
+        pending = LocalAttempt(PATIENCE)
+        request = {"function": function, "arguments": arguments, "log": str(self._log)}
+        self._send("call", request, pending)
+        return pending
 
     def sweep(self, folder: TrialFolder) -> int:
         return sweep(folder)

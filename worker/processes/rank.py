@@ -26,7 +26,6 @@ from worker.ranks.memory import limit_memory
 from worker.ranks.stopping import StopAgreed
 from worker.ranks.trial import open_trial
 from worker.training.cross_validation import train_folds
-from worker.training.history import draw_histories
 from worker.training.rehearsal import devices_of, rehearse
 from worker.training.train import Training
 
@@ -109,5 +108,3 @@ def _train(
     except (Divergence, StopAgreed) as ending:
         log.info("%s: %s", type(ending).__name__, ending)
     group.leave()
-    if rank == 0 and not plan.rehearsal:
-        draw_histories(folder, plan)

@@ -214,7 +214,7 @@ class Training:
     def _keep_history(self, *, drawn: bool = False) -> None:
         """Write what was told so far as a table; and as curves, but not at the training's end.
 
-        By then no rank needs to wait for them: see `draw_histories`.
+        By then no device needs to wait for them: see `worker.calls.curves`.
         """
         trial = self.trial
         self._history_kept = time.monotonic()

@@ -7,6 +7,7 @@ import pytest
 from protocol.folders import RunFolder, TrialFolder
 from protocol.messages import Progressed, Validated, append_event, load_plan
 from tests.ranks import attempt, make_plan
+from worker.calls.curves import draw_curves
 from worker.training import history
 from worker.training.history import draw_histories, draw_history, read_history, write_history
 
@@ -129,13 +130,15 @@ def test_before_the_first_event_there_is_no_history(tmp_path):
     assert read_history(tmp_path / "events.jsonl") == []
 
 
-def test_a_trial_draws_its_curves_when_its_ranks_have_parted_and_those_of_every_fold(tmp_path):
+def test_the_curves_of_a_trial_and_of_every_fold_are_drawn_when_its_ranks_are_gone(tmp_path):
     trial = make_plan(tmp_path / "one", ranks=2, pictures=1)
     assert attempt(trial, ranks=2) == [0, 0]
     assert len(rows(trial)) == 2
-    assert trial.history_curve.stat().st_size > 0
+    assert not trial.history_curve.exists()
     crossed = make_plan(tmp_path / "folds", folds=2, pictures=1)
     assert attempt(crossed) == [0]
+    draw_curves([str(trial.path), str(crossed.path)])
+    assert trial.history_curve.stat().st_size > 0
     assert all(run.history_curve.stat().st_size > 0 for run in crossed.folds())
     assert not crossed.history_curve.exists()
 
