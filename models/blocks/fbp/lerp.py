@@ -8,6 +8,7 @@ that device, a few angles at a time.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -102,22 +103,25 @@ def scatter_with_torch(sums: Tensor, plan: ScanPlan) -> Tensor:
     columns = sums.shape[-1]
     table = sums.new_zeros(len(plan.origin), plan.table_cells, columns)
     cell = torch.arange(1, plan.geometry.detectors + 1, device=sums.device, dtype=torch.float64)
-    steps = zip(*device_steps(plan, sums.device), strict=True)
-    for row, (origin, down, across) in zip(table, list(steps)[: plan.base_angles], strict=False):
-        if down.abs() >= across.abs():
+    for angle in range(plan.base_angles):
+        # Numbers of the host: nobody waits for the device.
+        origin, down, across = (
+            float(values[angle]) for values in (plan.origin, plan.row_step, plan.column_step)
+        )
+        if abs(down) >= abs(across):
             lines, step, slow = sums, down, across
         else:
             lines, step, slow = sums.transpose(0, 1), across, down
         line = torch.arange(lines.shape[1], device=sums.device, dtype=torch.float64)
         offset = origin + line * slow - cell[:, None]
-        first = ((-step.sign() - offset) / step).floor() + 1
+        first = ((-math.copysign(1, step) - offset) / step).floor() + 1
         for candidate in range(plan.reach):
             index = first + candidate
             weight = (1 - (offset + index * step).abs()).clamp_min(0)
             inside = (index >= 0) & (index < len(lines))
             weight = torch.where(inside, weight, 0).to(sums.dtype)
             values = lines[index.clamp(0, len(lines) - 1).long(), line.long()]
-            row[1 : len(cell) + 1] += torch.einsum("cl,clk->ck", weight, values)
+            table[angle, 1 : len(cell) + 1] += torch.einsum("cl,clk->ck", weight, values)
     return table
 
 
