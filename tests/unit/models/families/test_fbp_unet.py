@@ -10,7 +10,9 @@ from data.lodopab.reconstructions import ReconstructionSettings
 from models.blocks.fbp.fbp import fixed_window_fbp
 from models.blocks.images import metrics
 from models.families.fbp_unet import FbpUnet, FbpUnetSettings
+from models.families.fbp_window import FbpWindow, FbpWindowSettings
 from models.registry import load_family
+from protocol.errors import SettingsError
 from protocol.recipe import Recipe
 from tests.studio import ROOT
 
@@ -231,3 +233,42 @@ def test_the_first_trials_of_the_full_preset_are_the_published_recipes():
     assert (published["architecture"], published["loss"]) == ("published", "mse")
     assert (small["architecture"], small["learning_rate"]) == ("small", 1e-3)
     assert (small["scheduler"], small["minimum_learning_rate"]) == ("cosine", 1e-4)
+
+
+@pytest.fixture
+def window_file(root, tmp_path):
+    """A trial of fbp_window, whose window halves what the ramp lets through."""
+    parent = FbpWindow(FbpWindowSettings(window="per_frequency"), ReconstructionSettings(root=root))
+    model = parent.build_model()
+    torch.nn.init.constant_(model.window.weight, 0.5)
+    content = {
+        "family": "fbp_window",
+        "recipe": {"window": "per_frequency", "learning_rate": 1e-3},
+        "data": {"root": "/moved/away"},
+        "model": model.state_dict(),
+    }
+    path = tmp_path / "best.pth"
+    torch.save({"content": content}, path)
+    return path
+
+
+def test_the_parents_learned_window_filters_before_the_network(family, root, window_file):
+    own = family(window="parent", parent_file=window_file)
+    own.check()
+    sample = own.dataset("train")[0]
+    expected = fixed_window_fbp(sinograms(root)[:1], SCAN) / 2
+    np.testing.assert_allclose(sample["fbp"], expected[0], atol=1e-5)
+
+
+def test_another_parents_reconstructions_are_not_taken_for_its_own(family, window_file):
+    first = family(window="parent", parent_file=window_file).dataset("train")[0]["fbp"]
+    saved = torch.load(window_file, weights_only=True)
+    saved["content"]["model"]["window.weight"] *= 2
+    torch.save(saved, window_file)
+    again = family(window="parent", parent_file=window_file).dataset("train")[0]["fbp"]
+    np.testing.assert_allclose(again, 2 * first, atol=1e-5)
+
+
+def test_a_parents_window_without_a_parent_is_refused_with_what_to_add(family):
+    with pytest.raises(SettingsError, match=r"`parent: \{study: NAME, trial: best\}`.*`window`"):
+        family(window="parent").check()
