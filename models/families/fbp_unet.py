@@ -15,6 +15,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from data.geometry import ParallelGeometry
+from data.lodopab.layout import is_upright
 from data.lodopab.reconstructions import ReconstructedDataset, ReconstructionSettings
 from models.blocks.fbp.fbp import fixed_window_fbp
 from models.blocks.fbp.window import InitialWindow
@@ -140,7 +141,9 @@ class FbpUnet(Family[FbpUnetSettings, ReconstructionSettings]):
         window, scaling = self.settings.window, self.settings.frequency_scaling
         filtered = "learned window" if window == "parent" else f"{window}, {scaling:.2g}"
         name = f"Input FBP ({filtered})"
-        return compare(batch["index"], batch["image"], (name, batch["fbp"]), model(batch["fbp"]))
+        given, upright = (name, batch["fbp"]), is_upright(self.data.root)
+        result = model(batch["fbp"])
+        return compare(batch["index"], batch["image"], given, result, upright=upright)
 
     def _reconstruct(
         self, sinograms: NDArray[np.float32], geometry: ParallelGeometry

@@ -194,7 +194,17 @@ def test_evaluation_gives_every_declared_metric_of_every_sample(family, batch):
     assert all(FbpUnet.metrics[name] == "maximize" for name in scores if name != "mse")
 
 
-def test_pictures_show_target_input_result_and_difference_in_one_window(family, batch):
+@pytest.fixture(params=[True, False], ids=["prepared", "published"])
+def turned(root, request):
+    """How an image is looked at: sets made here, which have a record, as they are; others as .T."""
+    record = root / "made_from.json"
+    if request.param:
+        record.write_text("{}")
+    yield (lambda image: image) if request.param else (lambda image: image.T)
+    record.unlink(missing_ok=True)
+
+
+def test_pictures_show_target_input_result_and_difference_in_one_window(family, batch, turned):
     judged = family()
     model = judged.build_model()
     with torch.no_grad():
@@ -204,9 +214,9 @@ def test_pictures_show_target_input_result_and_difference_in_one_window(family, 
     for index, picture in enumerate(pictures):
         target, given, shown, difference = picture.panels
         assert picture.window == (target.image.min(), target.image.max())
-        np.testing.assert_array_equal(target.image, batch["image"][index, 0])
-        np.testing.assert_array_equal(given.image, batch["fbp"][index, 0])
-        np.testing.assert_allclose(shown.image, results[index, 0], atol=1e-6)
+        np.testing.assert_array_equal(turned(target.image), batch["image"][index, 0])
+        np.testing.assert_array_equal(turned(given.image), batch["fbp"][index, 0])
+        np.testing.assert_allclose(turned(shown.image), results[index, 0], atol=1e-6)
         np.testing.assert_allclose(difference.image, shown.image - target.image, atol=1e-6)
         assert [panel.difference for panel in picture.panels] == [False, False, False, True]
         for panel in (given, shown):
