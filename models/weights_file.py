@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from pickle import UnpicklingError
 from typing import Any
 
@@ -54,7 +57,69 @@ def _read(path: Path) -> Any:
             return load_file(path)
         except SafetensorError as error:
             raise ValueError(str(error)) from error
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError:
+        if not _is_plain_archive(path):
+            raise
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_WeightsAlone)
+    except Exception as error:  # whatever comes of handing nothing to what makes tensors
+        raise UnpicklingError(f"its weights depend on other objects: {error}") from error
+
+
+def _is_plain_archive(path: Path) -> bool:
+    """Whether it is a zip file of tensors and one pickle, as `torch.save` writes, and no script."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = [PurePosixPath(name).name for name in archive.namelist()]
+    return "data.pkl" in names and "constants.pkl" not in names
+
+
+class _Nothing:
+    """What stands for everything in a file but its weights; takes whatever is done to it."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __call__(self, *_: Any, **__: Any) -> _Nothing:
+        return self
+
+    def __setstate__(self, _: Any) -> None: ...
+
+    def __setitem__(self, _: Any, __: Any) -> None: ...
+
+    def append(self, _: Any) -> None:
+        """As a list's."""
+
+    def extend(self, _: Any) -> None:
+        """As a list's."""
+
+    def add(self, _: Any) -> None:
+        """As a set's."""
+
+
+class _WeightsAlone:
+    """A module like pickle whose files can name what makes tensors, and nothing else.
+
+    Checkpoints of whole trainings hold objects of the program that wrote them beside the weights.
+    Of those nothing is imported, made or called.
+    """
+
+    __name__ = "weights alone"
+
+    class Unpickler(pickle.Unpickler):
+        """Finds the names in `_TENSOR_NAMES`; all others are `_Nothing`."""
+
+        def find_class(self, module: str, name: str) -> Any:
+            return _TENSOR_NAMES.get((module, name), _Nothing)
+
+
+_TENSOR_NAMES: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+}
 
 
 def _fullest(content: Any) -> Tensors:

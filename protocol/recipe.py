@@ -79,7 +79,7 @@ class TrainingRecipe(BaseModel):
     momentum: Annotated[float, WEIGHTLESS] = Field(0.9, ge=0, lt=1, description="of sgd")
 
     scheduler: Annotated[Literal["none", "plateau", "cosine", "step"], WEIGHTLESS] = Field(
-        "none", description="how the learning rate falls; `plateau` watches the objective"
+        "none", description="how the learning rate falls; `plateau` watches a validation metric"
     )
     warmup_steps: Annotated[int, WEIGHTLESS] = Field(
         0, ge=0, description="optimiser steps of linear warm-up"
@@ -88,7 +88,12 @@ class TrainingRecipe(BaseModel):
         0.5, gt=0, lt=1, description="what `plateau` multiplies the learning rate by"
     )
     plateau_patience: Annotated[int, WEIGHTLESS] = Field(
-        1, ge=0, description="epochs without a better objective that `plateau` lets pass"
+        1, ge=0, description="epochs without a better one that `plateau` lets pass"
+    )
+    plateau_metric: Annotated[str | None, WEIGHTLESS] = Field(
+        None,
+        description="the validation metric that `plateau` watches, such as `mse`; null watches "
+        "the objective",
     )
     step_epochs: Annotated[int, WEIGHTLESS] = Field(
         10, ge=1, description="epochs between the `step` scheduler's drops"

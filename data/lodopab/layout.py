@@ -42,6 +42,14 @@ def patients_name(split: Split) -> str:
     return f"patient_ids_rand_{split}.csv"
 
 
+def is_upright(root: Path) -> bool:
+    """Whether the images below `root` are stored as they are looked at.
+
+    Those that were made here are, and their folder has a record. Published ones are transposed.
+    """
+    return (root / PROVENANCE).is_file()
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitFiles:
     """A split's files, whose headers have been checked.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from data.xray_ct.dataset import XrayCtSettings
 from data.xray_ct.images import resize_xrays
 from models.blocks.diffusion.noise import sample_timesteps
+from models.blocks.diffusion.scale import Scale
 from models.blocks.diffusion.schedule import NoiseSchedule
 from models.blocks.encoder_weights import fitting_tensors, load_encoder
 from models.blocks.images.volume_pictures import compare_volumes
@@ -40,8 +41,9 @@ INFERENCE_SEED = 0
 class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
     """X-rays (B, 2, S, S) and a noisy patch (B, 1, p, p, p) → the noise in it; so, volumes.
 
-    Inside, volumes are scaled to [−1, 1]. Everything random about a sample derives from its own
-    seed, so that training depends neither on the number of ranks nor on who shares a batch.
+    Inside, volumes are scaled to [−1, 1], or left in [0, 1]. Everything random about a sample
+    derives from its own seed, so that training depends neither on the number of ranks nor on who
+    shares a batch.
 
     Source: Ho et al., "Denoising diffusion probabilistic models" (2020), for the process and the
     loss; `models.blocks.xray_diffusion.network.model` for the network.
@@ -193,7 +195,8 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
 
     @cached_property
     def _reading(self) -> Output:
-        return Output(kind=self.settings.output, schedule=self.schedule)
+        scale = Scale(self.settings.volume_range)
+        return Output(kind=self.settings.output, schedule=self.schedule, scale=scale)
 
     @cached_property
     def _loss(self) -> PhasedLoss:
@@ -203,6 +206,7 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
             mse_until=settings.mse_until,
             l1_until=settings.l1_until,
             weights=(settings.l1_weight, settings.ssim_weight, settings.fft_weight),
+            fft_norm=settings.fft_norm,
         )
 
     def _encoder(self) -> XrayEncoder:

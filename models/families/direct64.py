@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +33,7 @@ class Direct64Settings(VolumeLossSettings):
     width: PositiveInt = Field(
         64,
         description="channels of the encoder's first convolution; 64 with `volume_width` 32 makes "
-        "6.99 million weights, 104 with 48 makes 16.8",
+        "6.99 million weights, 112 with 32 makes 17.7",
     )
     volume_width: PositiveInt = Field(
         32,
@@ -52,8 +52,13 @@ class Direct64Settings(VolumeLossSettings):
     residual_scale: float = Field(
         1.0, gt=0, le=1, description="what the residual branches of 3-D blocks are multiplied by"
     )
+    supervised: Literal["coarser", "every"] = Field(
+        "coarser",
+        description="the heads that `multiscale_weight` is for: of the two `coarser` scales, or of "
+        "`every` one of the three, as published, beside the last layers' result",
+    )
     multiscale_weight: Weight = Field(
-        0.3, description="of the mean absolute error of the two coarser scales' volumes"
+        0.3, description="of the mean absolute error of the volumes that `supervised` heads give"
     )
 
 
@@ -108,6 +113,7 @@ class Direct64(Family[Direct64Settings, XrayCtSettings]):
             lift=settings.lift,
             norm=settings.encoder_norm,
             residual_scale=settings.residual_scale,
+            finest_head=settings.supervised == "every",
         )
 
     def initialize(self, model: nn.Module) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -13,6 +15,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from data.geometry import ParallelGeometry
+from data.lodopab.layout import is_upright
 from data.lodopab.reconstructions import ReconstructedDataset, ReconstructionSettings
 from models.blocks.fbp.fbp import fixed_window_fbp
 from models.blocks.fbp.window import InitialWindow
@@ -20,10 +23,12 @@ from models.blocks.images import metrics
 from models.blocks.images.comparison import compare
 from models.blocks.images.image_loss import l1_ms_ssim
 from models.blocks.images.unet import Head, Norm, pooled_unet, published_unet, small_unet
+from models.blocks.parent import Trained, load_trained
 from models.family import Batch, Direction, Family, FamilySettings, MapDataset, Split
 from models.pictures import Picture
 
 FBP_VERSION = 1  # of what `fixed_window_fbp` computes: raise it, and kept results are made anew
+WINDOW_FAMILY = "fbp_window"
 
 
 class FbpUnetSettings(FamilySettings):
@@ -47,9 +52,22 @@ class FbpUnetSettings(FamilySettings):
         description="the result is a `sigmoid`, in (0, 1); `linear`; or `residual`, added to the "
         "FBP; for every architecture",
     )
-    window: InitialWindow = Field("hann", description="the FBP's window; `ones` is the ramp alone")
+    window: InitialWindow | Literal["parent"] = Field(
+        "hann",
+        description="the FBP's window: `ones` is the ramp alone, as published; `parent` the one "
+        "that the fbp_window trial of the study's `parent:` has learned",
+    )
     frequency_scaling: float = Field(
-        1.0, gt=0, le=1, description="that window's cut-off as a fraction of the Nyquist frequency"
+        1.0,
+        gt=0,
+        le=1,
+        description="a fixed window's cut-off as a fraction of the Nyquist frequency",
+    )
+    parent_file: Path | None = Field(
+        None, description="the parent's checkpoint; the study's `parent:` section fills it in"
+    )
+    parent_sha256: str | None = Field(
+        None, description="of that file; `parent:` fills it in, and another file is refused"
     )
     loss: Literal["mse", "l1", "l1_ms_ssim"] = Field(
         "mse", description="the mean error per pixel, or 0.16·L1 + 0.84·(1 − MS-SSIM)"
@@ -70,18 +88,27 @@ class FbpUnet(Family[FbpUnetSettings, ReconstructionSettings]):
         "psnr_gain": "maximize",  # dB over the FBP that the network was given
     }
 
+    def check(self) -> None:
+        """Refuse a window of a parent that there is not, or that is of another scan.
+
+        Raises:
+            SettingsError: it cannot be had.
+        """
+        if self.settings.window == "parent":
+            _ = self._parent
+
     def dataset(self, split: Split) -> MapDataset:
         """The split's reconstructions and images.
 
         Raises:
             DataError: a file is missing, truncated or not of LoDoPaB-CT's layout.
+            SettingsError: the window is to be a parent's, which cannot be had.
         """
-        method = {
-            "kind": "fbp",
-            "version": FBP_VERSION,
-            "window": self.settings.window,
-            "frequency_scaling": self.settings.frequency_scaling,
-        }
+        method = {"kind": "fbp", "version": FBP_VERSION, "window": self.settings.window}
+        if self.settings.window == "parent":
+            method["parent"] = self._parent.sha256
+        else:
+            method["frequency_scaling"] = self.settings.frequency_scaling
         return ReconstructedDataset(self.data, split, self._reconstruct, method)
 
     def build_model(self) -> nn.Module:
@@ -111,15 +138,36 @@ class FbpUnet(Family[FbpUnetSettings, ReconstructionSettings]):
 
     def pictures(self, model: nn.Module, batch: Batch) -> list[Picture]:
         """Target, FBP, result and difference of each sample, in the target's window."""
-        name = f"Input FBP ({self.settings.window}, {self.settings.frequency_scaling:.2g})"
-        return compare(batch["index"], batch["image"], (name, batch["fbp"]), model(batch["fbp"]))
+        window, scaling = self.settings.window, self.settings.frequency_scaling
+        filtered = "learned window" if window == "parent" else f"{window}, {scaling:.2g}"
+        name = f"Input FBP ({filtered})"
+        given, upright = (name, batch["fbp"]), is_upright(self.data.root)
+        result = model(batch["fbp"])
+        return compare(batch["index"], batch["image"], given, result, upright=upright)
 
     def _reconstruct(
         self, sinograms: NDArray[np.float32], geometry: ParallelGeometry
     ) -> NDArray[np.float32]:
         """(B, 1, A, D) → (B, 1, N, N)."""
         window, scaling = self.settings.window, self.settings.frequency_scaling
+        given = torch.from_numpy(sinograms)
         with torch.no_grad():
-            images = fixed_window_fbp(torch.from_numpy(sinograms), geometry, window, scaling)
+            if window == "parent":
+                images = self._parent.model(given)
+            else:
+                images = fixed_window_fbp(given, geometry, window, scaling)
         array: NDArray[np.float32] = images.numpy()
         return array
+
+    @cached_property
+    def _parent(self) -> Trained:
+        """The trained window, on this study's scans."""
+        settings = self.settings
+        otherwise = "choose another `window`"
+        return load_trained(
+            settings.parent_file,
+            settings.parent_sha256,
+            WINDOW_FAMILY,
+            otherwise=otherwise,
+            data=self.data,
+        )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from data.geometry import ParallelGeometry
 from data.lodopab.dataset import LodopabDataset, LodopabSettings
+from data.lodopab.layout import is_upright
 from models.blocks.fbp.fbp import FilteredBackprojection, fixed_window_fbp
 from models.blocks.fbp.window import InitialWindow, WindowKind, make_window
 from models.blocks.images import metrics
@@ -94,4 +95,6 @@ class FbpWindow(Family[FbpWindowSettings, LodopabSettings]):
         sinogram, target = batch["sinogram"], batch["image"]
         result = model(sinogram)
         ram_lak = fixed_window_fbp(sinogram, self.geometry)
-        return compare(batch["index"], target, ("Input FBP (Ram-Lak)", ram_lak), result)
+        given = ("Input FBP (Ram-Lak)", ram_lak)
+        upright = is_upright(self.data.root)
+        return compare(batch["index"], target, given, result, upright=upright)

@@ -292,6 +292,14 @@ class TrackingSettings(Section):
     entity: str | None = Field(None, description="the W&B user or team; null: the key's own")
 
 
+class Deviation(Section):
+    """Where a preset differs from the published recipe; it changes nothing."""
+
+    published: str
+    ours: str
+    why: str
+
+
 class Settings(Section):
     """Everything a study is asked to do."""
 
@@ -308,6 +316,9 @@ class Settings(Section):
         {}, description="how trials train: the keys that are searched, each a range or choices"
     )
     enqueue: Annotated[list[dict[str, Scalar]], FREE] = Field([], description="points to try first")
+    deviations: Annotated[dict[str, Deviation], FREE] = Field(
+        {}, description="where a preset differs from the published recipe, and why; for readers"
+    )
     n_trials: Annotated[int, FREE] = Field(
         20, ge=1, description="trials of the whole study, over all its runs"
     )

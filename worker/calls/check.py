@@ -171,6 +171,7 @@ def _every_problem(
     for recipe in recipes:
         for problem in (
             *_shared_problems(recipe),
+            *_plateau_problems(family, recipe),
             *problems(family.Settings, own_keys(recipe), "recipe"),
         ):
             key = problem["key"].removeprefix("recipe.")
@@ -186,6 +187,14 @@ def _shared_problems(recipe: dict[str, Any]) -> Iterator[Problem]:
         Recipe.of(recipe)
     except SettingsError as error:
         yield {"key": error.key, "problem": error.problem}
+
+
+def _plateau_problems(family: type[Family[Any, Any]], recipe: dict[str, Any]) -> Iterator[Problem]:
+    metric = recipe.get("plateau_metric")
+    if metric is not None and metric not in family.metrics:
+        expected = ", ".join(family.metrics)
+        problem = f"found {metric!r}, expected null or one of the family's metrics: {expected}"
+        yield {"key": "recipe.plateau_metric", "problem": problem}
 
 
 def _objective_problems(family: type[Family[Any, Any]], objective: dict[str, Any]) -> list[Problem]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from protocol.objective import Direction
+from protocol.objective import Objective
 from protocol.recipe import TrainingRecipe
 
 PLATEAU_THRESHOLD = 1e-4  # relative improvement that counts, as in torch's ReduceLROnPlateau
@@ -14,9 +15,15 @@ PLATEAU_THRESHOLD = 1e-4  # relative improvement that counts, as in torch's Redu
 class LearningRate:
     """The recipe's schedule; only `plateau` has state, which `state` gives and `restore` takes."""
 
-    def __init__(self, recipe: TrainingRecipe, direction: Direction) -> None:
+    def __init__(self, recipe: TrainingRecipe, watched: Objective) -> None:
+        """At the peak rate.
+
+        Args:
+            watched: the validation metric that `plateau` follows, and which way it is better.
+        """
         self._recipe = recipe
-        self._sign = 1.0 if direction == "minimize" else -1.0
+        self._watched = watched.metric
+        self._sign = 1.0 if watched.direction == "minimize" else -1.0
         self._drops = 0
         self._bad_epochs = 0
         self._best: float | None = None
@@ -30,9 +37,9 @@ class LearningRate:
         warmup = min(1.0, (step + 1) / max(1, self._recipe.warmup_steps))
         return warmup * self._scheduled(epochs_done)
 
-    def validated(self, objective: float) -> None:
-        """Take note of an epoch's objective: `plateau` drops when it has long not improved."""
-        value = self._sign * objective
+    def validated(self, metrics: Mapping[str, float]) -> None:
+        """Take note of an epoch's metrics: `plateau` drops when its own has long not improved."""
+        value = self._sign * metrics[self._watched]
         margin = PLATEAU_THRESHOLD * abs(self._best) if self._best is not None else 0.0
         if self._best is None or value < self._best - margin:
             self._best, self._bad_epochs = value, 0

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from protocol.objective import Objective
 from protocol.recipe import TrainingRecipe
 from worker.ranks.guard import Guard, GuardedLoss, ReplicaGuard
 from worker.ranks.seeding import mix, random_state, reseed, restore_random_state
@@ -37,7 +38,7 @@ class Learner:
         self.guard = _guard(trial, self.placement)
         self.optimizer = optimizer_over(self.parameters(), recipe)
         self.scaler = _scaler(trial)
-        self.learning_rate = LearningRate(recipe, trial.plan.objective.direction)
+        self.learning_rate = LearningRate(recipe, _watched(trial))
         self.clipping = Clipping.of(recipe)
         self.losses = LossMeans()
         self.progress = Progress()
@@ -109,6 +110,14 @@ class Learner:
         self.losses.restore(state["losses"], trial.group)
         restore_random_state(state["random"])
         self.guard.follow(state.get("arrival", []))  # not in checkpoints of before it was kept
+
+
+def _watched(trial: Trial) -> Objective:
+    """What the `plateau` schedule follows."""
+    metric = trial.recipe.plateau_metric
+    if metric is None:
+        return trial.plan.objective
+    return Objective(metric=metric, direction=trial.family.metrics[metric])
 
 
 def _guard(trial: Trial, placement: Placement) -> Guard:

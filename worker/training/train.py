@@ -142,7 +142,7 @@ class Training:
         earlier = learner.progress.best_epoch
         best = self._judge(metrics)
         self.keeper.keep_validated(metrics, earlier if best else None)
-        learner.learning_rate.validated(metrics[trial.plan.objective.metric])
+        learner.learning_rate.validated(metrics)
         event = Validated(
             attempt=trial.plan.attempt,
             epoch=learner.progress.epoch,

@@ -27,7 +27,7 @@ class DirectNetwork(nn.Module):
     its head adds to what the coarser ones have found, so that every head shapes the result.
 
     (B, 2, S, S) in [0, 1] → [(B, 1, N/4, N/4, N/4), (B, 1, N/2, …), (B, 1, N, N, N)], the last
-    being the result.
+    being the result; with `finest_head` another (B, 1, N, N, N) stands before it.
     """
 
     voxel_size: Tensor  # (3,) mm, of the volumes that it was trained on
@@ -41,6 +41,7 @@ class DirectNetwork(nn.Module):
         lift: Lift,
         norm: ViewEncoderNorm,
         residual_scale: float,
+        finest_head: bool = False,
     ) -> None:
         """Random weights.
 
@@ -51,6 +52,7 @@ class DirectNetwork(nn.Module):
             lift: how features become depth.
             norm: of the encoder.
             residual_scale: what residual branches are multiplied by.
+            finest_head: whether the finest scale's features have a head of their own as well.
         """
         super().__init__()
         self.size = size
@@ -68,7 +70,11 @@ class DirectNetwork(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.heads = nn.ModuleList(nn.Conv3d(own, 1, 1) for own in (*channels[:-1], volume_width))
-        for head in self.heads[1:]:  # which would else begin with noise on the coarser volume
+        self.finest_head = nn.Conv3d(channels[-1], 1, 1) if finest_head else None
+        for head in (
+            *self.heads[1:],
+            *([self.finest_head] if self.finest_head else []),
+        ):  # which would else begin with noise on the coarser volume
             nn.init.zeros_(head.get_parameter("weight"))
             nn.init.zeros_(head.get_parameter("bias"))
         self.register_buffer("voxel_size", torch.ones(3))
@@ -86,6 +92,8 @@ class DirectNetwork(nn.Module):
             features = self.blocks[number](seen)
             coarser = _resized(found[-1], edge) if found else 0.0
             final = number == len(SCALES) - 1
+            if final and self.finest_head is not None:
+                found.append(coarser + self.finest_head(features))
             found.append(coarser + self.heads[number](self.last(features) if final else features))
         return found
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from models.blocks.resampling import interpolated
 
 FACTOR = 4
+BlockKind = Literal["plain", "dense"]
+DENSE_CONVOLUTIONS = 5
 OCTANTS = 8  # fine voxels of a coarse one at each doubling
 
 
@@ -27,7 +31,13 @@ class Refiner(nn.Module):
     voxel_size: Tensor  # (3,) mm, of the volumes that it was trained on
 
     def __init__(
-        self, *, width: int, blocks: int, residual_scale: float, checkpointing: bool
+        self,
+        *,
+        width: int,
+        blocks: int,
+        residual_scale: float,
+        checkpointing: bool,
+        kind: BlockKind = "plain",
     ) -> None:
         """Random weights but for the last convolution's.
 
@@ -37,12 +47,13 @@ class Refiner(nn.Module):
             residual_scale: what residual branches are multiplied by.
             checkpointing: compute the blocks' features once more when gradients need them rather
                 than keep them: less memory, the same gradients.
+            kind: what the blocks are.
         """
         super().__init__()
         channels = [max(1, width // 2**number) for number in range(3)]
         self.first = nn.Conv3d(1, channels[0], 3, padding=1)
         self.sizes = nn.ModuleList(
-            PlainBlocks(own, blocks, residual_scale, checkpointing) for own in channels
+            BlockRow(own, blocks, residual_scale, checkpointing, kind) for own in channels
         )
         self.doublings = nn.ModuleList(
             SubpixelDoubling(coarse, fine) for coarse, fine in pairwise(channels)
@@ -60,12 +71,15 @@ class Refiner(nn.Module):
         return trilinear(coarse) + self.last(features)
 
 
-class PlainBlocks(nn.Module):
+class BlockRow(nn.Module):
     """A row of blocks, whose features may be computed twice: (B, C, D, H, W) → the same shape."""
 
-    def __init__(self, channels: int, count: int, scale: float, checkpointing: bool) -> None:
+    def __init__(
+        self, channels: int, count: int, scale: float, checkpointing: bool, kind: BlockKind
+    ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(PlainBlock(channels, scale) for _ in range(count))
+        block = PlainBlock if kind == "plain" else NestedBlock
+        self.blocks = nn.ModuleList(block(channels, scale) for _ in range(count))
         self._checkpointing = checkpointing
 
     def forward(self, features: Tensor) -> Tensor:
@@ -93,6 +107,43 @@ class PlainBlock(nn.Module):
 
     def forward(self, volume: Tensor) -> Tensor:
         return volume + self.scale * self.branch(volume)
+
+
+class NestedBlock(nn.Module):
+    """Three dense blocks beside the identity: (B, C, D, H, W) → the same shape.
+
+    Source: Wang et al., "ESRGAN: enhanced super-resolution generative adversarial networks", ECCV
+    workshops 2018, whose residual-in-residual dense block this is, in 3-D; its scale is 0.2.
+    """
+
+    def __init__(self, channels: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.branch = nn.Sequential(*(DenseBlock(channels, scale) for _ in range(3)))
+
+    def forward(self, volume: Tensor) -> Tensor:
+        return volume + self.scale * self.branch(volume)
+
+
+class DenseBlock(nn.Module):
+    """Five 3³ convolutions, each of all that is before it: (B, C, D, H, W) → the same shape."""
+
+    def __init__(self, channels: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        growth = max(1, channels // 2)
+        outputs = [*[growth] * (DENSE_CONVOLUTIONS - 1), channels]
+        self.convolutions = nn.ModuleList(
+            nn.Conv3d(channels + number * growth, own, 3, padding=1)
+            for number, own in enumerate(outputs)
+        )
+
+    def forward(self, volume: Tensor) -> Tensor:
+        seen = [volume]
+        for convolution in self.convolutions[:-1]:
+            seen.append(F.leaky_relu(convolution(torch.cat(seen, dim=1)), 0.2))
+        made: Tensor = self.convolutions[-1](torch.cat(seen, dim=1))
+        return volume + self.scale * made
 
 
 class SubpixelDoubling(nn.Module):

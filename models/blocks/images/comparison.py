@@ -11,7 +11,12 @@ from models.pictures import Panel, Picture
 
 
 def compare(
-    indices: Tensor, targets: Tensor, inputs: tuple[str, Tensor], results: Tensor
+    indices: Tensor,
+    targets: Tensor,
+    inputs: tuple[str, Tensor],
+    results: Tensor,
+    *,
+    upright: bool = True,
 ) -> list[Picture]:
     """Target, input, result and difference of each sample, in the target's window.
 
@@ -20,8 +25,11 @@ def compare(
         targets: (B, 1, N, N).
         inputs: their title, and the images that the results were made from, (B, 1, N, N).
         results: (B, 1, N, N).
+        upright: whether images are as they are looked at, or transposed.
     """
     name, given = inputs
+    if not upright:
+        targets, given, results = (images.mT for images in (targets, given, results))
     return [
         _picture(int(index), target, (name, image), result)
         for index, target, image, result in zip(indices, targets, given, results, strict=True)

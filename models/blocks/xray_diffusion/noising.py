@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from models.blocks.diffusion.noise import gaussian_noise
-from models.blocks.diffusion.scale import to_model_range
 from models.blocks.xray_diffusion.network.output import Output
 from models.family import Batch
 from models.pipelined import Prepared
@@ -26,7 +25,7 @@ class Noising:
             batch: of `SplitPatches`, B patches (B, 1, p, p, p) in [0, 1].
             seeds, timesteps: (B,) int64.
         """
-        clean = to_model_range(batch["ct"])
+        clean = self.reading.scale.inside(batch["ct"])
         noise = gaussian_noise(clean.shape, seeds)
         noisy = self.reading.schedule.add_noise(clean, noise, timesteps)
         return Prepared(

@@ -66,14 +66,16 @@ def sample_volume(
     kind: SamplerKind,
     steps: int,
     seed: Tensor,
+    low: float = -1.0,
 ) -> Tensor:
-    """One volume in [−1, 1], (D, H, W) float32 on the device of `seed`.
+    """One volume in [low, 1], (D, H, W) float32 on the device of `seed`.
 
     Args:
         denoise: from windows of a noisy volume (N, 1, p, p, p), their time steps (N,) and first
             voxels (N, 3) to ε̂ (N, 1, p, p, p).
         windows: those of the volume.
         seed: () int64; the same seed gives the same volume.
+        low: the smallest intensity that there is.
     """
     device = seed.device
     sampler = make_sampler(kind, schedule, steps, device)
@@ -82,9 +84,9 @@ def sample_volume(
     for timestep in sampler.timesteps.tolist():
         epsilon = windows.blended(volume, _at(timestep, denoise))
         when = torch.tensor([timestep], device=device)
-        clean = schedule.x0_from_epsilon(volume[None], epsilon[None], when)[0].clamp(-1, 1)
+        clean = schedule.x0_from_epsilon(volume[None], epsilon[None], when)[0].clamp(low, 1)
         volume = sampler.step(clean, timestep, volume, generator=generator).prev_sample
-    return volume.clamp(-1, 1)
+    return volume.clamp(low, 1)
 
 
 def _at(timestep: int, denoise: Denoise) -> Callable[[Tensor, Tensor], Tensor]:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
+from models.blocks.diffusion.scale import IntensityRange
 from models.blocks.diffusion.schedule import ScheduleKind
 from models.blocks.recipe_keys import Levels, Weight
 from models.blocks.xray_diffusion.blending import BlendKind
+from models.blocks.xray_diffusion.losses import FourierNorm
 from models.blocks.xray_diffusion.network.encoder import EncoderKind, EncoderNorm
 from models.blocks.xray_diffusion.network.output import OutputKind
 from models.blocks.xray_diffusion.sampler import SamplerKind
@@ -55,6 +57,12 @@ class Diffx2ctSettings(FamilySettings):
     schedule: ScheduleKind = Field("linear", description="how noise grows with the time step")
     steps: int = Field(1000, ge=4, description="time steps T of the schedule")
 
+    volume_range: IntensityRange = Field(
+        "symmetric",
+        description="intensities that noise is added to: [−1, 1], or as published `unit`, [0, 1], "
+        "whose signal is 6 dB weaker beside the same noise",
+    )
+
     output: OutputKind = Field(
         "epsilon",
         description="what the U-Net gives and the loss compares: the noise ε, as published, or the "
@@ -75,6 +83,12 @@ class Diffx2ctSettings(FamilySettings):
     l1_weight: Weight = Field(0.5, description="of the output's absolute error")
     ssim_weight: Weight = Field(0.5, description="of 1 − SSIM of the patch without the noise")
     fft_weight: Weight = Field(0.1, description="of the error of the output's Fourier magnitudes")
+
+    fft_norm: FourierNorm = Field(
+        "ortho",
+        description="of the Fourier transform: `ortho`normal, or `none` as published, with which "
+        "`fft_weight` is √patch_size³ times as strong: 1448 at 128",
+    )
 
     validation_patches: PositiveInt = Field(2, description="patches of each volume held out")
     validation_timesteps: PositiveInt = Field(

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from data.xray_ct.settings import XrayCtSettings
-from models.blocks.diffusion.scale import to_unit_range
 from models.blocks.xray_diffusion.blending import BlendKind, Windows
 from models.blocks.xray_diffusion.network.output import Output
 from models.blocks.xray_diffusion.sampler import sample_volume
@@ -56,8 +55,9 @@ class VolumeSampler:
             kind=settings.sampler,
             steps=settings.sampling_steps,
             seed=torch.tensor(seed, device=device),
+            low=self.reading.scale.low,
         )
-        return to_unit_range(volume)[None]
+        return self.reading.scale.outside(volume)[None]
 
     def _windows(self, blend: BlendKind, device: torch.device) -> Windows:
         settings = self.settings

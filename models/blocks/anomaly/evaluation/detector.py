@@ -17,7 +17,12 @@ from models.blocks.anomaly.evaluation.postprocess import (
     filtered_residual,
     masked_median,
 )
-from models.blocks.anomaly.evaluation.threshold import Sorted, Values, find_threshold
+from models.blocks.anomaly.evaluation.threshold import (
+    Sorted,
+    Thresholds,
+    Values,
+    find_thresholds,
+)
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,18 @@ class Detector:
             anomaly > np.float32(threshold), self.parameters.largest_dropped
         )
 
-    def threshold(self, lesions: Iterable[BrainVolume], healthy: Iterable[BrainVolume]) -> float:
-        """The one for all volumes, by the parameters' rule, from validation volumes."""
-        return find_threshold(
-            self.parameters.rule,
-            self.parameters.percentile,
-            [Sorted.of(self.anomaly(volume), volume.segmentation) for volume in lesions],
+    def thresholds(
+        self, lesions: Iterable[BrainVolume], healthy: Iterable[BrainVolume]
+    ) -> Thresholds:
+        """For all volumes and for each set, by the parameters' rule, of validation volumes."""
+        parameters = self.parameters
+        return find_thresholds(
+            parameters.rule,
+            parameters.percentile,
+            [
+                (volume.dataset, Sorted.of(self.anomaly(volume), volume.segmentation))
+                for volume in lesions
+            ],
             lambda: [self._inside(volume) for volume in healthy],
         )
 

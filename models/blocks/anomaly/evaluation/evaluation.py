@@ -1,9 +1,11 @@
 """The evaluation that anomaly-detection families share.
 
-|x − x̂| → in-plane erosion of the brain → 3-D median → one threshold, from validation volumes
-alone → small components dropped → Dice for each volume. Average precision is that of the filtered
-residual, without a threshold. Healthy volumes give the error of the reconstruction itself.
-Behrendt et al. 2023; the same done to |x − median(x)| is the floor that learning has to beat.
+|x − x̂| → in-plane erosion of the brain → 3-D median → one threshold for each set of lesions, from
+its validation volumes alone → small components dropped → Dice, precision, recall and Hausdorff
+distance for each volume, and Dice by the one threshold of all sets beside it. Average precision
+and the area under the ROC curve are of the filtered residual, without a threshold. Healthy volumes
+give the error of the reconstruction itself. Behrendt et al. 2023; the same done to |x − median(x)|
+is the floor that learning has to beat.
 """
 
 from __future__ import annotations
@@ -21,7 +23,17 @@ from models.blocks.anomaly.evaluation.parameters import Parameters, published
 from models.blocks.anomaly.evaluation.postprocess import Voxels
 from models.blocks.anomaly.evaluation.reconstructions import Reconstructions
 from models.blocks.anomaly.evaluation.reconstructor import Reconstructor
-from models.blocks.anomaly.evaluation.scores import average_precision, dice, mean_absolute_error
+from models.blocks.anomaly.evaluation.scores import (
+    average_precision,
+    dice,
+    hausdorff,
+    mean_absolute_error,
+    precision,
+    recall,
+    roc_auc,
+    slice_scores,
+)
+from models.blocks.anomaly.evaluation.threshold import Thresholds
 from models.blocks.anomaly.evaluation.tuning import tuning_of
 from models.evaluation import Case, Evaluation, HeldOut, Judgement, Request, Tuning
 from models.pictures import Picture
@@ -99,7 +111,7 @@ class _Judge:
     def judgement(self) -> Judgement:
         detectors = {"": self._detector(self._residual), "floor_": self._detector(floor_residual)}
         thresholds = {
-            name: self._threshold(detector, "of the floor" if name else "")
+            name: self._thresholds(detector, "of the floor" if name else "")
             for name, detector in detectors.items()
         }
         lesions = self.lesions(self._request.split)
@@ -117,10 +129,11 @@ class _Judge:
             cases=[*cases, *healthy],
             settings={
                 **self._parameters.model_dump(mode="json"),
-                **{f"{name}threshold": value for name, value in thresholds.items()},
+                **{f"{name}threshold": found.pooled for name, found in thresholds.items()},
+                **{f"{name}thresholds": dict(found.by_set) for name, found in thresholds.items()},
                 "threshold_volumes": len(self.lesions("validation")),
             },
-            notes=self._notes(cases),
+            notes=self._notes(cases, thresholds[""]),
             pictures=list(self._pictures(lesions, cases, detectors[""], thresholds[""])),
         )
 
@@ -132,9 +145,9 @@ class _Judge:
         difference: Voxels = np.abs(volume.image - healthy)
         return difference
 
-    def _threshold(self, detector: Detector, whose: str) -> float:
+    def _thresholds(self, detector: Detector, whose: str) -> Thresholds:
         doing = f"threshold {whose}".strip()
-        return detector.threshold(
+        return detector.thresholds(
             self._told(self.lesions("validation"), doing),
             self._told(self.volumes("validation", "healthy"), doing),
         )
@@ -150,8 +163,14 @@ class _Judge:
             },
         )
 
-    def _notes(self, cases: Sequence[Case]) -> list[str]:
+    def _notes(self, cases: Sequence[Case], thresholds: Thresholds) -> list[str]:
         notes = []
+        without = sorted({case.group for case in cases} - thresholds.by_set.keys())
+        if without:
+            notes.append(
+                f"{', '.join(without)} has no validation volumes to choose a threshold on, so that "
+                f"of {', '.join(thresholds.by_set)} is used"
+            )
         if self._request.split == "validation":
             notes.append("the threshold was chosen on these very volumes, so Dice is optimistic")
         empty = [case.name for case in cases if case.scores["auprc"] is None]
@@ -167,12 +186,13 @@ class _Judge:
         lesions: BrainVolumes,
         cases: Sequence[Case],
         detector: Detector,
-        threshold: float,
+        thresholds: Thresholds,
     ) -> Iterator[tuple[str, Picture]]:
         order = sorted(range(len(cases)), key=lambda index: -(cases[index].scores["dice"] or 0))
         chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
         for rank, index in chosen.items():
             volume, case = lesions[index], cases[index]
+            threshold = thresholds.of(volume.dataset)
             anomaly = detector.anomaly(volume)
             picture = lesion_picture(
                 volume,
@@ -192,17 +212,28 @@ class _Judge:
 
 
 def _lesion_case(
-    volume: BrainVolume, detectors: Mapping[str, Detector], thresholds: Mapping[str, float]
+    volume: BrainVolume, detectors: Mapping[str, Detector], thresholds: Mapping[str, Thresholds]
 ) -> Case:
     scores: dict[str, float | None] = {}
     litre = float(np.prod(volume.voxel_size)) / 1e3  # of a voxel, in millilitres
     scores["lesion_ml"] = int(volume.segmentation.sum()) * litre
     for name, detector in detectors.items():
         anomaly = detector.anomaly(volume)
-        found = detector.found(anomaly, thresholds[name])
-        scores[f"{name}dice"] = dice(found, volume.segmentation)
-        scores[f"{name}auprc"] = average_precision(anomaly, volume.segmentation)
-        scores[f"{name}found_ml"] = int(found.sum()) * litre
+        threshold, truth = thresholds[name].of(volume.dataset), volume.segmentation
+        found = detector.found(anomaly, threshold)
+        pooled = detector.found(anomaly, thresholds[name].pooled)
+        own: dict[str, float | None] = {
+            "dice": dice(found, truth),
+            "dice_pooled": dice(pooled, truth),
+            "precision": precision(found, truth),
+            "recall": recall(found, truth),
+            "hausdorff_mm": hausdorff(found, truth, volume.voxel_size),
+            "auprc": average_precision(anomaly, truth),
+            "roc_auc": roc_auc(anomaly, truth),
+            "found_ml": int(found.sum()) * litre,
+            **slice_scores(anomaly, threshold, truth, volume.mask),
+        }
+        scores |= {f"{name}{score}": value for score, value in own.items()}
     return Case(name=volume.name, group=volume.dataset, scores=scores)
 
 

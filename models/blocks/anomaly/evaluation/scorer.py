@@ -25,7 +25,7 @@ from models.blocks.anomaly.evaluation.reconstructions import (
     case_file,
     reconstruction_file,
 )
-from models.blocks.anomaly.evaluation.threshold import Sorted, Values, find_threshold
+from models.blocks.anomaly.evaluation.threshold import Sorted, Values, find_thresholds
 from models.blocks.arrays import load_array, save_array
 
 KEPT_BYTES = 4 << 30  # of filtered residuals of one checkpoint
@@ -44,7 +44,7 @@ def score(
         candidates: points of the tuning space.
 
     Returns:
-        {"scores": [{"value": mean Dice, "thresholds": [one a fold]}, ...]}.
+        {"scores": [{"value": mean Dice, "thresholds": [{set: one} a fold]}, ...]}.
     """
     folds = [Residuals(task) for task in tasks]
     scores = [_score(folds, candidate) for candidate in candidates]
@@ -67,50 +67,58 @@ class Residuals:
     def __init__(self, task: Mapping[str, Any]) -> None:
         self._store = Path(task["store"])
         self._lesions: list[str] = task["lesions"]
+        # A set's name for each volume; a task of before there were sets has one for all.
+        self._sets: list[str] = task.get("sets", [""] * len(self._lesions))
         self._healthy: list[str] = task["healthy"]
         self._defaults: dict[str, Any] = task["defaults"]
         self._truths: list[Mask] = _each(lambda key: self._case("truth", key), self._lesions)
         self._lesion_voxels = [int(truth.sum()) for truth in self._truths]
-        self._digest = _digest(self._lesions + self._healthy, self._truths)
+        self._digest = _digest(self._lesions + self._healthy + self._sets, self._truths)
 
     def parameters(self, candidate: Mapping[str, Any]) -> Parameters:
         """A proposal, with the defaults for what it leaves open."""
         return Parameters.model_validate({**self._defaults, **candidate})
 
-    def dice(self, parameters: Parameters) -> tuple[float, float]:
-        """The mean Dice over the volumes with lesions, and the threshold that led to it."""
-        threshold, table = self._components(parameters)
+    def dice(self, parameters: Parameters) -> tuple[float, dict[str, float]]:
+        """The mean Dice over the volumes with lesions, and each set's threshold that led to it."""
+        thresholds, table = self._components(parameters)
         scores = [
             dice_without_small(table[table[:, 0] == index, 1:], voxels, parameters.largest_dropped)
             for index, voxels in enumerate(self._lesion_voxels)
         ]
-        return float(np.mean(scores)), threshold
+        names = sorted(set(self._sets))
+        return float(np.mean(scores)), dict(zip(names, map(float, thresholds), strict=True))
 
-    def _components(self, parameters: Parameters) -> tuple[float, NDArray[np.int64]]:
-        """The rule's threshold, and every component of every volume above it: (n, COLUMNS)."""
+    def _components(self, parameters: Parameters) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The rule's threshold for each set, by name, and what is above: (sets,), (n, COLUMNS)."""
         name = f"{_filtering_name(parameters)}_{self._digest}_{_rule_name(parameters)}"
         place = self._store / "components"
-        threshold = load_array(place / f"{name}_threshold.npy", ())
-        if threshold is not None:  # written last
-            return float(threshold), np.load(place / f"{name}.npy", allow_pickle=False)
+        thresholds = load_array(place / f"{name}_threshold.npy", (len(set(self._sets)),))
+        if thresholds is not None:  # written last
+            return thresholds, np.load(place / f"{name}.npy", allow_pickle=False)
         found, table = self._find_components(parameters)
         save_array(place / f"{name}.npy", table)
-        save_array(place / f"{name}_threshold.npy", np.array(found))
+        save_array(place / f"{name}_threshold.npy", found)
         return found, table
 
-    def _find_components(self, parameters: Parameters) -> tuple[float, NDArray[np.int64]]:
+    def _find_components(
+        self, parameters: Parameters
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         anomalies = _each(lambda key: self._anomaly(parameters, key), self._lesions)
-        threshold = find_threshold(
+        pairs = zip(anomalies, self._truths, strict=True)
+        thresholds = find_thresholds(
             parameters.rule,
             parameters.percentile,
-            [Sorted.of(*pair) for pair in zip(anomalies, self._truths, strict=True)],
+            [(name, Sorted.of(*pair)) for name, pair in zip(self._sets, pairs, strict=True)],
             lambda: _each(lambda key: self._inside(parameters, key), self._healthy),
         )
         tables = [np.empty((0, COLUMNS), np.int64)]
         for index, (anomaly, truth) in enumerate(zip(anomalies, self._truths, strict=True)):
+            threshold = thresholds.of(self._sets[index])
             table = component_table(anomaly > np.float32(threshold), truth)
             tables.append(np.insert(table, 0, index, axis=1))
-        return threshold, np.concatenate(tables)
+        own = [thresholds.of(name) for name in sorted(set(self._sets))]
+        return np.array(own), np.concatenate(tables)
 
     def _anomaly(self, parameters: Parameters, key: str) -> Voxels:
         path = self._filtered / _filtering_name(parameters) / f"{key}.npy"

@@ -1,4 +1,6 @@
-"""One threshold for all volumes, from volumes whose lesions are known.
+"""Thresholds from volumes whose lesions are known: one for each set of them, and one for all.
+
+A set's own is the published way: where sets differ in size, the larger one would decide for both.
 
 A voxel counts as anomalous when its value is greater than the threshold. Behrendt et al. 2023
 bisect for the threshold with the best Dice over all validation voxels; Dice is not unimodal in
@@ -8,8 +10,9 @@ voxel's value, and sorting tries all of those at once: exact, and no slower.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -65,6 +68,43 @@ class Sorted:
         together = hits + false + self.lesion_voxels
         # Nothing predicted and nothing to be found is right.
         return np.where(together > 0, 2 * hits / np.maximum(together, 1), 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """What counts as anomalous, by validation volumes."""
+
+    pooled: float  # of all sets' volumes together
+    by_set: Mapping[str, float]  # of each set's own volumes
+
+    def of(self, dataset: str) -> float:
+        """A set's own threshold; where it has no validation volumes, that of all others."""
+        return self.by_set.get(dataset, self.pooled)
+
+
+def find_thresholds(
+    rule: Rule,
+    percentile: float,
+    lesions: Sequence[tuple[str, Sorted]],
+    healthy: Callable[[], Sequence[Values]],
+) -> Thresholds:
+    """Those that a rule leads to; see `find_threshold`.
+
+    Args:
+        lesions: the validation volumes with lesions, each with the name of its set.
+    """
+    known = cache(healthy)
+    sets: dict[str, list[Sorted]] = {}
+    for dataset, volume in lesions:
+        sets.setdefault(dataset, []).append(volume)
+    by_set = {
+        dataset: find_threshold(rule, percentile, volumes, known)
+        for dataset, volumes in sets.items()
+    }
+    if len(by_set) == 1:
+        return Thresholds(pooled=next(iter(by_set.values())), by_set=by_set)
+    pooled = find_threshold(rule, percentile, [volume for _, volume in lesions], known)
+    return Thresholds(pooled=pooled, by_set=by_set)
 
 
 def find_threshold(

@@ -31,13 +31,14 @@ def tuning_of(
     """Reconstruct every volume from every candidate time step, unless that was done before."""
     candidates = tuple(dict.fromkeys([defaults.timesteps, *family.candidate_timesteps]))
     laid = _LaidOut(request, reconstructions, candidates)
-    lesion_keys = [laid.lay_out(volume) for volume in lesions]
+    laid_out = [(laid.lay_out(volume), volume.dataset) for volume in lesions]
     healthy_keys = [laid.lay_out(volume) for volume in healthy]
     return Tuning(
         scorer=score,
         task={
             "store": str(request.store),
-            "lesions": lesion_keys,
+            "lesions": [key for key, _ in laid_out],
+            "sets": [dataset for _, dataset in laid_out],
             "healthy": healthy_keys,
             "defaults": defaults.model_dump(mode="json"),
         },

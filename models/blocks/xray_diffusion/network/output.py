@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from models.blocks.diffusion.scale import SYMMETRIC, Scale
 from models.blocks.diffusion.schedule import NoiseSchedule
 
 OutputKind = Literal["epsilon", "velocity"]
@@ -18,6 +19,7 @@ class Output:
 
     kind: OutputKind
     schedule: NoiseSchedule
+    scale: Scale = SYMMETRIC  # of x_0
 
     def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """What the output should be."""

@@ -150,15 +150,16 @@ def test_a_file_without_weights_is_refused_in_a_sentence(tmp_path, encoder, name
     assert str(path) in str(caught.value)
 
 
-def test_a_file_that_would_run_code_is_refused(tmp_path, encoder):
+def test_a_file_that_would_run_code_runs_none_and_is_refused(tmp_path, encoder, capsys):
     class Loud:
         def __reduce__(self):
             return print, ("it ran",)
 
     path = tmp_path / "loud.pth"
     torch.save({"conv1.weight": Loud()}, path)
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(SettingsError, match="holds no named tensors"):
         load_encoder(encoder, path)
+    assert "it ran" not in capsys.readouterr().out
 
 
 def test_a_block_inside_the_network_is_not_taken_for_the_network(source):

@@ -54,6 +54,15 @@ def test_the_noise_is_as_the_schedule_says_and_the_volume_between_minus_one_and_
     torch.testing.assert_close(noisy, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_noise_is_added_to_a_volume_between_zero_and_one_where_the_recipe_says_so(folder):
+    family = small_family(folder, volume_range="unit")
+    prepared = family.prepare(batch := batch_of(family, "train", 0, 1))
+    assert torch.equal(prepared.targets["clean"], batch["ct"])
+    model = awake(family.build_model()).eval()
+    sampled = family.sampler.sample(model, batch["xrays"][0], 1)
+    assert 0 <= sampled.min() < sampled.max() <= 1
+
+
 def test_the_patch_size_is_what_the_model_sees(folder):
     for size in (8, 16):
         family = small_family(folder, patch_size=size)

@@ -149,3 +149,31 @@ def test_its_presets_hold_values_that_it_takes(preset):
         assert recipe.keys() <= training.keys() | own.keys()
         TrainingRecipe.model_validate({key: recipe[key] for key in recipe if key in training})
         Direct64Settings.model_validate({key: recipe[key] for key in recipe if key in own})
+
+
+def test_every_scales_head_may_be_supervised_and_then_the_finest_one_learns_too(folder, batch):
+    own = family(folder, supervised="every", l1_weight=0.0, ssim_weight=0.0, edge_weight=0.0)
+    model = own.build_model()
+    *coarse, result = model(batch["xrays"])
+    assert [volume.shape[-1] for volume in coarse] == [2, 4, 8]
+    assert result.shape == coarse[-1].shape
+    own.losses(model, batch)["multiscale"].backward()
+    assert model.finest_head.bias.grad.abs().max() > 0
+    assert model.last[0].weight.grad is None
+    assert family(folder).build_model().finest_head is None
+
+
+def test_the_size_that_is_tried_first_has_what_its_document_asks_for(tmp_path):
+    settings, _ = load_settings(Asked(preset="direct64"))
+    first, second = settings.enqueue
+    sizes = []
+    for point in (first, second):
+        own = {key: value for key, value in point.items() if key in Direct64Settings.model_fields}
+        large = Direct64(
+            Direct64Settings(**own), Direct64.Data(root=tmp_path, ct_size=64, xray_size=512)
+        )
+        with torch.device("meta"):
+            model = large.build_model()
+        sizes.append(sum(weight.numel() for weight in model.parameters()))
+    assert 15e6 < sizes[0] < 20e6
+    assert round(sizes[1] / 1e6, 2) == 6.99

@@ -10,7 +10,9 @@ from data.lodopab.reconstructions import ReconstructionSettings
 from models.blocks.fbp.fbp import fixed_window_fbp
 from models.blocks.images import metrics
 from models.families.fbp_unet import FbpUnet, FbpUnetSettings
+from models.families.fbp_window import FbpWindow, FbpWindowSettings
 from models.registry import load_family
+from protocol.errors import SettingsError
 from protocol.recipe import Recipe
 from tests.studio import ROOT
 
@@ -192,7 +194,17 @@ def test_evaluation_gives_every_declared_metric_of_every_sample(family, batch):
     assert all(FbpUnet.metrics[name] == "maximize" for name in scores if name != "mse")
 
 
-def test_pictures_show_target_input_result_and_difference_in_one_window(family, batch):
+@pytest.fixture(params=[True, False], ids=["prepared", "published"])
+def turned(root, request):
+    """How an image is looked at: sets made here, which have a record, as they are; others as .T."""
+    record = root / "made_from.json"
+    if request.param:
+        record.write_text("{}")
+    yield (lambda image: image) if request.param else (lambda image: image.T)
+    record.unlink(missing_ok=True)
+
+
+def test_pictures_show_target_input_result_and_difference_in_one_window(family, batch, turned):
     judged = family()
     model = judged.build_model()
     with torch.no_grad():
@@ -202,9 +214,9 @@ def test_pictures_show_target_input_result_and_difference_in_one_window(family, 
     for index, picture in enumerate(pictures):
         target, given, shown, difference = picture.panels
         assert picture.window == (target.image.min(), target.image.max())
-        np.testing.assert_array_equal(target.image, batch["image"][index, 0])
-        np.testing.assert_array_equal(given.image, batch["fbp"][index, 0])
-        np.testing.assert_allclose(shown.image, results[index, 0], atol=1e-6)
+        np.testing.assert_array_equal(turned(target.image), batch["image"][index, 0])
+        np.testing.assert_array_equal(turned(given.image), batch["fbp"][index, 0])
+        np.testing.assert_allclose(turned(shown.image), results[index, 0], atol=1e-6)
         np.testing.assert_allclose(difference.image, shown.image - target.image, atol=1e-6)
         assert [panel.difference for panel in picture.panels] == [False, False, False, True]
         for panel in (given, shown):
@@ -231,3 +243,42 @@ def test_the_first_trials_of_the_full_preset_are_the_published_recipes():
     assert (published["architecture"], published["loss"]) == ("published", "mse")
     assert (small["architecture"], small["learning_rate"]) == ("small", 1e-3)
     assert (small["scheduler"], small["minimum_learning_rate"]) == ("cosine", 1e-4)
+
+
+@pytest.fixture
+def window_file(root, tmp_path):
+    """A trial of fbp_window, whose window halves what the ramp lets through."""
+    parent = FbpWindow(FbpWindowSettings(window="per_frequency"), ReconstructionSettings(root=root))
+    model = parent.build_model()
+    torch.nn.init.constant_(model.window.weight, 0.5)
+    content = {
+        "family": "fbp_window",
+        "recipe": {"window": "per_frequency", "learning_rate": 1e-3},
+        "data": {"root": "/moved/away"},
+        "model": model.state_dict(),
+    }
+    path = tmp_path / "best.pth"
+    torch.save({"content": content}, path)
+    return path
+
+
+def test_the_parents_learned_window_filters_before_the_network(family, root, window_file):
+    own = family(window="parent", parent_file=window_file)
+    own.check()
+    sample = own.dataset("train")[0]
+    expected = fixed_window_fbp(sinograms(root)[:1], SCAN) / 2
+    np.testing.assert_allclose(sample["fbp"], expected[0], atol=1e-5)
+
+
+def test_another_parents_reconstructions_are_not_taken_for_its_own(family, window_file):
+    first = family(window="parent", parent_file=window_file).dataset("train")[0]["fbp"]
+    saved = torch.load(window_file, weights_only=True)
+    saved["content"]["model"]["window.weight"] *= 2
+    torch.save(saved, window_file)
+    again = family(window="parent", parent_file=window_file).dataset("train")[0]["fbp"]
+    np.testing.assert_allclose(again, 2 * first, atol=1e-5)
+
+
+def test_a_parents_window_without_a_parent_is_refused_with_what_to_add(family):
+    with pytest.raises(SettingsError, match=r"`parent: \{study: NAME, trial: best\}`.*`window`"):
+        family(window="parent").check()

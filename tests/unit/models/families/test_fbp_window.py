@@ -137,7 +137,17 @@ def test_a_diverged_model_is_scored_nan_and_does_not_raise(family, batch):
     assert all(torch.isnan(score).all() for score in scores.values())
 
 
-def test_pictures_show_target_input_result_and_difference_in_one_window(family, batch):
+@pytest.fixture(params=[True, False], ids=["prepared", "published"])
+def turned(root, request):
+    """How an image is looked at: sets made here, which have a record, as they are; others as .T."""
+    record = root / "made_from.json"
+    if request.param:
+        record.write_text("{}")
+    yield (lambda image: image) if request.param else (lambda image: image.T)
+    record.unlink(missing_ok=True)
+
+
+def test_pictures_show_target_input_result_and_difference_in_one_window(family, batch, turned):
     judged = family(initial_window="hann", frequency_scaling=0.5)
     model = judged.build_model()
     with torch.no_grad():
@@ -148,9 +158,9 @@ def test_pictures_show_target_input_result_and_difference_in_one_window(family, 
         target, ram_lak, shown, difference = picture.panels
         assert picture.window == (target.image.min(), target.image.max())
         expected = fixed_window_fbp(batch["sinogram"], SCAN)[index, 0]
-        np.testing.assert_array_equal(target.image, batch["image"][index, 0])
-        np.testing.assert_allclose(ram_lak.image, expected, atol=1e-6)
-        np.testing.assert_allclose(shown.image, result[index, 0], atol=1e-6)
+        np.testing.assert_array_equal(turned(target.image), batch["image"][index, 0])
+        np.testing.assert_allclose(turned(ram_lak.image), expected, atol=1e-6)
+        np.testing.assert_allclose(turned(shown.image), result[index, 0], atol=1e-6)
         np.testing.assert_allclose(difference.image, shown.image - target.image, atol=1e-6)
         assert [panel.difference for panel in picture.panels] == [False, False, False, True]
         assert all(panel.image.dtype == np.float32 for panel in picture.panels)

@@ -196,7 +196,7 @@ def test_an_unknown_key_is_refused_with_its_file_and_the_nearest_key(refused, tm
     message = refused("n_trails: 3")
     assert message.startswith(f"{tmp_path / 'config.yml'}: n_trails: unknown key")
     assert "did you mean 'n_trials'?" in message
-    assert "expected one of data, deterministic, devices" in message
+    assert "expected one of data, deterministic, deviations" in message
 
 
 @pytest.mark.parametrize(

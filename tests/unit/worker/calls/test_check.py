@@ -172,3 +172,13 @@ def test_a_family_that_takes_a_parent_looks_at_its_file(tmp_path):
         "problem": "there is no /runs/refine/parent.pth",
     }
     assert errors(**VOLUMES, recipes=[{}]) == []
+
+
+def test_a_metric_for_plateau_to_watch_must_be_one_of_the_familys():
+    assert errors(recipes=[{"plateau_metric": "psnr"}, {"plateau_metric": None}]) == []
+    assert errors(recipes=[{"plateau_metric": "loss"}]) == [
+        {
+            "key": "recipe.plateau_metric",
+            "problem": "found 'loss', expected null or one of the family's metrics: error, psnr",
+        }
+    ]

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau, StepLR
 
+from protocol.objective import Objective
 from protocol.recipe import TrainingRecipe
 from worker.state.learning_rate import LearningRate
 
@@ -9,7 +10,8 @@ OBJECTIVES = [5.0, 4.0, 4.1, 4.2, 3.9999, 4.0, 4.3, 2.0, 2.5, 2.6, 2.7, 2.8, 1.0
 
 
 def schedule(direction="minimize", **recipe):
-    return LearningRate(TrainingRecipe(learning_rate=0.1, **recipe), direction)
+    watched = Objective(metric="error", direction=direction)
+    return LearningRate(TrainingRecipe(learning_rate=0.1, **recipe), watched)
 
 
 def of_torch(scheduler, **options):
@@ -58,7 +60,7 @@ def test_plateau_drops_when_torchs_does_in_the_objectives_direction(direction, m
     rates = []
     for value in OBJECTIVES:
         objective = value if sign == 1 else 10 - value
-        rate.validated(objective)
+        rate.validated({"error": objective, "other": 0.0})
         other.step(objective)
         rates.append(rate.at(step=9, epochs_done=0))
         assert rates[-1] == pytest.approx(optimizer.param_groups[0]["lr"])
@@ -68,9 +70,9 @@ def test_plateau_drops_when_torchs_does_in_the_objectives_direction(direction, m
 def test_a_restored_plateau_goes_on_where_it_was():
     whole, half = (schedule(scheduler="plateau") for _ in range(2))
     for value in OBJECTIVES[:4]:
-        whole.validated(value)
+        whole.validated({"error": value})
     half.restore(whole.state())
     for value in OBJECTIVES[4:]:
-        whole.validated(value)
-        half.validated(value)
+        whole.validated({"error": value})
+        half.validated({"error": value})
         assert half.at(step=1, epochs_done=1) == whole.at(step=1, epochs_done=1)

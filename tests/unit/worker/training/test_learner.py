@@ -36,7 +36,7 @@ def train(learner, steps):
         learner.scaler.update(1024.0 + step)
         learner.average.update(learner.model)
         learner.losses.add(terms, 2)
-        learner.learning_rate.validated(1.0)
+        learner.learning_rate.validated({"error": 1.0})
         learner.progress.step += 1
         learner.set_rate(0.1 / (1 + step))
 
@@ -98,3 +98,11 @@ def test_frozen_parameters_are_left_out(tmp_path, monkeypatch):
     trial, learner = trial_and_learner(tmp_path)
     optimizer = optimizer_over(learner.parameters(), trial.recipe)
     assert len(optimizer.param_groups[0]["params"]) == len(learner.parameters()) == 3
+
+
+def test_plateau_follows_the_metric_that_the_recipe_names_in_its_own_direction(tmp_path):
+    for name, metric, expected in (("1", None, 0.5), ("2", "psnr", 1.0)):
+        _, learner = trial_and_learner(tmp_path / name, plateau_metric=metric)
+        for error, psnr in ((1.0, 20.0), (1.0, 21.0)):
+            learner.learning_rate.validated({"error": error, "psnr": psnr})
+        assert learner.learning_rate.at(step=9, epochs_done=2) == pytest.approx(0.01 * expected)

@@ -8,9 +8,11 @@ import torch
 from models.blocks.direct.refiner import Refiner, SubpixelDoubling, shuffled, trilinear
 
 
-def refiner(*, width=4, blocks=1, scale=1.0, checkpointing=False):
+def refiner(*, width=4, blocks=1, scale=1.0, checkpointing=False, kind="plain"):
     torch.manual_seed(0)
-    return Refiner(width=width, blocks=blocks, residual_scale=scale, checkpointing=checkpointing)
+    return Refiner(
+        width=width, blocks=blocks, residual_scale=scale, checkpointing=checkpointing, kind=kind
+    )
 
 
 def step(model, coarse, target):
@@ -79,3 +81,25 @@ def test_features_computed_twice_are_not_kept():
             model(torch.rand(1, 1, 4, 4, 4))
         saved[checkpointing] = sum(numbers)
     assert saved[True] < 0.6 * saved[False]
+
+
+def test_dense_blocks_start_at_the_baseline_too_and_all_of_them_learn():
+    model = refiner(scale=0.2, kind="dense")
+    coarse, target = torch.rand(1, 1, 4, 4, 4), torch.rand(1, 1, 16, 16, 16)
+    assert torch.equal(model(coarse), trilinear(coarse))
+    losses = [step(model, coarse, target) for _ in range(4)]
+    assert losses[-1] < losses[0]
+    assert all(weight.grad.abs().max() > 0 for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        ({"width": 64, "blocks": 2, "kind": "dense"}, 6_218_513),
+        ({"width": 32, "blocks": 2}, 284_921),
+    ],
+)
+def test_the_sizes_that_its_description_names_are_those(options, weights):
+    with torch.device("meta"):
+        model = refiner(**options)
+    assert sum(weight.numel() for weight in model.parameters()) == weights

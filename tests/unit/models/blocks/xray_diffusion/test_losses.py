@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from models.blocks.diffusion.scale import Scale
 from models.blocks.diffusion.schedule import NoiseSchedule
 from models.blocks.images.volume_metrics import similarity
 from models.blocks.xray_diffusion.losses import PhasedLoss, spectral_error
@@ -125,3 +126,28 @@ def test_mixed_precision_leaves_the_loss_in_single_precision():
         found = loss().terms(9, output, targets)
     for name, term in found.items():
         assert torch.equal(term, expected[name])
+
+
+def test_an_unnormalised_fourier_term_is_the_root_of_the_number_of_voxels_times_as_much():
+    predicted, noise = torch.randn(2, 1, 1, 8, 8, 8)
+    ortho = spectral_error(predicted, noise)
+    assert spectral_error(predicted, noise, "none") == pytest.approx(
+        float(ortho) * 8**1.5, rel=1e-5
+    )
+
+
+def test_a_volume_in_0_to_1_is_compared_as_it_is():
+    output, targets = case()
+    targets["clean"] = (targets["clean"] + 1) / 2
+    targets["noisy"] = SCHEDULE.add_noise(targets["clean"], targets["target"], targets["timesteps"])
+    unit = PhasedLoss(
+        reading=Output(kind="epsilon", schedule=SCHEDULE, scale=Scale("unit")),
+        mse_until=0,
+        l1_until=0,
+        weights=(0.0, 1.0, 0.0),
+    )
+    x0 = SCHEDULE.x0_from_epsilon(targets["noisy"], output, targets["timesteps"])
+    alike = similarity(x0.clamp(0, 1), targets["clean"])
+    kept = SCHEDULE.alphas_cumprod[targets["timesteps"]].sqrt()
+    expected = float((kept * (1 - alike)).mean())
+    assert unit.terms(1, output, targets)["ssim"] == pytest.approx(expected, rel=1e-5)

@@ -85,6 +85,35 @@ def test_a_perfect_map_scores_one(toy, store, monkeypatch):
         assert case.scores["found_ml"] == case.scores["lesion_ml"]
 
 
+def test_each_set_of_lesions_has_a_threshold_of_its_own_volumes(toy, store, replaced_volumes):
+    def renamed(split, kind, found):
+        if kind == "lesion":
+            found[0] = replace(found[0], dataset="Other")
+        return found
+
+    replaced_volumes(renamed)
+    judgement = judged(toy(), store)
+    own = judgement.settings["thresholds"]
+    assert own.keys() == {"Other", "Synthetic"}
+    assert len({*own.values(), judgement.settings["threshold"]}) > 1
+    replaced_volumes(
+        lambda split, kind, found: renamed(split, kind, found)[: 3 if split == "test" else 1]
+    )
+    alone = judged(toy(), store)
+    assert alone.settings["thresholds"] == {"Other": own["Other"]}
+    assert alone.cases[0].scores["dice"] == judgement.cases[0].scores["dice"]
+    assert any("Synthetic has no validation volumes" in note for note in alone.notes)
+
+
+def test_lesion_volumes_get_the_published_scores_beside_dice(toy, store):
+    for case in lesions(judged(toy(), store)):
+        for name in ("dice_pooled", "precision", "recall", "roc_auc", "slice_dice", "slice_auprc"):
+            assert 0 <= case.scores[name] <= 1, name
+            assert f"floor_{name}" in case.scores
+        assert case.scores["hausdorff_mm"] is None or case.scores["hausdorff_mm"] >= 0
+        assert case.scores["dice_pooled"] == case.scores["dice"]  # of one set
+
+
 def test_the_floor_is_scored_by_the_same_protocol_with_its_own_threshold(toy, store):
     judgement = judged(toy(), store)
     volume = BrainVolumes(toy().data, "test", "lesion")[0]

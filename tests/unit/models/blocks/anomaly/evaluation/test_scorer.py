@@ -35,7 +35,7 @@ def test_a_proposal_scores_what_the_whole_evaluation_comes_to(laid_out):
         judgement = family.evaluation().judge(model, request)
         dice = [case.scores["dice"] for case in judgement.cases if "dice" in case.scores]
         assert found["value"] == pytest.approx(np.mean(dice))
-        assert found["thresholds"] == [judgement.settings["threshold"]]
+        assert found["thresholds"] == [judgement.settings["thresholds"]]
 
 
 def test_proposals_differ_in_what_they_score(laid_out):
@@ -51,7 +51,7 @@ def test_what_was_computed_once_is_not_computed_again(laid_out, monkeypatch):
         raise AssertionError("computed again")
 
     monkeypatch.setattr(scorer, "filtered_residual", refuse)
-    monkeypatch.setattr(scorer, "find_threshold", refuse)
+    monkeypatch.setattr(scorer, "find_thresholds", refuse)
     other_limits = [{**proposal, "largest_dropped": 50} for proposal in PROPOSALS]
     assert score([task], PROPOSALS) == before
     assert score([task], other_limits) != before
@@ -72,7 +72,7 @@ def test_other_lesions_on_the_same_image_are_not_mistaken_for_the_first(laid_out
 
 def test_folds_count_alike_and_keep_their_thresholds(laid_out):
     _, _, _, task = laid_out
-    other = {**task, "lesions": task["lesions"][:1]}
+    other = {**task, "lesions": task["lesions"][:1], "sets": task["sets"][:1]}
     alone = [score([one], [{}])["scores"][0] for one in (task, other)]
     (together,) = score([task, other], [{}])["scores"]
     assert together["value"] == pytest.approx(np.mean([one["value"] for one in alone]))

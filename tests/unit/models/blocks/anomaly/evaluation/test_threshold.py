@@ -6,6 +6,7 @@ from models.blocks.anomaly.evaluation.threshold import (
     best_global,
     best_mean,
     find_threshold,
+    find_thresholds,
 )
 
 GOLDEN = (np.sqrt(5) - 1) / 2
@@ -110,3 +111,30 @@ def test_the_other_rules_do_not_ask_for_healthy_values(rule):
 
     sorts = [Sorted.of(*pair) for pair in volumes(0)]
     assert find_threshold(rule, 99.0, sorts, refuse) > 0
+
+
+def test_a_small_set_of_lesions_has_its_own_threshold_beside_a_large_one():
+    large, small = volumes(0, count=8, overlap=0.7), volumes(1, count=1, overlap=0.2)
+    sets = {"large": large, "small": small}
+    lesions = [(name, Sorted.of(*pair)) for name, pairs in sets.items() for pair in pairs]
+    found = find_thresholds("global_dice", 99.0, lesions, list)
+    for name, pairs in sets.items():
+        own = [Sorted.of(*pair) for pair in pairs]
+        assert found.of(name) == best_global(own)
+    assert found.pooled == best_global([volume for _, volume in lesions])
+    assert found.of("small") != found.pooled
+    assert dice(small, found.of("small")) > dice(small, found.pooled)
+    assert found.of("a set of tests alone") == found.pooled
+
+
+def test_healthy_volumes_are_asked_for_once_for_all_sets():
+    asked = []
+
+    def healthy():
+        asked.append(None)
+        return [np.arange(100, dtype=np.float32)]
+
+    lesions = [(name, Sorted.of(*pair)) for name in "ab" for pair in volumes(0, count=1)]
+    found = find_thresholds("healthy_percentile", 50.0, lesions, healthy)
+    assert found.of("a") == found.of("b") == found.pooled == 49.5
+    assert len(asked) == 1
