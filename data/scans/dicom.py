@@ -13,6 +13,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels.processing import apply_modality_lut
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from data.scans.people import People
 from data.scans.stack import Stack, checked_stack
@@ -141,8 +142,9 @@ def _header(path: Path) -> _Slice | str:
 
 
 def _slice(path: Path, header: pydicom.Dataset) -> _Slice:
-    along = np.array(header.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
-    spacing = (float(header.PixelSpacing[0]), float(header.PixelSpacing[1]))
+    along = _numbers(header.ImageOrientationPatient, 6).reshape(2, 3)
+    rows, columns = _numbers(header.PixelSpacing, 2).tolist()
+    spacing = (rows, columns)
     lengths = np.linalg.norm(along, axis=1)
     if not (min(spacing) > 0 and np.all(np.abs(lengths - 1) < 0.01)):
         raise ValueError(f"PixelSpacing {spacing}, ImageOrientationPatient {along.ravel()}")
@@ -152,12 +154,25 @@ def _slice(path: Path, header: pydicom.Dataset) -> _Slice:
         series=str(header.SeriesInstanceUID),
         acquisition=str(header.get("AcquisitionNumber") or ""),
         patient=patient or str(header.get("StudyInstanceUID") or ""),
-        corner=np.array(header.ImagePositionPatient, dtype=np.float64).reshape(3),
+        corner=_numbers(header.ImagePositionPatient, 3),
         along_row=along[0],
         along_column=along[1],
         spacing=spacing,
         shape=(int(header.Rows), int(header.Columns)),
     )
+
+
+def _numbers(value: object, count: int) -> NDArray[np.float64]:
+    """So many finite numbers; scanners also store them as one text.
+
+    Raises:
+        ValueError: they are others.
+    """
+    several = value.split("\\") if isinstance(value, str) else value
+    found = np.array(several, dtype=np.float64).ravel()
+    if found.shape != (count,) or not np.isfinite(found).all():
+        raise ValueError(f"{value} are not {count} numbers")
+    return found
 
 
 def _opened(path: Path, **options: object) -> pydicom.Dataset:
@@ -175,6 +190,11 @@ def _opened(path: Path, **options: object) -> pydicom.Dataset:
         found = pydicom.dcmread(path, force=True, **options)  # type: ignore[arg-type]
         if "Modality" not in found and "SOPClassUID" not in found:
             raise
+        if "TransferSyntaxUID" not in found.file_meta:
+            implicit, _ = found.original_encoding
+            found.file_meta.TransferSyntaxUID = (
+                ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+            )
         return found
 
 

@@ -109,7 +109,10 @@ def _remarks(image: nibabel.nifti1.Nifti1Pair) -> tuple[str, ...]:
     if qform == sform == 0:
         return ("the header does not say how it lies, so that left and right are a guess",)
     if qform and sform:
-        one, other = header.get_qform()[:3, :3], header.get_sform()[:3, :3]
+        try:
+            one, other = header.get_qform()[:3, :3], header.get_sform()[:3, :3]
+        except ValueError:  # of a quaternion that is none
+            return ("the header's qform is damaged; the sform was taken",)
         if np.abs(one - other).max() > _SAME_AXES * np.abs(other).max():
             return ("the header's qform and sform disagree on how it lies; the sform was taken",)
     return ()

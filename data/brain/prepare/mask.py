@@ -37,6 +37,7 @@ BRIDGES = (5.0, 7.0, 9.0, 11.0, 13.0, 15.0)
 LARGEST = 2.0e6  # cubic millimetres of a brain
 CLOSING = 8.0  # half the width in millimetres of the furrows that are closed
 USUAL = (0.8, 2.2)  # litres of a brain with what is around it
+OVER = 0.15  # share of a mask that may lie over background
 EMPTY = 0.15  # share of a volume's voxels that are background, at least
 AGREE = 0.8  # share of what is not background that must be brain to be taken for stripped
 
@@ -84,7 +85,11 @@ def doubts(image: Image, mask: Mask, voxel_size: Millimetres) -> tuple[str, ...]
     if any(faces):
         found.append("the mask touches the edge of the volume, so that some may be cut off")
     bright = float(np.percentile(image, 98))
-    if np.mean(image - image.min() < BACKGROUND * (bright - image.min())) < EMPTY:
+    background = image - image.min() < BACKGROUND * (bright - image.min())
+    over = float(background[mask].mean()) if mask.any() else 0.0
+    if over > OVER:
+        found.append(f"{over:.0%} of the mask lie over background: it may be of another volume")
+    if background.mean() < EMPTY:
         found.append("the volume has no background, as no head in air has")
     return tuple(found)
 

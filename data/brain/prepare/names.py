@@ -26,7 +26,9 @@ _WORDS: dict[Kind, frozenset[str]] = {
     ),
     "mask": frozenset({"mask", "brainmask"}),
     "lesions": frozenset({"seg", "lesion", "lesions", "gt", "roi"}),
-    "labels": frozenset({"dseg", "probseg", "aseg", "aparc", "parc", "label", "labels"}),
+    "labels": frozenset(
+        {"defacemask", "dseg", "probseg", "aseg", "aparc", "parc", "label", "labels"}
+    ),
 }
 _KIND = {word: kind for kind, words in _WORDS.items() for word in words}
 # Behind a contrast these tell how the volume was treated.

@@ -99,6 +99,8 @@ def test_patients_of_brats_without_a_segmentation_are_not_taken_for_healthy(fold
         "sub-01_space-T1w_desc-aparcaseg_dseg",
         "sub-02_ct",
         "sub-01_T1wKS",
+        "sub-01_defacemask",
+        "sub-01_T1w_label-GM_mask",
     ],
 )
 def test_label_maps_and_scans_of_another_kind_are_no_brains(folder, label):
@@ -115,6 +117,8 @@ def test_label_maps_and_scans_of_another_kind_are_no_brains(folder, label):
         "sub-01_consensus_gt",
         "sub-01_lesion_mask",
         "sub-01_T1w_seg",
+        "sub-01_T1w_label-lesion_roi",
+        "sub-01_desc-lesion_roi",
     ],
 )
 def test_segmentations_of_lesions_are_known_by_their_words(folder, label):
@@ -183,3 +187,9 @@ def test_persons_are_found_by_a_pattern_where_one_is_given(folder):
         ("three", "ben"),
         ("two", "anna"),
     ]
+
+
+def test_a_word_that_only_begins_as_the_contrast_is_not_taken_for_it(folder):
+    found = find_sources(folder("a_T2.nii.gz", "a_T2S.nii.gz"), None)
+    assert [one.image.name for one in found.found] == ["a_T2.nii.gz"]
+    assert "a_T2S.nii.gz" in kinds_left_out(found)
