@@ -7,7 +7,7 @@ from models.blocks.anomaly.denoising_settings import DenoisingSettings
 
 
 class Ddpm2dSettings(DenoisingSettings):
-    """The recipe keys of `ddpm2d`, with the published recipe as default."""
+    """The recipe keys of `ddpm2d`; published values stand in the preset."""
 
 
 class Ddpm2d(DenoisingFamily[Ddpm2dSettings]):

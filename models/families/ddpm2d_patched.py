@@ -29,7 +29,7 @@ SLICES_AT_ONCE = 64  # through the U-Net when boxes are stitched: what bounds it
 
 
 class Ddpm2dPatchedSettings(DenoisingSettings):
-    """The recipe keys of `ddpm2d_patched`, with pDDPM's published recipe as default."""
+    """The recipe keys of `ddpm2d_patched`; published values stand in the preset."""
 
     encoder: SliceEncoderKind = Field(
         "none", description="what sums the slice up to guide its reconstruction; `none` published"

@@ -28,7 +28,7 @@ SMALLEST_XRAY = 32  # pixels: 2 × 2 features
 
 
 class Direct64Settings(VolumeLossSettings):
-    """The recipe keys of `direct64`, with the published recipe as default."""
+    """The recipe keys of `direct64`; published values stand in the preset."""
 
     width: PositiveInt = Field(
         64,

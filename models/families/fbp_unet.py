@@ -32,7 +32,7 @@ WINDOW_FAMILY = "fbp_window"
 
 
 class FbpUnetSettings(FamilySettings):
-    """The recipe keys of `fbp_unet`, with the published recipe as default."""
+    """The recipe keys of `fbp_unet`; published values stand in the preset."""
 
     architecture: Literal["published", "small", "custom"] = Field(
         "published",

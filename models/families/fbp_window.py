@@ -22,7 +22,7 @@ from models.pictures import Picture
 
 
 class FbpWindowSettings(FamilySettings):
-    """The recipe keys of `fbp_window`, with the published recipe as default."""
+    """The recipe keys of `fbp_window`; published values stand in the preset."""
 
     window: WindowKind = Field(
         "full",

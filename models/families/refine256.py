@@ -29,7 +29,7 @@ COARSE_VERSION = 1  # of what a parent computes: raise it, and kept volumes are 
 
 
 class Refine256Settings(VolumeLossSettings):
-    """The recipe keys of `refine256`, with the published recipe as default."""
+    """The recipe keys of `refine256`; published values stand in the preset."""
 
     source: Literal["parent", "downsampled"] = Field(
         "parent",

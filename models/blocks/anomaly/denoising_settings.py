@@ -1,4 +1,4 @@
-"""The recipe keys that the diffusion families share, with cDDPM's published recipe as default."""
+"""The recipe keys that the diffusion families share; published values stand in the presets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe keys of `diffx2ct`, with the published recipe as default."""
+"""The recipe keys of `diffx2ct`; published values stand in the preset."""
 
 from __future__ import annotations
 
