@@ -221,7 +221,9 @@ class TestDicom:
         if spacing:
             file.add_new("PixelSpacing", "LO", spacing)
         file.save_as(path)
-        with pytest.raises(DataError, match=rf"{path.name} has a damaged or incomplete DICOM header"):
+        with pytest.raises(
+            DataError, match=rf"{path.name} has a damaged or incomplete DICOM header"
+        ):
             read(tmp_path)
 
     def test_a_spacing_in_one_text(self, slices, tmp_path):  # pydicom#828
