@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.brain.prepare.content import checked
-from data.brain.prepare.mask import doubts, find_mask
+from data.brain.prepare.masks.find import doubts, find_mask
 from data.brain.prepare.settings import MaskMethod
 from data.brain.prepare.sources import Source
 from data.brain.volume import read_labels, read_upright

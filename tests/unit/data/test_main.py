@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.mark.parametrize("dash", ["_", "-"])
 def test_options_are_taken_with_underscores_and_dashes(tmp_path, nifti, head, dash, capsys):
-    source = nifti(tmp_path / "ct-of_head.nii.gz", (head + 1000) / 9.5)
+    source = nifti(tmp_path / "ct-of_head.nii.gz", (head + 1000) / 10)
     options = ["--intensity_range", "-5", "400", "--image_size", "24", "--angles=12", "--gap", "0"]
     words = [word.replace("_", dash) if word.startswith("--") else word for word in options]
     out = tmp_path / "my-set"

@@ -1,4 +1,5 @@
 import csv
+import os
 
 import matplotlib.image
 import numpy as np
@@ -137,7 +138,12 @@ def test_the_curves_of_a_trial_and_of_every_fold_are_drawn_when_its_ranks_are_go
     assert not trial.history_curve.exists()
     crossed = make_plan(tmp_path / "folds", folds=2, pictures=1)
     assert attempt(crossed) == [0]
+    left = crossed.fold(1).path / ".history.png.999999999.partial"  # nobody has that number
+    kept = trial.path / f".last.pth.{os.getpid()}.partial"
+    for half in (left, kept):
+        half.touch()
     draw_curves([str(trial.path), str(crossed.path)])
+    assert (left.exists(), kept.exists()) == (False, True)
     assert trial.history_curve.stat().st_size > 0
     assert all(run.history_curve.stat().st_size > 0 for run in crossed.folds())
     assert not crossed.history_curve.exists()

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from data.brain.prepare.anatomy import draw_brain, smooth_noise
-from data.brain.prepare.mask import doubts, find_mask
+from data.brain.prepare.masks.find import doubts, find_mask
 from protocol.errors import SettingsError
 
 SIDES = (2.5, 2.4, 2.4)

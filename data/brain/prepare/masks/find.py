@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu
 
-from data.brain.prepare.deepbet import deepbet_mask
+from data.brain.prepare.masks.deepbet import deepbet_mask
 from data.brain.prepare.settings import MaskMethod
 from data.scans.volume import Millimetres
 
