@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,10 @@ from data.brain.layout import (
     lesion_csv,
     subject_of,
 )
-from data.splits import Split
+from data.splits import Split, some_of
 from protocol.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +111,15 @@ def _read_cases(
                 if with_lesions
                 else None,
             )
+        )
+    twice = [
+        image.name for image, count in Counter(one.image for one in cases).items() if count > 1
+    ]
+    if twice:
+        _log.warning(
+            "%s names %s more than once, so that each such row weighs more; delete the others",
+            path,
+            some_of(twice),
         )
     return cases
 

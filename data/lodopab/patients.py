@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from data.lodopab.layout import patients_name
+from data.lodopab.layout import IMAGES_PER_FILE, patients_name
 from data.splits import SPLITS, Split
 from protocol.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 
 def read_patients(root: Path, split: Split) -> tuple[str, ...] | None:
@@ -35,6 +38,15 @@ def check_patients(root: Path, split: Split, images: int) -> tuple[str, ...] | N
     """
     patients = read_patients(root, split)
     if patients is None:
+        if images % IMAGES_PER_FILE == 0:
+            _log.warning(
+                "%s has no %s that says how many images there are, and all %d files of %s are "
+                "full; make sure that the last ones are there",
+                root,
+                patients_name(split),
+                images // IMAGES_PER_FILE,
+                split,
+            )
         return None
     if len(patients) != images:
         raise DataError(

@@ -71,6 +71,12 @@ def test_paths_of_either_contrast_lead_to_the_wanted_one(layout, mode):
     assert case.segmentation == folder / "seg/BraTS2021_00538_seg.nii.gz"
 
 
+def test_a_volume_that_is_listed_twice_is_named(layout, caplog):
+    layout.healthy("IXI_test.csv", ["IXI002", "IXI003", "IXI002"])
+    assert len(healthy_cases(layout.root, "test", 0, "t1")) == 3
+    assert "names IXI002_t1.nii.gz more than once" in caplog.text
+
+
 def test_a_t1_in_another_part_of_the_path_stays(layout):
     layout.healthy("IXI_test.csv", ["site_t1_007"])
     (case,) = healthy_cases(layout.root, "test", 0, "t2")

@@ -8,6 +8,12 @@ def test_without_csv_files_nothing_is_known(lodopab):
     assert check_patients(lodopab.root, "train", 3) is None
 
 
+@pytest.mark.parametrize(("images", "told"), [(256, True), (200, False)])
+def test_without_them_files_that_are_all_full_may_lack_the_last(lodopab, caplog, images, told):
+    check_patients(lodopab.root, "train", images)
+    assert ("all 2 files of train are full" in caplog.text) is told
+
+
 def test_patients_come_in_the_images_order(lodopab):
     lodopab.patients("train", ["7", "LIDC-0003", "7"])
     assert check_patients(lodopab.root, "train", 3) == ("7", "LIDC-0003", "7")
