@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +19,17 @@ from protocol.errors import DataError
 FREESURFER = (".mgz", ".mgh")
 ITK = (".nrrd", ".mha", ".mhd")
 SUFFIXES = (*NIFTI, *FREESURFER, *ITK)
+_SUFFIX = re.compile(rf"({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
 
 
 def is_volume(path: Path) -> bool:
     """Whether the name says that the file holds a volume."""
     return path.name.lower().endswith(SUFFIXES)
+
+
+def stem_of(path: Path) -> str:
+    """The name without what says that it is a volume's."""
+    return _SUFFIX.sub("", path.name)
 
 
 def named_file(source: Path, otherwise: str) -> Path:

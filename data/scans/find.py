@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.scans.dicom import dicom_series
-from data.scans.files import file_scan, is_volume, named_file
+from data.scans.files import file_scan, is_volume, named_file, stem_of
 from data.scans.people import People, without_copies
 from data.scans.volume import Scan
 from data.scans.walk import files_below
@@ -16,8 +16,7 @@ from protocol.errors import DataError
 
 # Segmentations are numbers as scans are, and would become patients of their own.
 _LABEL = re.compile(
-    r"[-_. ](mask|masks|seg|segmentation|label|labels|dseg|probseg|roi|brainmask|lesions?|lungmask)"
-    r"\.(nii|nii\.gz|mgz|mgh|nrrd|mha|mhd)$",
+    r"[-_. ](masks?|seg|segmentation|labels?|dseg|probseg|roi|brainmask|lesions?|lungmask)$",
     re.IGNORECASE,
 )
 
@@ -51,7 +50,7 @@ def find_scans(
         return Found([file_scan(path, people.of_file(path))], "1 file is used.")
     given = list(files_below(source))
     paths = [path for path in given if path.is_file()]
-    labels = [path for path in paths if is_volume(path) and _LABEL.search(path.name)]
+    labels = [path for path in paths if is_volume(path) and _LABEL.search(stem_of(path))]
     files = [path for path in paths if is_volume(path) and path not in labels]
     found = dicom_series((path for path in paths if not is_volume(path)), people)
     if labels:

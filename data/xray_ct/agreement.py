@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,8 +58,8 @@ def doubt(xrays: Array, volume: Array, axes: str = "IPL") -> Doubt | None:
         volume: (1, D, H, W), from head to feet, front to back, right to left.
         axes: what the stored volume's axes were taken for.
     """
-    views = _smaller(torch.from_numpy(np.array(xrays, dtype=np.float32)))
-    sums = _smaller(torch.from_numpy(np.array(volume[0], dtype=np.float32)))
+    views = _smaller(xrays, torch.nn.functional.adaptive_avg_pool2d)
+    sums = _smaller(volume, torch.nn.functional.adaptive_avg_pool3d)[0]
     found = [(reading, _fit(*pair)) for reading, pair in _readings(views, sums, axes)]
     found += [(replace(one, inverted=True), -correlation) for one, correlation in found]
     as_read = found[0][1]
@@ -75,12 +75,10 @@ def doubt(xrays: Array, volume: Array, axes: str = "IPL") -> Doubt | None:
     return Doubt(correlation=math.tanh(as_read), better=math.tanh(best[1]), readings=tuple(alike))
 
 
-def _smaller(values: torch.Tensor) -> Array:
-    """Views or a volume of a few pixels a side, by means; with a leading axis for views."""
+def _smaller(values: Array, mean: Callable[[torch.Tensor, int], torch.Tensor]) -> Array:
+    """Views or a volume of a few pixels a side, by means; the first axis stays."""
     side = min(_SIDE, *values.shape[1:])
-    if values.shape[0] == 2:
-        return np.asarray(torch.nn.functional.adaptive_avg_pool2d(values, side).numpy())
-    return np.asarray(torch.nn.functional.adaptive_avg_pool3d(values[None], side)[0].numpy())
+    return np.asarray(mean(torch.from_numpy(np.array(values, dtype=np.float32)), side).numpy())
 
 
 def _readings(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from data.brain.layout import Mode
-from data.scans.files import SUFFIXES
+from data.scans.files import stem_of
 
 Kind = Literal["t1", "t2", "other", "mask", "lesions", "labels"]
 
@@ -42,7 +42,6 @@ _OF_FILES = re.compile(r"_(desc|space|res|den|hemi|label)-[A-Za-z0-9]+")  # BIDS
 _LABEL = re.compile(r"_label-([A-Za-z0-9]+)")
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 _BRATS = re.compile(r"brats[-_0-9]", re.IGNORECASE)
-_SUFFIX = re.compile(rf"({'|'.join(re.escape(end) for end in SUFFIXES)})$", re.IGNORECASE)
 _LAST = re.compile(r"(?:^|[-_. ])([A-Za-z0-9]+)$")
 
 
@@ -70,7 +69,7 @@ class Name:
 
 def read_name(path: Path) -> Name:
     """What a volume's name says; its folder counts where the name says not whose it is."""
-    stem = _SUFFIX.sub("", path.name)
+    stem = stem_of(path)
     words = _OF_FILES.sub("", stem)
     rest, word = _last(words)
     kind = _KIND.get(word)
