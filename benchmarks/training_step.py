@@ -128,7 +128,7 @@ def measured(folder: TrialFolder, group: Group, rounds: int) -> dict[str, list[f
 
 def ours(folder: TrialFolder, group: Group) -> Turn:
     """Steps as the training loop takes them."""
-    board = ProgressBoard(group.ranks)
+    board = ProgressBoard(range(group.ranks))
     trial = open_trial(folder, load_plan(folder.plan), group, lambda: board.tick(group.rank))
     training = Training(trial)
     training.learner.model.train()

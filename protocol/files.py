@@ -109,6 +109,24 @@ def append_line(path: Path, line: str, *, sync: bool = False) -> None:
         os.close(descriptor)
 
 
+def look_anew(folder: Path) -> None:
+    """Have a network file system ask its server what is in a folder, rather than remember.
+
+    Files that were not there a moment ago stay unseen for up to a minute otherwise.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+
+
+def read_fresh(path: Path) -> str | None:
+    """What a small file says that another machine may just have written; None without one."""
+    look_anew(path.parent)
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return None
+
+
 class LineTail:
     """Reads a growing file's complete new lines; a half-written last line waits."""
 
@@ -118,6 +136,8 @@ class LineTail:
 
     def new_lines(self) -> list[str]:
         """The complete lines that were appended since the last call."""
+        if self._offset == 0:
+            look_anew(self.path.parent)
         try:
             with self.path.open("rb") as stream:
                 stream.seek(self._offset)

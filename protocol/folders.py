@@ -223,9 +223,10 @@ class TrialFolder(RunFolder):
     def rank_log(self, rank: int) -> Path:
         return self.path / f"rank{rank}.log"
 
-    def stacks(self, attempt: int) -> Path:
-        """Where every rank stood when one of an attempt made no progress for too long."""
-        return self.path / f"stacks_{attempt}.txt"
+    def stacks(self, attempt: int, node: int = 0) -> Path:
+        """Where every rank of a node stood when one of an attempt made no progress for too long."""
+        of_node = f"_node{node}" if node else ""
+        return self.path / f"stacks_{attempt}{of_node}.txt"
 
     def runs(self) -> list[RunFolder]:
         """The folders that this trial's checkpoints may lie in, as far as they exist."""

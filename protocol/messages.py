@@ -60,6 +60,8 @@ class Plan(Message):
     deterministic: bool = False  # the same bits from the same numbers, on GPUs as well
     data_fingerprint: str = ""  # of the data that the study was begun with
     rehearsal: bool = False  # only as many steps as tell what training needs
+    nodes: int | None = None  # of a cluster, over which the ranks are spread; None: no cluster
+    interface: str | None = None  # of each node, through which ranks on several nodes meet
 
     @property
     def ranks(self) -> int:
@@ -71,13 +73,20 @@ class Plan(Message):
         """Whether one process spreads the model over all devices."""
         return self.stages > 1 and self.schedule == "device_map"
 
+    def ranks_of(self, node: int) -> range:
+        """The ranks that run on one of the nodes: each has as many, in order."""
+        share = self.ranks // (self.nodes or 1)
+        return range(node * share, (node + 1) * share)
+
 
 class Stop(StrEnum):
-    """Why the orchestrator asks a trial to stop at its next step."""
+    """Why a trial is asked to stop at its next step: by the orchestrator, or by its job."""
 
     PRUNED = "pruned"  # the pruner found it hopeless
     INTERRUPT = "interrupt"  # the user or the system wants the machine back
     TIMEOUT = "timeout"  # it has trained for as long as a trial may
+    EXPIRED = "expired"  # its job's time is nearly up: it goes on in another
+    DISPLACED = "displaced"  # the cluster wants its nodes back: it goes on elsewhere
 
 
 class EventBase(Message):
@@ -268,6 +277,8 @@ class Ending(StrEnum):
     COMPLETED = "completed"  # all epochs, or early stopping
     PRUNED = "pruned"  # stopped because the pruner said so
     INTERRUPTED = "interrupted"  # stopped because the user or the system said so
+    MOVED = "moved"  # a cluster took its place back, or the place failed
+    CANCELLED = "cancelled"  # somebody ended its job
     NONFINITE = "nonfinite"  # NaN or infinity
     MEMORY = "memory"  # ran out of memory
     INVALID = "invalid"  # a point of the search that the family refuses; never launched

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -52,10 +53,19 @@ class LocalLauncher:
         log: what the server and the functions that are called print.
         preload: modules to import before the first fork.
         trains: attempts will be launched; otherwise what only they need is not imported ahead.
+        deaf_to: signals that mean nothing to the attempts' processes.
     """
 
-    def __init__(self, *, log: Path, preload: tuple[str, ...] = (), trains: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        log: Path,
+        preload: tuple[str, ...] = (),
+        trains: bool = True,
+        deaf_to: tuple[signal.Signals, ...] = (),
+    ) -> None:
         self._log = log
+        self._deaf_to = ",".join(str(int(number)) for number in deaf_to)
         for_attempts = PRELOADED_FOR_ATTEMPTS if trains else ()
         self._preload = (*PRELOADED, *preload, "--", *for_attempts)
         self._server: subprocess.Popen[bytes] | None = None
@@ -81,6 +91,7 @@ class LocalLauncher:
                     "-m",
                     FORK_SERVER,
                     str(theirs.fileno()),
+                    self._deaf_to,
                     *self._preload,
                 ],
                 stdin=subprocess.DEVNULL,
@@ -93,12 +104,29 @@ class LocalLauncher:
         self._requests = ours
 
     def launch(self, folder: TrialFolder, plan: Plan) -> LocalAttempt:
+        record = {"attempt": plan.attempt, "host": socket.gethostname()}
+        return self._launch(folder, plan, range(plan.ranks), folder.stacks(plan.attempt), record)
+
+    def launch_share(self, folder: TrialFolder, plan: Plan, node: int) -> LocalAttempt:
+        """Start the ranks that this machine has as one of the plan's nodes."""
+        stacks = folder.stacks(plan.attempt, node)
+        return self._launch(folder, plan, plan.ranks_of(node), stacks, None)
+
+    def _launch(
+        self,
+        folder: TrialFolder,
+        plan: Plan,
+        ranks: range,
+        stacks: Path,
+        record: dict[str, Any] | None,
+    ) -> LocalAttempt:
         attempt = LocalAttempt(plan.hang_seconds)
         request = {
             "folder": str(folder.path),
-            "attempt": plan.attempt,
-            "ranks": plan.ranks,
+            "ranks": list(ranks),
             "hang_seconds": plan.hang_seconds,
+            "stacks_file": str(stacks),
+            "record": record,
         }
         self._send("attempt", request, attempt)
         return attempt

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import signal
+import socket
 import time
 
 import psutil
@@ -33,6 +34,8 @@ def sweep(folder: TrialFolder) -> int:
         session, start = int(record["pid"]), float(record["since_boot"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return 0
+    if record.get("host", socket.gethostname()) != socket.gethostname():
+        return 0  # there they ended with their orchestrator; here the number is another's
     members = end_session(session, start)
     deadline = time.monotonic() + _GONE_SECONDS
     while left := end_session(session, start):

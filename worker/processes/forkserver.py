@@ -1,6 +1,8 @@
 """A process with torch already imported, from which every attempt is forked.
 
-Started as `python -m worker.processes.forkserver SOCKET MODULE... -- MODULE...`. The modules
+Started as `python -m worker.processes.forkserver SOCKET SIGNALS MODULE... -- MODULE...`. SIGNALS,
+numbers with commas between, mean nothing to it and to all that it forks: a cluster sends them to
+every process of a job, of which one knows what to do. The modules
 before the dashes are imported before anything is forked. Those behind them are for attempts only:
 they come while no request waits, at the latest with the first attempt, so that the settings are
 checked meanwhile. It must neither touch CUDA nor start a thread, because both do not survive a
@@ -88,10 +90,12 @@ def _die_with_orchestrator(requests: socket.socket) -> None:
 
 
 if __name__ == "__main__":
+    for number in filter(None, sys.argv[2].split(",")):
+        signal.signal(int(number), signal.SIG_IGN)
     requests = socket.socket(fileno=int(sys.argv[1]))
     _die_with_orchestrator(requests)
     gc.disable()  # modules stay: looking for garbage among them takes a sixth of their import
     dashes = sys.argv.index("--")
-    for module in sys.argv[2:dashes]:
+    for module in sys.argv[3:dashes]:
         preload(module)
     serve(requests, sys.argv[dashes + 1 :])

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -43,33 +43,34 @@ SUSPENDED_SECONDS = 1.0  # that a look comes too late from which on this process
 class ProgressBoard:
     """When each rank last made progress, in memory shared across forks."""
 
-    def __init__(self, ranks: int) -> None:
-        self._memory = mmap.mmap(-1, 9 * ranks)
-        self._ranks = ranks
+    def __init__(self, ranks: Sequence[int]) -> None:
+        self._memory = mmap.mmap(-1, 9 * len(ranks))
+        self._places = {rank: place for place, rank in enumerate(ranks)}
+        self._ranks = len(ranks)
         self.begun = time.monotonic()
-        for rank in range(ranks):
+        for rank in ranks:
             self.tick(rank)
 
     def tick(self, rank: int) -> None:
-        struct.pack_into("d", self._memory, 8 * rank, time.monotonic())
+        struct.pack_into("d", self._memory, 8 * self._places[rank], time.monotonic())
 
     def forgive(self, seconds: float) -> None:
         """Leave a time out of account in which nobody could make progress."""
-        for rank, tick in enumerate(struct.unpack_from(f"{self._ranks}d", self._memory)):
-            struct.pack_into("d", self._memory, 8 * rank, min(time.monotonic(), tick + seconds))
+        for place, tick in enumerate(struct.unpack_from(f"{self._ranks}d", self._memory)):
+            struct.pack_into("d", self._memory, 8 * place, min(time.monotonic(), tick + seconds))
 
     def end(self, rank: int) -> None:
         """The rank has come to its end by itself, and told how."""
-        self._memory[8 * self._ranks + rank] = 1
+        self._memory[8 * self._ranks + self._places[rank]] = 1
 
     def ended(self, rank: int) -> bool:
-        return self._memory[8 * self._ranks + rank] == 1
+        return self._memory[8 * self._ranks + self._places[rank]] == 1
 
     def slowest(self, ranks: Collection[int], now: float) -> tuple[int, float]:
         """Which of `ranks` made its last progress longest before `now`, and by how many seconds."""
         ticks = struct.unpack_from(f"{self._ranks}d", self._memory)
-        oldest = min(ranks, key=lambda rank: ticks[rank])
-        return oldest, now - ticks[oldest]
+        oldest = min(ranks, key=lambda rank: ticks[self._places[rank]])
+        return oldest, now - ticks[self._places[oldest]]
 
 
 @dataclass
@@ -104,24 +105,43 @@ class RankProcesses:
 
 
 def lead_attempt(
-    *, lifeline: int, status: int, folder: str, attempt: int, ranks: int, hang_seconds: float
+    *,
+    lifeline: int,
+    status: int,
+    folder: str,
+    ranks: Sequence[int],
+    hang_seconds: float,
+    stacks_file: str,
+    record: dict[str, Any] | None,
 ) -> None:
-    """Run one attempt's ranks to their end, and report their exit codes on `status`."""
+    """Run an attempt's ranks to their end, and report their exit codes on `status`.
+
+    Args:
+        lifeline: its end of file ends the group.
+        status: where to report to.
+        folder: of the trial.
+        ranks: of the attempt, that this machine has.
+        hang_seconds: without progress before a rank counts as hung.
+        stacks_file: where the ranks then stand is written to it.
+        record: what attempt.json is to say of the attempt beside this process; None where nobody
+            looks for processes in the trial's folder, for they are on another machine.
+    """
     if _orchestrator_is_gone(lifeline):
         return  # while this was waiting to be forked; another may be at work in the folder
     place = TrialFolder(Path(folder))
-    record = _record() | {"attempt": attempt}
-    write_json(place.attempt, record)
-    _report(status, record)
+    myself = _record()
+    if record is not None:
+        write_json(place.attempt, myself | record)
+    _report(status, myself)
     wake = _wake_on_child()
     board, stacks = ProgressBoard(ranks), Stacks(ranks)
     group = RankProcesses(
-        {_fork_rank(place, rank, board, stacks, lifeline, status): rank for rank in range(ranks)},
+        {_fork_rank(place, rank, board, stacks, lifeline, status): rank for rank in ranks},
         board.ended,
     )
 
     def before_killing() -> None:
-        stacks.ask(group.pids, place.stacks(attempt))
+        stacks.ask(group.pids, Path(stacks_file))
 
     _watch(group, board, wake, lifeline, hang_seconds, before_killing)
     _report(status, {"codes": group.codes, "first": group.first, "hung": group.hung})

@@ -93,6 +93,8 @@ def _train(
         rank=rank,
         rendezvous=folder.rendezvous(plan.attempt),
         patience=PEER_PATIENCE * plan.hang_seconds,
+        nodes=plan.nodes,
+        interface=plan.interface,
     )
     tick()
     if plan.memory_gb is not None:

@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import psutil
@@ -34,8 +34,8 @@ _STATES = {
 class Stacks:
     """Files in memory, into which ranks write when they are asked; made before the fork."""
 
-    def __init__(self, ranks: int) -> None:
-        self._files = [os.memfd_create("stacks") for _ in range(ranks)]
+    def __init__(self, ranks: Iterable[int]) -> None:
+        self._files = {rank: os.memfd_create("stacks") for rank in ranks}
 
     def answer(self, rank: int) -> None:
         """To be called in the rank's process; processes that it forks answer likewise."""

@@ -10,15 +10,16 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from worker.ranks.meeting import INTERFACES, NoMeeting, meet
+
 T = TypeVar("T")
 
-_INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")  # of the environment, chosen by users
 # How gloo begins what it says of a connection, as a plain RuntimeError. Its complaints of this
 # machine begin otherwise, though they may name the same source files.
 _OF_A_CONNECTION = re.compile(
@@ -120,22 +121,59 @@ class JoinError(Exception):
 
 
 def join(
-    *, devices: list[str], rank: int, rendezvous: Path, patience: float, stages: int = 1
+    *,
+    devices: list[str],
+    rank: int,
+    rendezvous: Path,
+    patience: float,
+    stages: int = 1,
+    nodes: int | None = None,
+    interface: str | None = None,
 ) -> Group:
     """Meet the other ranks through the file `rendezvous`.
 
     Args:
         devices: one a rank, such as "cpu" or "cuda:0".
+        rank: of this process.
+        rendezvous: a file that is not there yet.
         patience: seconds after which a silent peer counts as lost.
         stages: ranks that share one copy of the model.
+        nodes: of a cluster, over which the ranks are spread; None: no cluster.
+        interface: of each node, through which they meet; None: found out.
 
     Raises:
         PeerLost: another rank went meanwhile.
         JoinError: there is no way to, such as no network interface.
     """
-    chosen = [f"{name}={os.environ[name]}" for name in _INTERFACES if name in os.environ]
+    chosen = [f"{name}={os.environ[name]}" for name in INTERFACES if name in os.environ]
     try:
-        return _join(devices, rank, rendezvous, timedelta(seconds=patience), stages)
+        device = torch.device(devices[rank])
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        if len(devices) > 1:
+            share = len(devices) // (nodes or 1)
+            if nodes is None:
+                _prefer_loopback()
+                way: dict[str, Any] = {"init_method": f"file://{rendezvous.absolute()}"}
+            else:
+                node = rank // share
+                way = {
+                    "store": meet(
+                        rendezvous,
+                        rank=rank,
+                        node=node,
+                        nodes=nodes,
+                        interface=interface,
+                        patience=patience,
+                    )
+                }
+            _connect(devices, rank, share, timedelta(seconds=patience), way)
+        group = Group(rank=rank, ranks=len(devices), device=device)
+        if stages > 1:
+            _form_mesh(group, stages, timedelta(seconds=patience))
+        return group
+    except NoMeeting as error:
+        raise JoinError(str(error)) from error
     except (torch.AcceleratorError, torch.OutOfMemoryError):
         raise  # of one GPU
     except (RuntimeError, ValueError, OSError) as error:
@@ -145,27 +183,18 @@ def join(
         raise JoinError("; ".join([f"the ranks cannot meet: {told}", *chosen])) from error
 
 
-def _join(
-    devices: list[str], rank: int, rendezvous: Path, patience: timedelta, stages: int
-) -> Group:
-    device = torch.device(devices[rank])
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    if len(devices) > 1:
-        _prefer_loopback()
-        dist.init_process_group(
-            backend=_backend(devices),
-            init_method=f"file://{rendezvous.absolute()}",
-            rank=rank,
-            world_size=len(devices),
-            timeout=patience,
-        )
-        # NCCL connects, and finds what it lacks, at the first exchange only.
-        dist.all_reduce(torch.zeros(1, device=device))
-    group = Group(rank=rank, ranks=len(devices), device=device)
-    if stages > 1:
-        _form_mesh(group, stages, patience)
-    return group
+def _connect(
+    devices: list[str], rank: int, share: int, patience: timedelta, way: dict[str, Any]
+) -> None:
+    dist.init_process_group(
+        backend=_backend(devices, share),
+        rank=rank,
+        world_size=len(devices),
+        timeout=patience,
+        **way,
+    )
+    # NCCL connects, and finds what it lacks, at the first exchange only.
+    dist.all_reduce(torch.zeros(1, device=devices[rank]))
 
 
 def _form_mesh(group: Group, stages: int, patience: timedelta) -> None:
@@ -196,10 +225,17 @@ def peer_loss(error: BaseException) -> PeerLost | None:
     return None
 
 
-def _backend(devices: list[str]) -> str:
-    """NCCL refuses two ranks on one GPU; gloo moves their tensors through the host."""
+def _backend(devices: list[str], share: int) -> str:
+    """NCCL refuses two ranks on one GPU; gloo moves their tensors through the host.
+
+    Args:
+        devices: by rank.
+        share: ranks of one node.
+    """
     on_gpus = all(device.startswith("cuda") for device in devices)
-    return "nccl" if on_gpus and len(set(devices)) == len(devices) else "gloo"
+    nodes = [devices[first : first + share] for first in range(0, len(devices), share)]
+    alone = all(len(set(of_node)) == len(of_node) for of_node in nodes)
+    return "nccl" if on_gpus and alone else "gloo"
 
 
 def _prefer_loopback() -> None:

@@ -55,6 +55,7 @@ class BatchLoader:
             pin_memory=device.type == "cuda",
             # Data sets and families from a user's file need not be picklable.
             multiprocessing_context="fork" if workers else None,
+            worker_init_fn=_as_deaf_as_its_rank,
         )
         self._device = device
         self._processes: list[BaseProcess] = []
@@ -100,6 +101,15 @@ class BatchLoader:
             if number == signal.SIGBUS:
                 return MemoryError(f"{what}: /dev/shm is full")
         return None
+
+
+def _as_deaf_as_its_rank(worker: int) -> None:
+    """torch lets SIGTERM end the processes that load data, also where it means their rank nothing.
+
+    On a cluster it comes to all of a job's processes, and the rank reads on until it has saved.
+    """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 _LOADERS: weakref.WeakSet[BatchLoader] = weakref.WeakSet()

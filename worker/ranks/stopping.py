@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from protocol.files import read_fresh
 from protocol.messages import Stop
 
 LOOK_SECONDS = 0.2  # between two looks at the file system
@@ -33,10 +34,7 @@ class StopRequest:
         return self._found
 
     def _look(self) -> None:
-        try:
-            text = self._path.read_text().strip()
-        except FileNotFoundError:
-            return
-        self._found = True
-        if text in set(Stop):
-            self.reason = Stop(text)
+        text = read_fresh(self._path)
+        if text is not None:
+            self._found = True
+            self.reason = Stop(text.strip()) if text.strip() in set(Stop) else Stop.INTERRUPT

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[4]
 
 
 def test_the_slowest_of_some_ranks_is_the_one_that_made_progress_longest_ago():
-    board = ProgressBoard(3)
+    board = ProgressBoard(range(3))
     time.sleep(0.05)
     board.tick(1)
     time.sleep(0.05)
@@ -25,7 +25,7 @@ def test_the_slowest_of_some_ranks_is_the_one_that_made_progress_longest_ago():
 
 
 def test_progress_is_seen_across_processes():
-    board = ProgressBoard(1)
+    board = ProgressBoard(range(1))
     time.sleep(0.2)
     child = os.fork()
     if child == 0:
@@ -53,7 +53,7 @@ def work(seconds, rank=0):
         time.sleep(0.05)
 
 wake = leader._wake_on_child()
-board = leader.ProgressBoard(2)
+board = leader.ProgressBoard(range(2))
 lifeline, _keep = os.pipe()
 behaviour = {
     "one ends early": (lambda: work(2.0), lambda: 0),
@@ -146,7 +146,7 @@ def test_a_rank_that_hangs_is_found_after_the_group_was_suspended_too(session):
 
 def test_a_leader_that_is_stopped_in_the_midst_of_a_look_takes_nobody_for_hung():
     """It has read the time, and reads the ranks' progress long after."""
-    board = ProgressBoard(1)
+    board = ProgressBoard(range(1))
     now = time.monotonic()
     time.sleep(0.3)
     assert board.slowest([0], now)[1] < 0.1

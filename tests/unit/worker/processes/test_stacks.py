@@ -14,7 +14,7 @@ import os, sys, time
 from pathlib import Path
 from worker.processes.stacks import Stacks
 
-stacks = Stacks(3)
+stacks = Stacks(range(3))
 ready, told = os.pipe()
 
 def in_the_waiting_room():
