@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-KEEPER = Path(__file__).with_name("keeper.py")
+KEEPER = Path(__file__).parents[1] / "keeper.py"
 INSTALL = "apt-get install --yes --no-install-recommends slurm-wlm munge"
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # where the daemons lie
