@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -45,6 +46,12 @@ def duration(seconds: float) -> str:
     if minutes:
         return f"{minutes} min {rest:02} s"
     return f"{rest} s"
+
+
+def process(pid: int, host: str, start: float) -> str:
+    """`process 12 on n1 since 2026-01-31 08:15:00`; `start` is in seconds since the epoch."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start))
+    return f"process {pid} on {host} since {since}"
 
 
 def stages(processes: int, count: int, mapped: bool = False) -> str:

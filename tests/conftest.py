@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.launcher.local import LocalLauncher
+from tests.postgresql import missing as postgresql_missing
+from tests.postgresql import running as postgresql_running
 
 # Threads that wait for one another let go of their core: spinning, as they do by themselves, takes
 # ten times the tests' own time where as many tests as cores run side by side.
@@ -27,6 +29,21 @@ def launcher(tmp_path_factory):
     launcher.close()
 
 
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """A PostgreSQL of the tests' own; skipped where there is none, or no driver."""
+    if reason := postgresql_missing():
+        pytest.skip(reason)
+    yield from postgresql_running()
+
+
+@pytest.fixture
+def postgresql(postgresql_server):
+    """The server, running, with an empty database of this test's own."""
+    postgresql_server.renew()
+    return postgresql_server
+
+
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="also the tests that are marked long")
     parser.addoption("--faults", action="store_true", help="tests/faults alone, and at length")
@@ -42,6 +59,9 @@ def pytest_configure():
 def pytest_collection_modifyitems(items):
     """The slow tests first: one that began last would run while the other cores wait."""
     found = yield
+    for item in items:
+        if "postgresql" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.postgres)
     if items and items[0].config.getoption("--faults"):
         items[:] = [item for item in items if FAULTS in item.path.parents]
     if items and not items[0].config.getoption("--long"):

@@ -35,6 +35,7 @@ from orchestrator.running.session import (
     NOT_DONE,
     Session,
     StoppedEarly,
+    held,
     open_session,
     refuse_confirmations,
 )
@@ -42,7 +43,6 @@ from orchestrator.settings.layers import Asked, Layers
 from orchestrator.settings.schema import PrunerSettings, Settings, StorageSettings
 from orchestrator.study.find import read_study
 from orchestrator.study.inputs import Input
-from orchestrator.study.lock import StudyLock
 from orchestrator.study.parent import recorded
 from orchestrator.study.parent_record import ParentRecord
 from orchestrator.study.record import StudyRecord
@@ -86,7 +86,7 @@ def confirm_study(folder: StudyFolder, *, top: int, seeds: int, as_json: bool = 
     _look_at(folder, top, seeds)  # what is wrong at once is said before anything is written
     try:
         with (
-            StudyLock(folder.lock),
+            held(folder),
             open_session(folder.confirmations, f"{folder.name}.confirm", progress) as session,
         ):
             return _confirm(session, _look_at(folder, top, seeds), as_json)

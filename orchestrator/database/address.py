@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from sqlalchemy.engine import URL, make_url
@@ -23,6 +24,31 @@ _PARTS = re.compile(  # driver, credentials, host, database, options
 _SECRET = re.compile(r"passw|pwd", re.IGNORECASE)  # in the name of an option
 # Up to the last @ before the host: passwords hold that character, hosts do not.
 _CREDENTIALS = re.compile(r"([\w+.-]+)://([^:/@]*):([^?]*)@([^@?]*(?:\?.*)?)", re.DOTALL)
+_LIBPQ = ("psycopg", "psycopg2")  # drivers that take its options
+_OPTIONS = {
+    "connect_timeout": 10,  # seconds; without it as long as the system tries, which ^C cannot end
+    "keepalives_idle": 30,  # a server that is gone is noticed within a minute
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+    "client_encoding": "utf8",  # else a database without an encoding answers with bytes
+}
+_HINTS = {  # what a user can do, by what the server or its library says (libpq of version 15)
+    r"password authentication failed|no password supplied": (
+        "passwords come from the environment: PGPASSWORD, or a variable that the URL names as "
+        "${VARIABLE}"
+    ),
+    r"database .* does not exist": "create it once, as in createdb, or mend its name in the URL",
+    r"role .* does not exist": "create that user once, as in createuser, or mend its name",
+    r"permission denied for schema": (
+        "whoever owns the database may allow it: GRANT USAGE, CREATE ON SCHEMA public TO that user"
+    ),
+    r"permission denied": "whoever owns the database may allow it, as GRANT says",
+    r"failed to resolve host|could not translate host name": "mend the host's name in the URL",
+    r"Connection refused|No such file or directory": (
+        "look whether the server runs, and listens where the URL says"
+    ),
+}
 _PACKAGES = {
     "psycopg": "'psycopg[binary]'",
     "psycopg2": "psycopg2-binary",
@@ -91,6 +117,13 @@ def spelled(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 
 
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """What a driver is told beside the URL, unless that says it."""
+    if url.get_backend_name() != "postgresql" or url.get_driver_name() not in _LIBPQ:
+        return {}
+    return {key: value for key, value in _OPTIONS.items() if key not in url.query}
+
+
 def shown(url: URL) -> str:
     """For people: a file's path, or the URL without its password."""
     file = sqlite_file(url)
@@ -115,7 +148,9 @@ def reason(error: BaseException, url: URL) -> str:
         )
     cause = error.__cause__ or error
     lines = str(getattr(cause, "orig", None) or cause).splitlines()
-    return redacted(lines[0] if lines else type(error).__name__, url)
+    said = redacted(lines[0] if lines else type(error).__name__, url)
+    hints = [hint for words, hint in _HINTS.items() if re.search(words, said)]
+    return "; ".join([said, *hints[:1]])
 
 
 def _missing_driver(error: BaseException) -> str | None:

@@ -26,9 +26,18 @@ from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 from orchestrator import words
-from orchestrator.database.address import redacted, shown, spelled, sqlite_file
+from orchestrator.database.address import (
+    connect_arguments,
+    reason,
+    redacted,
+    shown,
+    spelled,
+    sqlite_file,
+)
+from orchestrator.database.exclusive import StudyInDatabase
 from orchestrator.database.reading import study_attributes, trial_with, trials_in
 from orchestrator.database.writing import Changes, Crossed, carry_out, created, holds
 from orchestrator.troubles import primary_code
@@ -51,6 +60,8 @@ _PASSING = {  # SQLite's primary result codes that can pass by themselves
     sqlite3.SQLITE_IOERR: "cannot be read or written",
 }
 _FULL_STATE = "53100"  # PostgreSQL's SQLSTATE of a full disk
+_REPEATING_STATE = "25006"  # that of a server that only repeats another one, for the time being
+_FORBIDDEN_STATE = "42501"
 
 
 def obstacle(error: BaseException, url: URL) -> str | None:
@@ -63,15 +74,25 @@ def obstacle(error: BaseException, url: URL) -> str | None:
 def _obstacle(error: DBAPIError, url: URL) -> str | None:
     if isinstance(error.orig, sqlite3.Error):
         return _PASSING.get(primary_code(error.orig))
+    lines = str(error.orig).strip().splitlines()
+    said = redacted(lines[0] if lines else "no reason given", url)
+    state = _state(error)
+    if state == _REPEATING_STATE:
+        return f"takes no changes at the moment ({said})"
     # PEP 249: an OperationalError is not necessarily under the control of the programmer.
     if not error.connection_invalidated and not isinstance(
         error, OperationalError | InterfaceError
     ):
         return None
-    if getattr(error.orig, "sqlstate", getattr(error.orig, "pgcode", None)) == _FULL_STATE:
+    if state == _FULL_STATE:
         return _PASSING[sqlite3.SQLITE_FULL]
-    lines = str(error.orig).strip().splitlines()
-    return f"cannot be reached ({redacted(lines[0] if lines else 'no reason given', url)})"
+    return f"cannot be reached ({said})"
+
+
+def _state(error: DBAPIError) -> str | None:
+    """PostgreSQL's SQLSTATE, under either driver's name."""
+    state = getattr(error.orig, "sqlstate", getattr(error.orig, "pgcode", None))
+    return None if state is None else str(state)
 
 
 def _never() -> bool:
@@ -100,11 +121,25 @@ class PatientStorage(RDBStorage):
         self._patience = patience
         self._exhausted = False
         if sqlite_file(url) is not None:
-            options["engine_kwargs"] = {
+            engine = {
                 "connect_args": {"timeout": _BUSY_SECONDS},
                 "pool_use_lifo": True,  # the same connection each time: `changed_elsewhere`
             }
-        super().__init__(spelled(url), **options)
+        else:
+            engine = {"connect_args": connect_arguments(url)}
+        super().__init__(spelled(url), engine_kwargs=engine, **options)
+
+    def hold(self, lock: StudyInDatabase) -> None:
+        """Write from now on only while the study's lock is this process's, which takes it.
+
+        Raises:
+            StudyInUse: another process has it.
+        """
+        self.remove_session()
+        self.engine.dispose()
+        self.engine = lock.engine(**self.engine_kwargs)
+        self.scoped_session = scoped_session(sessionmaker(bind=self.engine))
+        self.patiently(lambda: self.engine.connect().close())
 
     def claim(self, study_id: int, key: str, value: str) -> str:
         """Set an attribute of the study unless it has it; what it is then. Safe in a race."""
@@ -246,6 +281,7 @@ class PatientStorage(RDBStorage):
             except Exception as error:
                 problem = obstacle(error, self.address)
                 if problem is None:
+                    self._refuse_forbidden(error)
                     raise
                 outage = outage or _Outage(time.monotonic())
                 self._wait(outage, problem, error)
@@ -274,6 +310,12 @@ class PatientStorage(RDBStorage):
             time.sleep(min(_SLICE, rest))
         if self._patience.interrupted():
             raise UserError(f"{place}, and was not waited for any longer; {_ADVICE}") from error
+
+    def _refuse_forbidden(self, error: Exception) -> None:
+        causes = (cause for cause in chain(error, contexts=False) if isinstance(cause, DBAPIError))
+        if any(_state(cause) == _FORBIDDEN_STATE for cause in causes):
+            told = reason(error, self.address)
+            raise UserError(f"{shown(self.address)} does not allow it: {told}") from error
 
     def _refuse_lost_study(self, error: KeyError) -> None:
         if self.study_id is None:

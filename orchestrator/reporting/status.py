@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.confirmation.saved import load_confirmation
+from orchestrator.study.elsewhere import holder_of
 from orchestrator.study.find import read_study
-from orchestrator.study.lock import Holder, live_holder
+from orchestrator.study.lock import Holder
 from orchestrator.study.parent_record import ParentRecord
 from orchestrator.study.peek import peek
 from orchestrator.study.record import StudyRecord, TrialRecord
@@ -46,7 +47,7 @@ def look_at(folder: StudyFolder) -> Status:
     return Status(
         record=record,
         folder=folder,
-        holder=live_holder(folder.lock),
+        holder=holder_of(folder),
         metric=known.metric,
         budget=known.n_trials,
         parent=known.parent,

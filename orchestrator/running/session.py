@@ -28,6 +28,7 @@ from orchestrator.running.slots import Slot, cpu_cores, cut_slots
 from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
+from orchestrator.study.elsewhere import refuse_holder_elsewhere
 from orchestrator.study.identity import new_identity
 from orchestrator.study.inputs import DataWatch, Input, caches_of, found_in, remember, take
 from orchestrator.study.lock import StudyLock
@@ -127,6 +128,10 @@ class Session:
 
         The study's token is in the file before it is in the database; only that of a study which
         an earlier version began is looked up there first. So a kill between the two does no harm.
+
+        Raises:
+            UserError: the database cannot be used.
+            StudyInUse: another process works on the study, as its database says.
         """
         earlier = read_study_file(self.folder)
         identity = earlier.identity if earlier else new_identity()
@@ -223,10 +228,12 @@ def held(folder: StudyFolder) -> Iterator[None]:
     """Make the study's folder and hold its lock; a folder in which nothing was begun goes again.
 
     Raises:
-        StudyInUse: another process holds the lock.
+        StudyInUse: another process holds the lock, or works on the study as its database says.
+        SettingsError: that database cannot be asked.
     """
     new = not folder.path.exists()
     with StudyLock(folder.lock):
+        refuse_holder_elsewhere(folder)
         sweep_discarded(folder)
         try:
             yield

@@ -14,6 +14,7 @@ from typing import Self
 
 import psutil
 
+from orchestrator import words
 from orchestrator.launcher.processes import SAME_SECONDS, since_boot
 from protocol.errors import StudyInUse
 
@@ -72,8 +73,7 @@ def _in_use(path: Path, holder: str) -> str:
     study = path.parent.name
     try:
         record = json.loads(holder)
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record["start"]))
-        who = f"process {record['pid']} on {record['host']} since {since}"
+        who = words.process(record["pid"], record["host"], record["start"])
     except (ValueError, KeyError, TypeError):
         who = "another process"
     return (

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.database.address import address, own_address, reason, shown
+from orchestrator.database.exclusive import StudyInDatabase, knows_locks, making_tables
 from orchestrator.database.patient import Patience, PatientStorage
 from orchestrator.database.remembering import RememberingStorage
 from orchestrator.study.identity import IDENTITY, name_at, new_identity
@@ -42,6 +43,7 @@ def open_study(
 
     Raises:
         UserError: the database is damaged, holds something else, or another's study.
+        StudyInUse: another process works on the study, as its database says.
         SettingsError: `url` names an unset variable or a database that cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -66,6 +68,9 @@ def open_study(
         )
         storage.study_id = study._study_id
         _take(folder, study, storage, identity, shared=url is not None)
+        if knows_locks(storage.address):
+            lock = StudyInDatabase(storage.address, folder.name, identity_of(study))
+            storage.hold(lock)
     except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
         place = folder.database if url is None else shown(address(url))
         told = reason(error, own_address(folder.database) if url is None else address(url))
@@ -81,7 +86,8 @@ def identity_of(study: optuna.Study) -> str:
 def _connect(template: str, patience: Patience) -> PatientStorage:
     url = address(template)
     try:
-        return PatientStorage(url, patience)
+        with making_tables(url):
+            return PatientStorage(url, patience)
     except Exception as error:
         # SQLAlchemy and each driver raise their own; none of them is this program's defect.
         raise SettingsError(

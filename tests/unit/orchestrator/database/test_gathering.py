@@ -16,13 +16,15 @@ from orchestrator.database.writing import Crossed
 from orchestrator.reporting.notes import get_note, save_note
 
 
-@pytest.fixture(params=["SQLite", "PostgreSQL", "in memory"])
+@pytest.fixture(
+    params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.postgres), "in memory"]
+)
 def study(request, tmp_path):
     if request.param == "in memory":
         return optuna.create_study(storage=InMemoryStorage(), study_name="x")
     url = own_address(tmp_path / "study.db")
     if request.param == "PostgreSQL":
-        url = address(request.getfixturevalue("server")[0])
+        url = address(request.getfixturevalue("postgresql").url())
     storage = RememberingStorage(PatientStorage(url, Patience(seconds=0.0)))
     return optuna.create_study(storage=storage, study_name="x")
 

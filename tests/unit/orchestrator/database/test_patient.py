@@ -233,10 +233,9 @@ def test_of_two_that_claim_a_study_in_one_instant_both_hear_the_same_owner(study
 # ------------------------------------------------------------------------------- PostgreSQL
 
 
-def test_a_terminated_backend_of_postgresql_costs_nothing(server, monkeypatch):
+def test_a_terminated_backend_of_postgresql_costs_nothing(postgresql, monkeypatch):
     monkeypatch.setattr(patient, "_LONGEST_PAUSE", 0.1)
-    url, restart = server
-    storage = PatientStorage(address(url), Patience(seconds=20.0))
+    storage = PatientStorage(address(postgresql.url()), Patience(seconds=20.0))
     study = optuna.create_study(storage=storage, study_name="x")
     for number in range(4):
         trial = study.ask()
@@ -247,10 +246,16 @@ def test_a_terminated_backend_of_postgresql_costs_nothing(server, monkeypatch):
         trial.report(1.0, 1)
         study.tell(trial, float(number))
     assert [trial.value for trial in study.get_trials()] == [0.0, 1.0, 2.0, 3.0]
-    restarting = restart()
+    restarting = threading.Thread(target=restart, args=[postgresql])
+    restarting.start()
     for _ in range(50):
         study.tell(study.ask(), 7.0)
-    assert restarting.wait(20) == 0
+    restarting.join()
     trials = study.get_trials()
     assert [trial.number for trial in trials] == list(range(54))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+
+
+def restart(server):
+    server.stop()
+    server.start()

@@ -12,11 +12,11 @@ from orchestrator.database.patient import Patience, PatientStorage
 from orchestrator.database.remembering import RememberingStorage
 
 
-@pytest.fixture(params=["SQLite", "PostgreSQL"])
+@pytest.fixture(params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.postgres)])
 def study(request, tmp_path):
     url = own_address(tmp_path / "study.db")
     if request.param == "PostgreSQL":
-        url = address(request.getfixturevalue("server")[0])
+        url = address(request.getfixturevalue("postgresql").url())
     storage = RememberingStorage(PatientStorage(url, Patience(seconds=0.0)))
     return optuna.create_study(storage=storage, study_name="x")
 
