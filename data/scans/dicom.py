@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -181,6 +182,12 @@ def _opened(path: Path, **options: object) -> pydicom.Dataset:
     Raises:
         InvalidDicomError: it is no DICOM file.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of fields that nothing is made of; others are refused
+        return _read_anyhow(path, **options)
+
+
+def _read_anyhow(path: Path, **options: object) -> pydicom.Dataset:
     try:
         return pydicom.dcmread(path, **options)  # type: ignore[arg-type]
     except InvalidDicomError:
