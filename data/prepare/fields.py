@@ -47,14 +47,14 @@ SeriesArePatients = Annotated[
     Field(description="DICOM: each series is another person, though they share a PatientID"),
 ]
 
+Pattern = Annotated[str | None, AfterValidator(_compiles)]
 PatientPattern = Annotated[
-    str | None,
+    Pattern,
     Metavar("REGEX"),
     Field(
         description="finds the patient in a file's place below --source, its first group or all of "
         "it; if not given, sub-… in the name (BIDS), PatientID (DICOM), or else each file is one"
     ),
-    AfterValidator(_compiles),
 ]
 
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -295,7 +295,7 @@ class TestSlices:
     def test_sizes_or_directions_of_zero(self, series, refusal, key):
         zeros = [0] * (2 if key == "PixelSpacing" else 6)
         series(edit=lambda file, *_: setattr(file, key, zeros))
-        assert "damaged or incomplete DICOM header (PixelSpacing" in refusal("lodopab")
+        assert "not a DICOM file with a complete header (PixelSpacing" in refusal("lodopab")
 
     def test_no_preamble(self, series, pairs):
         for path in series():
