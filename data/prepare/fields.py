@@ -42,6 +42,9 @@ Scans = Annotated[
     Path,
     Field(description="a CT scan (.nii.gz, .nrrd, .mha), or a folder of them or of DICOM slices"),
 ]
+NanAsAir = Annotated[
+    bool, Field(description="take voxels that are NaN for air, as scans have outside their view")
+]
 SeriesArePatients = Annotated[
     bool,
     Field(description="DICOM: each series is another person, though they share a PatientID"),

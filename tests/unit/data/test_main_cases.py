@@ -461,6 +461,16 @@ class TestFiles:
         nifti(source / "a.nii.gz", affine=affine, edit=units)
         pairs()
 
+    def test_nan_outside_the_field_of_view(self, source, pairs, images, refusal):
+        values, index = body().astype(np.float32), np.indices(SHAPE)
+        outside = (index[0] - 27.5) ** 2 + (index[1] - 23.5) ** 2 > 23.6**2
+        image = nibabel.nifti1.Nifti1Image(np.where(outside, np.nan, values), STRAIGHT)
+        source.mkdir()
+        nibabel.loadsave.save(image, source / "a.nii.gz")
+        assert f"a.nii.gz has {outside.sum()} NaN voxels" in refusal("xray_ct")
+        assert f"{outside.sum()} voxels (" in pairs("--nan_as_air").said
+        images("--nan_as_air")
+
     def test_one_slice_as_a_volume(self, source, refusal):
         nifti(source / "a.nii.gz", body()[:, :, 24:25])
         assert "a.nii.gz is 4 mm deep and 224 mm long" in refusal("xray_ct")
