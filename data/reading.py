@@ -6,21 +6,31 @@ is ever whole.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from protocol.errors import DataError, UserError
 
+_IN_USE = re.compile("already open for write|locking flag")  # as HDF5 says it
+
 
 @contextmanager
-def reading(path: Path, kind: str, *, way: str = "copy or export it again") -> Iterator[None]:
+def reading(
+    path: Path,
+    kind: str,
+    *,
+    way: str = "copy or export it again",
+    missing: str = "check the path",
+) -> Iterator[None]:
     """Read `path` within.
 
     Args:
         path: the file.
         kind: what it is to be, such as "a NIfTI file".
         way: what to do where it is not.
+        missing: what to do where there is no such file.
 
     Raises:
         DataError: it could not be read. A UserError from within stays as it is.
@@ -30,7 +40,7 @@ def reading(path: Path, kind: str, *, way: str = "copy or export it again") -> I
     except UserError:
         raise
     except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}; check the path") from error
+        raise DataError(f"there is no file {path}; {missing}") from error
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder, expected {kind}; {way}") from error
     except PermissionError as error:
@@ -38,6 +48,10 @@ def reading(path: Path, kind: str, *, way: str = "copy or export it again") -> I
     except MemoryError as error:
         raise DataError(f"{path} needs more memory than there is; make it smaller") from error
     except Exception as error:
+        if _IN_USE.search(str(error)):
+            raise DataError(
+                f"{path} is being written by another program; wait for that, or close it"
+            ) from error
         raise DataError(
             f"{path} is truncated or damaged, or not {kind} ({first_line(error)}); {way}"
         ) from error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from protocol.errors import DataError
+from protocol.errors import DataError, SettingsError
 
 Split = Literal["train", "validation", "test"]
 
@@ -63,6 +64,28 @@ def overlap_text(lists: Sequence[PeopleList], who: str) -> str | None:
             count = f"{len(shared)} {who}{'s are' if len(shared) > 1 else ' is'}"
             parts.append(f"{count} both in {one.name} and in {other.name} ({some_of(shared)})")
     return "; ".join(parts) or None
+
+
+def matched_person(pattern: str, name: str, *, of: str, key: str) -> str:
+    """The person whom a name tells: a regular expression's first group, or all that it matches.
+
+    Args:
+        pattern: the regular expression.
+        name: what it is looked for in.
+        of: what such a name is of, for the message.
+        key: of the setting that has the pattern.
+
+    Raises:
+        SettingsError: it is not found there.
+    """
+    match = re.search(pattern, name)
+    if match is None:
+        raise SettingsError(
+            f"{pattern!r} is not found in {name}, expected the patient's part of every {of}; "
+            "widen it",
+            key=key,
+        )
+    return (match.re.groups and match[1]) or match[0]
 
 
 def some_of(names: Iterable[str]) -> str:

@@ -28,6 +28,7 @@ from data.brain.lists import Case
 from data.brain.settings import BrainSettings
 from data.brain.store import RECORD, CachedVolume, load_volume, note_of, remove_volume, store_volume
 from data.caches.places import cache_places, fingerprint, obstacle
+from data.reading import reading
 from protocol.errors import DataError
 
 LOG_SECONDS = 30.0  # between words on how far the preprocessing is
@@ -180,10 +181,6 @@ def _identity(path: Path | None) -> list[Any] | None:
     """The file's fingerprint."""
     if path is None:
         return None
-    try:
+    missing = "a csv file names it: restore it, or delete the row"
+    with reading(path, "a volume's file", missing=missing):
         return fingerprint(path)
-    except OSError as error:
-        raise DataError(
-            f"there is no file {path} ({error.strerror}), though a csv file names it; restore it, "
-            "or delete the row"
-        ) from error

@@ -20,6 +20,7 @@ from data.brain.layout import (
     lesion_csv,
     subject_of,
 )
+from data.reading import reading
 from data.splits import Split, some_of
 from protocol.errors import DataError
 
@@ -151,26 +152,20 @@ def _rows(path: Path, needed: Iterable[str]) -> list[tuple[int, dict[str, str]]]
     Raises:
         DataError: the file is missing, is not text, or lacks a column or a cell.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            names = reader.fieldnames or []
-            for column in needed:
-                if column not in names:
-                    raise DataError(
-                        f"{path}, row 1: there is no column {column!r} among {', '.join(names)}; "
-                        "restore the file's header"
-                    )
-            rows = [(reader.line_num, row) for row in reader]
-    except FileNotFoundError as error:
-        raise DataError(
-            f"there is no file {path}, expected a list of volumes; restore it, or make the data "
-            "set anew"
-        ) from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path} cannot be read as csv ({error}); copy or download it again"
-        ) from error
+    missing = "it lists volumes: restore it, or make the data set anew"
+    with (
+        reading(path, "a csv file", way="copy or download it again", missing=missing),
+        path.open(newline="", encoding="utf-8-sig") as stream,
+    ):
+        reader = csv.DictReader(stream, strict=True)
+        names = reader.fieldnames or []
+        for column in needed:
+            if column not in names:
+                raise DataError(
+                    f"{path}, row 1: there is no column {column!r} among {', '.join(names)}; "
+                    "restore the file's header"
+                )
+        rows = [(reader.line_num, row) for row in reader]
     for line, row in rows:
         short = [column for column in needed if row[column] is None]
         if short:

@@ -48,11 +48,13 @@ def preprocess(case: Case, settings: BrainSettings) -> Reduced:
 
     image = read_upright(case.image)
     _check_image(case, image.values)
-    mask = image.values > 0 if case.mask is None else read_labels(case.mask, case.image, image)
+    mask = (
+        image.values > 0 if case.mask is None else read_labels(case.mask, case.image, image).labels
+    )
     segmentation = (
         np.zeros_like(mask)
         if case.segmentation is None
-        else read_labels(case.segmentation, case.image, image)
+        else read_labels(case.segmentation, case.image, image).labels
     )
     rows, columns, slices = settings.crop
     smoothed = _smoothed(image, settings.curvature_flow)

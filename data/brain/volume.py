@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
@@ -23,20 +24,34 @@ def read_upright(path: Path) -> UprightVolume:
     return axial(found.values, found.affine, found.remarks)
 
 
-def read_labels(path: Path, image_path: Path, image: UprightVolume) -> NDArray[np.bool_]:
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A mask or segmentation as its file has it, brought to an image."""
+
+    labels: NDArray[np.bool_]  # (slices, rows, columns) of the image
+    to_the_edge: bool  # of the file's own grid, beyond which more may have been
+
+
+def touches_edge(labels: NDArray[np.bool_]) -> bool:
+    """Whether labels (a, b, c) reach a face of their grid."""
+    return any(labels.take(end, axis=axis).any() for axis in range(3) for end in (0, -1))
+
+
+def read_labels(path: Path, image_path: Path, image: UprightVolume) -> Drawn:
     """A mask or segmentation on its image's grid, wherever the file's own voxels lie.
 
     Raises:
         DataError: the file is missing, damaged, not NIfTI, or lies beside the image.
     """
     found = read_volume(path)
-    labels = aligned((found.values > 0).astype(np.float32), found.affine, image) > 0
-    if not labels.any() and (found.values > 0).any():
+    stored = found.values > 0
+    labels = aligned(stored.astype(np.float32), found.affine, image) > 0
+    if not labels.any() and stored.any():
         raise DataError(
             f"{path} lies beside {image_path} by what both headers say; draw it anew on that "
             "image, or export both again"
         )
-    return labels
+    return Drawn(labels=labels, to_the_edge=touches_edge(stored))
 
 
 def write_upright(path: Path, values: NDArray[np.generic], voxel_size: Millimetres) -> None:

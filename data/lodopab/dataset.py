@@ -22,6 +22,7 @@ from data.lodopab.patients import check_patients
 from data.lodopab.plausible import is_close, mass_ratio, mistake, shows_something
 from data.lodopab.prepare.phantoms import LODOPAB_PHANTOMS
 from data.lodopab.prepare.settings import LodopabPhantomSettings
+from data.reading import reading
 from data.splits import Split
 from protocol.errors import DataError
 
@@ -178,14 +179,10 @@ class LodopabDataset:
         return divmod(index, IMAGES_PER_FILE)
 
     def _read(self, path: Path, within: int) -> NDArray[np.float32]:
-        try:
+        way = f"image {within} was there at the start: copy or download the file again"
+        with reading(path, "LoDoPaB-CT's any more", way=way, missing=way):
             data: h5py.Dataset = self._pool.file(path)[DATASET]
             values = np.asarray(data[within], dtype=np.float32)
-        except (OSError, KeyError, ValueError) as error:
-            raise DataError(
-                f"{path}: image {within} cannot be read any more ({error}); the file has changed "
-                "or is damaged since the start: copy or download it again"
-            ) from error
         # The sum is non-finite when any value is, and needs no temporary array.
         if not np.isfinite(values.sum(dtype=np.float64)):
             raise DataError(

@@ -20,6 +20,7 @@ from typing import Literal
 import h5py
 import numpy as np
 
+from data.reading import reading
 from data.splits import SPLITS, Split
 from protocol.errors import DataError
 
@@ -28,6 +29,8 @@ FileKind = Literal["observation", "ground_truth"]
 IMAGES_PER_FILE = 128
 DATASET = "data"
 PROVENANCE = "made_from.json"
+
+_WAY = "copy or download it again (a failed download may hold a web page)"
 
 Shape = tuple[int, ...]
 
@@ -189,18 +192,15 @@ def _times(shape: Iterable[int]) -> str:
 
 def _header(path: Path) -> Shape:
     """The shape of a file's `data`, once it is known to be a whole file of float32 images."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            found = file.get(DATASET)
-            if not isinstance(found, h5py.Dataset):
-                raise DataError(
-                    f"{path} has no dataset named {DATASET!r} (it holds "
-                    f"{', '.join(map(repr, file)) or 'nothing'}), so it is not LoDoPaB-CT's; "
-                    "point data.root at a folder in LoDoPaB-CT's layout"
-                )
-            shape, dtype = tuple(int(n) for n in found.shape), np.dtype(found.dtype)
-    except OSError as error:
-        raise DataError(_unreadable(path, error)) from error
+    with reading(path, "an HDF5 file", way=_WAY), h5py.File(path, "r", locking=False) as file:
+        found = file.get(DATASET)
+        if not isinstance(found, h5py.Dataset):
+            raise DataError(
+                f"{path} has no dataset named {DATASET!r} (it holds "
+                f"{', '.join(map(repr, file)) or 'nothing'}), so it is not LoDoPaB-CT's; "
+                "point data.root at a folder in LoDoPaB-CT's layout"
+            )
+        shape, dtype = tuple(int(n) for n in found.shape), np.dtype(found.dtype)
     if len(shape) != 3 or min(shape[1:]) < 1:
         raise DataError(
             f"{path}: {DATASET!r} has the shape {_times(shape)}, expected "
@@ -209,21 +209,3 @@ def _header(path: Path) -> Shape:
     if dtype.kind != "f" or dtype.itemsize != 4:
         raise DataError(f"{path}: {DATASET!r} is {dtype}, expected float32; convert it")
     return shape
-
-
-def _unreadable(path: Path, error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return f"{path} may not be read by this user; change its permissions"
-    if "already open for write" in str(error) or "locking flag" in str(error):
-        return f"{path} is being written by another program; wait for that, or close it"
-    if "truncated" in str(error):
-        return (
-            f"{path} is truncated: it ends after {path.stat().st_size} bytes, fewer than its "
-            "header promises; copy or download it again"
-        )
-    if "signature not found" in str(error):
-        return (
-            f"{path} is not an HDF5 file, though its name says so; copy or download it again "
-            "(a failed download may hold a web page)"
-        )
-    return f"{path} cannot be read as HDF5 ({error}); copy or download it again"

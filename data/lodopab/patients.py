@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from data.lodopab.layout import IMAGES_PER_FILE, patients_name
+from data.reading import reading
 from data.splits import SPLITS, Split
 from protocol.errors import DataError
 
@@ -16,17 +17,13 @@ def read_patients(root: Path, split: Split) -> tuple[str, ...] | None:
     """The patient of each of the split's images in order; None where no csv file says so.
 
     Raises:
-        DataError: the file is not text.
+        DataError: the file cannot be read, or is not text.
     """
     path = root / patients_name(split)
-    try:
-        lines = path.read_text(encoding="utf-8").split()
-    except FileNotFoundError:
-        return None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not text; expected one patient id a line, as many as images"
-        ) from error
+    with reading(path, "a text of one patient id a line", way="restore it, or delete it"):
+        if not path.exists():
+            return None
+        lines = path.read_text(encoding="utf-8-sig").split()
     return tuple(line.strip(",;") for line in lines)
 
 

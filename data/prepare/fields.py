@@ -42,19 +42,22 @@ Scans = Annotated[
     Path,
     Field(description="a CT scan (.nii.gz, .nrrd, .mha), or a folder of them or of DICOM slices"),
 ]
+NanAsAir = Annotated[
+    bool, Field(description="take voxels that are NaN for air, as scans have outside their view")
+]
 SeriesArePatients = Annotated[
     bool,
     Field(description="DICOM: each series is another person, though they share a PatientID"),
 ]
 
+Pattern = Annotated[str | None, AfterValidator(_compiles)]
 PatientPattern = Annotated[
-    str | None,
+    Pattern,
     Metavar("REGEX"),
     Field(
         description="finds the patient in a file's place below --source, its first group or all of "
         "it; if not given, sub-… in the name (BIDS), PatientID (DICOM), or else each file is one"
     ),
-    AfterValidator(_compiles),
 ]
 
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -16,6 +16,7 @@ from data.caches.atomic_folder import build_folder, is_filled
 from data.prepare.destination import write_data_set
 from data.prepare.fields import PhantomSettings
 from data.prepare.telling import Step, silent
+from data.reading import reading
 from protocol.errors import DataError
 
 Chosen = TypeVar("Chosen", bound=PhantomSettings)
@@ -68,15 +69,11 @@ def check_same_phantoms(record: Path, settings: PhantomSettings, key: str) -> No
         DataError: they are of other settings, or the record is damaged.
     """
     root = record.parent
-    try:
+    way = f"it says what was made here; delete {root} to make it anew"
+    with reading(record, "a record in JSON", way=way):
+        if not record.exists():
+            return
         recorded: Any = json.loads(record.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except ValueError as error:
-        raise DataError(
-            f"{record} is damaged, so what was made here is not known; delete {root} to make it "
-            "anew"
-        ) from error
     found = recorded.get(key) if isinstance(recorded, dict) else None
     if not isinstance(found, dict):
         return

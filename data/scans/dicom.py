@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from data.reading import reading
 from data.scans.people import People
 from data.scans.stack import Stack, checked_stack
 from data.scans.volume import Scan, UprightVolume, axial
@@ -118,8 +120,11 @@ def _acquisitions(name: str, slices: list[_Slice]) -> list[tuple[str, list[_Slic
 
 def _header(path: Path) -> _Slice | str:
     """The slice's place, or in a word what else the file is."""
-    try:
-        header = _opened(path, stop_before_pixels=True, specific_tags=list(_NEEDED))
+    with reading(path, "a DICOM file with a complete header"):
+        try:
+            header = _opened(path, stop_before_pixels=True, specific_tags=list(_NEEDED))
+        except InvalidDicomError:
+            return "other files"
         kind = str(header.get("Modality", "DICOM without a modality"))
         if kind != "CT":
             return f"{kind} files"
@@ -131,14 +136,6 @@ def _header(path: Path) -> _Slice | str:
         if "LOCALIZER" in header.get("ImageType", ()) or "ImagePositionPatient" not in header:
             return "CT localizers"
         return _slice(path, header)
-    except DataError:
-        raise
-    except InvalidDicomError:
-        return "other files"
-    except Exception as error:  # whatever a header may hold
-        raise DataError(
-            f"{path} has a damaged or incomplete DICOM header ({error}); copy or export it again"
-        ) from error
 
 
 def _slice(path: Path, header: pydicom.Dataset) -> _Slice:
@@ -181,6 +178,12 @@ def _opened(path: Path, **options: object) -> pydicom.Dataset:
     Raises:
         InvalidDicomError: it is no DICOM file.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of fields that nothing is made of; others are refused
+        return _read_anyhow(path, **options)
+
+
+def _read_anyhow(path: Path, **options: object) -> pydicom.Dataset:
     try:
         return pydicom.dcmread(path, **options)  # type: ignore[arg-type]
     except InvalidDicomError:
@@ -236,18 +239,15 @@ def _affine(first: _Slice, stack: Stack) -> NDArray[np.float64]:
 
 def _pixels(one: _Slice) -> NDArray[np.float32]:
     """The slice's values after its rescaling, in HU for most scanners."""
-    try:
+    with reading(one.path, "a CT slice"):
         file = _opened(one.path)
-        stored = file.pixel_array
-    except (RuntimeError, NotImplementedError) as error:
-        raise DataError(
-            f"{one.path} is compressed in a way that cannot be read here ({error}); convert the "
-            "series to NIfTI (dcm2niix does) or decompress it (gdcmconv --raw)"
-        ) from error
-    except Exception as error:  # whatever a damaged file may lead to
-        raise DataError(
-            f"{one.path} is truncated or damaged ({error}); copy or export it again"
-        ) from error
+        try:
+            stored = file.pixel_array
+        except (RuntimeError, NotImplementedError) as error:
+            raise DataError(
+                f"{one.path} is compressed in a way that cannot be read here ({error}); convert "
+                "the series to NIfTI (dcm2niix does) or decompress it (gdcmconv --raw)"
+            ) from error
     if stored.shape != one.shape:
         raise DataError(f"{one.path} holds pixels of shape {stored.shape}, expected grey values")
     if "ModalityLUTSequence" in file:

@@ -27,9 +27,9 @@ def is_volume(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def stem_of(path: Path) -> str:
-    """The name without what says that it is a volume's."""
-    return _SUFFIX.sub("", path.name)
+def stem_of(name: str) -> str:
+    """A file's name without what says that it is a volume's."""
+    return _SUFFIX.sub("", name)
 
 
 def named_file(source: Path, otherwise: str) -> Path:

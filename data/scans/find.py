@@ -50,7 +50,7 @@ def find_scans(
         return Found([file_scan(path, people.of_file(path))], "1 file is used.")
     given = list(files_below(source))
     paths = [path for path in given if path.is_file()]
-    labels = [path for path in paths if is_volume(path) and _LABEL.search(stem_of(path))]
+    labels = [path for path in paths if is_volume(path) and _LABEL.search(stem_of(path.name))]
     files = [path for path in paths if is_volume(path) and path not in labels]
     found = dicom_series((path for path in paths if not is_volume(path)), people)
     if labels:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from protocol.errors import DataError, SettingsError
+from data.reading import reading
+from data.splits import matched_person
 from protocol.files import sha256_of
 
 _SUBJECT = re.compile(r"(?:^|[/_-])(sub-[A-Za-z0-9]+)")  # as BIDS names files and folders
@@ -69,14 +70,9 @@ class People:
 
     def _by_pattern(self, path: Path) -> str:
         assert self.pattern is not None
-        match = re.search(self.pattern, self._place(path))
-        if match is None:
-            raise SettingsError(
-                f"{self.pattern!r} is not found in {self._place(path)}, expected the patient's "
-                "part of every file's place; widen it",
-                key="--patient_pattern",
-            )
-        return match[1] if match.re.groups else match[0]
+        return matched_person(
+            self.pattern, self._place(path), of="file's place", key="--patient_pattern"
+        )
 
     def _place(self, path: Path) -> str:
         below = path.relative_to(self.source) if path != self.source else Path(path.name)
@@ -90,14 +86,13 @@ def without_copies(paths: Sequence[Path]) -> list[Path]:
         DataError: one cannot be read.
     """
     by_size: defaultdict[int, list[Path]] = defaultdict(list)
-    try:
-        for path in paths:
+    for path in paths:
+        with reading(path, "a volume's file"):
             by_size[path.stat().st_size].append(path)
-        kept: dict[object, Path] = {}
-        for size, alike in by_size.items():
-            for path in alike:
+    kept: dict[object, Path] = {}
+    for size, alike in by_size.items():
+        for path in alike:
+            with reading(path, "a volume's file"):
                 what = (size, sha256_of(path, fresh=False)) if len(alike) > 1 else size
-                kept.setdefault(what, path)
-    except OSError as error:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+            kept.setdefault(what, path)
     return [path for path in paths if path in set(kept.values())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -17,7 +16,7 @@ from pydantic import (
 )
 
 from data.caches.places import CachePlace
-from data.prepare.fields import PhantomSettings, Seed, Shares
+from data.prepare.fields import Pattern, PhantomSettings, Seed, Shares
 from protocol.recipe import FREE
 
 LayoutName = Literal["diffx2ct", "nifti_png", "x2ct_gan"]
@@ -59,7 +58,7 @@ class XrayCtSettings(BaseModel):
         description="shares of patients to train, validate and test on, where there is no "
         "splits.csv",
     )
-    patient_pattern: str | None = Field(
+    patient_pattern: Pattern = Field(
         None,
         description="a regular expression whose first group, or else whole match, is the patient "
         "in a case's name; if not given, LIDC-IDRI-0001 and the like, else the whole name",
@@ -115,18 +114,6 @@ class XrayCtSettings(BaseModel):
                 "the order of the stored axes, such as IPL or SPL"
             )
         return letters.upper()
-
-    @field_validator("patient_pattern")
-    @classmethod
-    def _pattern_compiles(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(
-                    f"patient_pattern: {pattern!r} is no regular expression ({error})"
-                ) from error
-        return pattern
 
 
 class XrayCtPhantomSettings(PhantomSettings):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data.prepare.shares import shares_of
 from data.reading import reading
-from data.splits import SPLITS, PeopleList, Split, check_disjoint, some_of
+from data.splits import SPLITS, PeopleList, Split, check_disjoint, matched_person, some_of
 from data.xray_ct.settings import XrayCtSettings
 from protocol.errors import DataError
 
@@ -102,19 +102,12 @@ def patient_of(name: str, pattern: str | None) -> str:
     """The patient of a case, as its name tells.
 
     Raises:
-        DataError: the pattern does not fit the name.
+        SettingsError: the pattern does not fit the name.
     """
     if pattern is None:
         lidc = _LIDC.match(name)
         return lidc[0] if lidc else name
-    match = re.search(pattern, name)
-    if match is None:
-        raise DataError(
-            f"{pattern!r} is not found in the case {name}, expected the "
-            "patient's part of every case's name; widen it",
-            key="data.patient_pattern",
-        )
-    return match[1] if match.re.groups else match[0]
+    return matched_person(pattern, name, of="case's name", key="data.patient_pattern")
 
 
 def _hashed(settings: XrayCtSettings, names: Sequence[str]) -> list[Row]:

@@ -69,7 +69,7 @@ class Name:
 
 def read_name(path: Path) -> Name:
     """What a volume's name says; its folder counts where the name says not whose it is."""
-    stem = stem_of(path)
+    stem = stem_of(path.name)
     words = _OF_FILES.sub("", stem)
     rest, word = _last(words)
     kind = _KIND.get(word)

@@ -12,7 +12,7 @@ from data.brain.prepare.content import checked
 from data.brain.prepare.masks.find import doubts, find_mask
 from data.brain.prepare.settings import MaskMethod
 from data.brain.prepare.sources import Source
-from data.brain.volume import read_labels, read_upright
+from data.brain.volume import Drawn, read_labels, read_upright, touches_edge
 from data.scans.volume import UprightVolume
 from protocol.errors import DataError
 
@@ -51,8 +51,20 @@ def standardise(source: Source, method: MaskMethod) -> StandardBrain:
             )
         mask, mask_from = found.mask, f"method {found.method}"
     else:
-        mask, mask_from = _labels(source, "mask", upright), source.mask.name
-    segmentation = None if source.segmentation is None else _labels(source, "seg", upright)
+        drawn = read_labels(source.mask, source.image, upright)
+        mask, mask_from = _labels(drawn, upright), source.mask.name
+        if not mask.any():
+            raise DataError(
+                f"{source.mask} is empty, expected the brain; draw it anew, or leave it out"
+            )
+        if drawn.to_the_edge and not touches_edge(drawn.labels):
+            remarks = (
+                *remarks,
+                f"the mask touches the edge of {mask_from}, so that some may be cut off",
+            )
+    segmentation = None
+    if source.segmentation is not None:
+        segmentation = _labels(read_labels(source.segmentation, source.image, upright), upright)
     box = _box(mask)
     lowest = float(image[mask].min())
     return StandardBrain(
@@ -75,14 +87,8 @@ def _at_one_millimetre(
     return np.asarray(resample(image).numpy()[0], dtype=np.float32)
 
 
-def _labels(source: Source, kind: str, like: UprightVolume) -> NDArray[np.bool_]:
-    path = source.mask if kind == "mask" else source.segmentation
-    assert path is not None
-    drawn = read_labels(path, source.image, like)
-    labels = _at_one_millimetre(drawn.astype(np.float32), like, labels=True) > 0
-    if kind == "mask" and not labels.any():
-        raise DataError(f"{path} is empty, expected the brain; draw it anew, or leave it out")
-    return labels
+def _labels(drawn: Drawn, like: UprightVolume) -> NDArray[np.bool_]:
+    return _at_one_millimetre(drawn.labels.astype(np.float32), like, labels=True) > 0
 
 
 def _box(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:

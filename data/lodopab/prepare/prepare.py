@@ -45,7 +45,7 @@ def prepare_lodopab(settings: LodopabPrepareSettings, say: Say, step: Step) -> N
         patient_pattern=settings.patient_pattern,
     )
     say(found.note)
-    scale = IntensityScale(settings.intensity_range)
+    scale = IntensityScale(settings.intensity_range, settings.nan_as_air)
     whole = [slab for scan in found.scans if (slab := survey(scan, scale, say)) is not None]
     if not whole:
         raise DataError(
@@ -70,8 +70,7 @@ def survey(scan: Scan, scale: IntensityScale, say: Say) -> Slab | None:
         DataError: it cannot be read, or its values make no sense on this scale.
     """
     volume = scan.read()
-    scale.check(scan.name, volume.values)
-    for remark in volume.remarks:
+    for remark in (*scale.check(scan.name, volume.values), *volume.remarks):
         say(f"{scan.name}: {remark}")
     kept = tuple(
         number

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from data.physics.photons import PHOTONS
 from data.prepare.fields import (
     Metavar,
+    NanAsAir,
     Out,
     Overwrite,
     PatientPattern,
@@ -42,6 +43,7 @@ class LodopabPrepareSettings(PrepareSettings):
         description="for scans not in HU: the values of air and of dense bone, which become 0 and "
         "1; soft tissue is about 0.25 in LoDoPaB-CT, so choose HI so that yours is too",
     )
+    nan_as_air: NanAsAir = False
     image_size: Side = 362
     angles: Angles = 1000
     detectors: Detectors = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from data.reading import reading
 from data.scans.volume import Millimetres
 from data.xray_ct.layouts.diffx2ct import DiffX2ctFormat
 from data.xray_ct.layouts.format import CaseFiles, Format
@@ -87,7 +88,9 @@ def read_note(root: Path) -> Note:
         DataError: the file is damaged.
     """
     path = root / NOTE
-    try:
+    with reading(path, "a record in JSON", way="restore it, or delete it and set data.voxel_size"):
+        if not path.exists():
+            return Note()
         record = json.loads(path.read_text(encoding="utf-8"))
         sizes = record.pop("voxel_size_mm", {})
         return Note(
@@ -96,12 +99,6 @@ def read_note(root: Path) -> Note:
             splits_share_people=bool(record.get("splits_share_people", False)),
             record=record,
         )
-    except FileNotFoundError:
-        return Note()
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is damaged ({error}); restore it, or delete it and set data.voxel_size"
-        ) from error
 
 
 def _chosen(root: Path, filled: list[LayoutName]) -> tuple[LayoutName, str]:

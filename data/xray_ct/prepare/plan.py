@@ -10,6 +10,7 @@ import numpy as np
 
 from data.prepare.shares import Fractions, shares_of
 from data.prepare.stand_ins import same_people_note, variants_of_each
+from data.scans.files import stem_of
 from data.scans.volume import Scan
 from data.splits import SPLITS, Split
 from data.xray_ct.prepare.settings import XrayCtPrepareSettings
@@ -75,7 +76,7 @@ def _assigned(groups: Sequence[str], fractions: Fractions, seed: int) -> dict[st
 
 def _names(scans: Sequence[Scan]) -> list[str]:
     """A name that a file may have for each scan, each another one."""
-    stems = [re.sub(r"\.nii(\.gz)?$", "", scan.name) for scan in scans]
+    stems = [stem_of(scan.name) for scan in scans]
     clean = [re.sub(r"[^\w.-]+", "_", stem).strip("._") or "scan" for stem in stems]
     names: list[str] = []
     for number, name in enumerate(clean):

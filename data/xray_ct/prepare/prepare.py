@@ -50,9 +50,7 @@ def prepare_xray_ct(settings: XrayCtPrepareSettings, say: Say, step: Step) -> No
     write_data_set(settings.out, work.write, overwrite=settings.overwrite)
 
 
-def hounsfield(
-    scan: Scan, intensity_range: tuple[float, float] | None, say: Say
-) -> tuple[Array, Millimetres]:
+def hounsfield(scan: Scan, scale: IntensityScale, say: Say) -> tuple[Array, Millimetres]:
     """A scan's volume (D, H, W) in HU, axes from head to feet, front to back, right to left.
 
     With a range, its first becomes air and its second what LoDoPaB-CT calls 1, about 3071 HU.
@@ -64,15 +62,14 @@ def hounsfield(
         DataError: it cannot be read, or its values make no sense on this scale.
     """
     volume = scan.read()
-    IntensityScale(intensity_range).check(scan.name, volume.values)
-    for remark in volume.remarks:
+    for remark in (*scale.check(scan.name, volume.values), *volume.remarks):
         say(f"{scan.name}: {remark}")
     values = volume.values[::-1]
-    if intensity_range is not None:
-        low, high = intensity_range
+    if scale.range is None:
+        values = np.nan_to_num(values, nan=scale.air)
+    else:
         # Leuschner et al. 2021, "Ground truth", solved for HU: 0 is air, 1 is 3071 HU.
-        scaled = np.clip((values - low) / (high - low), 0, 1)
-        values = (scaled * MU_MAX - MU_WATER) * (1000 / (MU_WATER - MU_AIR))
+        values = (scale(values) * MU_MAX - MU_WATER) * (1000 / (MU_WATER - MU_AIR))
     hu = np.clip(values, AIR, DENSEST).astype(np.float32)
     return np.ascontiguousarray(hu), volume.voxel_size
 
@@ -111,7 +108,8 @@ class _Work:
         )
 
     def _opened(self, scan: Scan) -> tuple[Array, Millimetres, Cube]:
-        hu, voxel_size = hounsfield(scan, self.settings.intensity_range, self.say)
+        scale = IntensityScale(self.settings.intensity_range, self.settings.nan_as_air)
+        hu, voxel_size = hounsfield(scan, scale, self.say)
         cube = body_cube(scan.name, hu, voxel_size, self.settings.field_of_view)
         shape = "×".join(str(side) for side in hu.shape)
         self.say(

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from data.physics.photons import HIGHEST, KEV, LOWEST
 from data.prepare.fields import (
     Metavar,
+    NanAsAir,
     Out,
     Overwrite,
     PatientPattern,
@@ -35,6 +36,7 @@ class XrayCtPrepareSettings(PrepareSettings):
         description="for scans not in HU: the values of air and of dense bone, which become -1000 "
         "and 3071 HU; soft tissue is about a quarter of the way, so choose BONE that yours is too",
     )
+    nan_as_air: NanAsAir = False
     field_of_view: Annotated[PositiveFloat | None, Metavar("MM")] = Field(
         None,
         description="edge of the cube around the body's middle; the body's longest side and 3 % "

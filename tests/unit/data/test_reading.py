@@ -17,6 +17,7 @@ PATH = Path("scan.nii.gz")
         (IsADirectoryError(errno.EISDIR, "Is a directory"), "is a folder, expected a NIfTI file"),
         (MemoryError(), "more memory than there is"),
         (ValueError("first\nsecond"), r"or not a NIfTI file \(first\); copy or export it again"),
+        (OSError("file locking flag values don't match"), "being written by another program"),
         (AttributeError(), r"\(AttributeError\)"),
     ],
 )

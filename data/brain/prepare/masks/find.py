@@ -22,6 +22,7 @@ from skimage.filters import threshold_multiotsu
 
 from data.brain.prepare.masks.deepbet import deepbet_mask
 from data.brain.prepare.settings import MaskMethod
+from data.brain.volume import touches_edge
 from data.scans.volume import Millimetres
 
 Image = NDArray[np.float32]
@@ -81,8 +82,7 @@ def doubts(image: Image, mask: Mask, voxel_size: Millimetres) -> tuple[str, ...]
     low, high = USUAL
     if not low <= litres <= high:
         found.append(f"{litres:.2f} l is no brain of a grown person ({low:g} to {high:g} l)")
-    faces = [mask.take(end, axis=axis).any() for axis in range(3) for end in (0, -1)]
-    if any(faces):
+    if touches_edge(mask):
         found.append("the mask touches the edge of the volume, so that some may be cut off")
     bright = float(np.percentile(image, 98))
     background = image - image.min() < BACKGROUND * (bright - image.min())

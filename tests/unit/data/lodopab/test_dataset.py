@@ -119,7 +119,9 @@ def test_a_file_that_vanishes_later_is_named(lodopab):
     lodopab.split("train", 3)
     dataset = opened(lodopab)
     (lodopab.root / "observation_train_000.hdf5").unlink()
-    with pytest.raises(DataError, match=r"observation_train_000.hdf5: image 0 cannot be read"):
+    with pytest.raises(
+        DataError, match=r"observation_train_000.hdf5; image 0 was there at the start"
+    ):
         dataset[0]
 
 

@@ -35,5 +35,16 @@ def test_patients_in_two_splits_are_refused_by_name(lodopab, other):
 
 def test_a_file_that_is_not_text_is_named(lodopab):
     (lodopab.root / "patient_ids_rand_test.csv").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(DataError, match=r"patient_ids_rand_test.csv is not text"):
+    with pytest.raises(
+        DataError, match=r"patient_ids_rand_test.csv is .*, or not a text of one patient id a line"
+    ):
         check_patients(lodopab.root, "test", 1)
+
+
+def test_a_list_that_a_spreadsheet_saved_is_read(lodopab):
+    path = lodopab.root / "patient_ids_rand_train.csv"
+    path.write_bytes("\ufeff7;\r\n8;\r\n".encode())
+    assert check_patients(lodopab.root, "train", 2) == ("7", "8")
+    lodopab.patients("test", ["7"])
+    with pytest.raises(DataError, match=r"1 patients are in train and in test \(7\)"):
+        check_patients(lodopab.root, "train", 2)

@@ -65,3 +65,24 @@ def test_a_volume_of_few_whole_numbers_is_told_to_be_of_labels():
     with pytest.raises(DataError, match="3 different whole numbers"):
         IntensityScale((0, 2)).check("it", labels)
     IntensityScale((0, 2)).check("it", labels + np.float32(0.5))
+
+
+def test_nan_outside_the_field_of_view_may_be_taken_for_air():
+    values = np.full(1000, -1000, dtype=np.float32)
+    values[:300], values[900:] = 40, np.nan
+    with pytest.raises(DataError, match=r"it has 100 NaN voxels \(10\.0%\).* --nan_as_air"):
+        HU.check("it", values)
+    filled = IntensityScale(nan_as_air=True)
+    assert filled.check("it", values) == ("100 voxels (10.0%) are NaN, and are taken for air",)
+    assert filled(values)[900:] == pytest.approx(filled(values)[300:400])
+    ranged = IntensityScale((10.0, 210.0), nan_as_air=True)
+    assert ranged(values)[900:] == pytest.approx(0)
+    # A scale is judged by numbers alone: NaN is no proof of air.
+    with pytest.raises(DataError, match="near air"):
+        filled.check("it", np.where(np.isnan(values), values, values + 1024))
+
+
+@pytest.mark.parametrize("values", [[np.nan, np.nan], [np.nan, np.inf], [40.0, -np.inf]])
+def test_what_is_infinite_or_nothing_else_is_never_air(values):
+    with pytest.raises(DataError, match="NaN or infinite voxels of 2"):
+        IntensityScale(nan_as_air=True).check("it", np.array(values, dtype=np.float32))

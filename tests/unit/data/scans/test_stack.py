@@ -137,5 +137,5 @@ def test_a_spacing_that_was_rounded_otherwise_is_the_same(series, tmp_path):
 )
 def test_a_header_that_says_nothing_of_size_or_direction_is_refused(series, tmp_path, key, value):
     edited(series(), lambda file, number: setattr(file, key, value))
-    with pytest.raises(DataError, match="damaged or incomplete DICOM header"):
+    with pytest.raises(DataError, match="not a DICOM file with a complete header"):
         find_scans(tmp_path)

@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from data.xray_ct.splits import SPLITS, patient_of, read_splits, split_cases, write_splits
-from protocol.errors import DataError
+from protocol.errors import DataError, SettingsError
 
 NAMES = [f"case{number:03d}" for number in range(40)]
 
@@ -64,7 +64,7 @@ def test_patients_are_told_from_names():
     assert patient_of("somebody", None) == "somebody"
     assert patient_of("scan-17-b", r"\d+") == "17"
     assert patient_of("scan-17-b", r"-(\d+)-") == "17"
-    with pytest.raises(DataError, match="is not found in the case abc"):
+    with pytest.raises(SettingsError, match=r"data\.patient_pattern: .* is not found in abc"):
         patient_of("abc", r"\d+")
 
 

@@ -56,7 +56,7 @@ def test_what_is_there_is_kept_if_its_settings_fit_and_refused_if_not(tmp_path):
     with pytest.raises(DataError, match=r"made with seed 0, but data\.generate asks for seed 3"):
         BRAIN_PHANTOMS.ensure(root, settings.model_copy(update={"seed": 3}))
     (root / "made_from.json").write_text("{")
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match="is truncated or damaged"):
         BRAIN_PHANTOMS.ensure(root, settings)
     (root / "made_from.json").write_text(json.dumps({"prepared": {}}))
     BRAIN_PHANTOMS.ensure(root, settings)  # the user's own

@@ -88,7 +88,7 @@ def test_a_set_of_other_settings_is_refused_by_name(tmp_path):
 def test_a_damaged_record_is_named(tmp_path):
     LODOPAB_PHANTOMS.ensure(tmp_path / "set", TINY)
     (tmp_path / "set" / "made_from.json").write_text('{"phan')
-    with pytest.raises(DataError, match=r"made_from.json is damaged"):
+    with pytest.raises(DataError, match=r"made_from.json is truncated or damaged"):
         LODOPAB_PHANTOMS.ensure(tmp_path / "set", TINY)
 
 

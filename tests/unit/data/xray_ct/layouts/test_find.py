@@ -138,7 +138,7 @@ def test_a_note_gives_voxel_sizes_by_case(chests):
 @pytest.mark.parametrize("text", ["{", "[]", '{"voxel_size_mm": {"a": [1, 0, 1]}}'])
 def test_a_damaged_note_is_refused(tmp_path, text):
     (tmp_path / NOTE).write_text(text)
-    with pytest.raises(DataError, match=r"xray_ct\.json is damaged"):
+    with pytest.raises(DataError, match=r"xray_ct\.json is truncated or damaged"):
         read_note(tmp_path)
 
 

@@ -56,7 +56,7 @@ def test_a_set_that_says_nothing_of_itself_is_the_users(tmp_path):
     XRAY_CT_PHANTOMS.ensure(tmp_path / "set", TINY)
     note = tmp_path / "set" / "xray_ct.json"
     note.write_text("{")
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match="is truncated or damaged"):
         XRAY_CT_PHANTOMS.ensure(tmp_path / "set", TINY)
     note.unlink()
     XRAY_CT_PHANTOMS.ensure(tmp_path / "set", TINY.model_copy(update={"seed": 9}))

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from data.physics.attenuation import IntensityScale
 from data.xray_ct.dataset import XrayCtVolumes
 from data.xray_ct.layouts.find import FORMATS, find_cases
 from data.xray_ct.prepare.prepare import hounsfield, prepare_xray_ct, tube_of
@@ -110,10 +111,10 @@ def test_scans_on_another_scale_are_turned_into_hounsfield_units(tmp_path, nifti
     usual = nifti(tmp_path / "usual.nii.gz", head)
     (scan,), (expected,) = find_scans(grey).scans, find_scans(usual).scans
     with pytest.raises(DataError, match="--intensity_range"):
-        hounsfield(scan, None, print)
-    hu, voxel_size = hounsfield(scan, (5, 4071 / 20 + 5), print)
+        hounsfield(scan, IntensityScale(), print)
+    hu, voxel_size = hounsfield(scan, IntensityScale((5, 4071 / 20 + 5)), print)
     assert voxel_size == (3.0, 2.0, 2.0)
-    np.testing.assert_allclose(hu, hounsfield(expected, None, print)[0], atol=3)
+    np.testing.assert_allclose(hu, hounsfield(expected, IntensityScale(), print)[0], atol=3)
 
 
 def test_values_below_air_and_above_what_scanners_end_at_are_clipped(tmp_path, nifti, head):
@@ -122,7 +123,7 @@ def test_values_below_air_and_above_what_scanners_end_at_are_clipped(tmp_path, n
     values = head.copy()
     values[0, 0, 0], values[1, 0, 0] = -3024, 9000
     (scan,) = find_scans(nifti(tmp_path / "a.nii.gz", values)).scans
-    hu, _ = hounsfield(scan, None, print)
+    hu, _ = hounsfield(scan, IntensityScale(), print)
     assert (hu.min(), hu.max()) == (-1024, 3071)
 
 
