@@ -29,10 +29,10 @@ from orchestrator.running.settle import (
     ELSEWHERE,
     STATES,
     forget,
-    forget_ended,
     keep_outcome,
     make_outcome,
     settle,
+    sweep_ended,
 )
 from orchestrator.running.slots import Slot
 from orchestrator.running.trial import RunningTrial, make_plan
@@ -77,6 +77,9 @@ class Runner:
             UserError: a trial met something only the user can mend; every trial can be resumed.
         """
         self._take_up_unfinished()
+        self._follow_interrupts()
+        self._start_what_fits()
+        self._tidy_up()  # while trials train: it takes a look into every folder
         while True:
             self._follow_interrupts()
             self._start_what_fits()
@@ -116,10 +119,12 @@ class Runner:
             self._session.launcher.sweep(running.folder)
             running.folder.sweep()
             self._take_up(running)
-        # What a kill behind the last tell left undone.
+
+    def _tidy_up(self) -> None:
+        """Do what kills behind a tell left undone."""
         point_to_best(self._session.folder, self._session.study)
         self._source.tidy()
-        forget_ended(self._session.study, self._session.folder)
+        sweep_ended(self._session.study, self._session.folder)
 
     def _take_up(self, running: RunningTrial) -> None:
         outcome = load_outcome(running.folder.outcome)

@@ -232,3 +232,23 @@ def test_what_a_trial_comes_to_while_it_stops_for_others_is_part_of_its_outcome(
     assert search.play(told_by_others) is None
     assert search.states == [FAIL, COMPLETE, COMPLETE]
     assert load_outcome(search.folder.trial(0).outcome).best_epoch == 1
+
+
+def test_what_kills_left_in_folders_of_trials_that_ended_goes_while_the_next_one_trains(search):
+    assert search.play() is None
+    ended = search.folder.trial(0)
+    (ended.path / "fold_0").mkdir()
+    gone = 999_999_999  # a process that nobody has
+    left = [ended.superseded(3), ended.path / f"fold_0/.best.pth.{gone}.partial"]
+    for path in left:
+        path.touch()
+    at_the_launch = []
+
+    def looking(folder, plan):
+        at_the_launch.extend(path.exists() for path in left)
+        return finishing(folder, plan)
+
+    more = search.settings.model_copy(update={"n_trials": 4})
+    assert Search(search.runs, more).play(looking) is None
+    assert at_the_launch == [True, True]
+    assert not any(path.exists() for path in left)
