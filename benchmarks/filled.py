@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,18 @@ def our_study(place: Path, trials: int) -> StudyFolder:
     return folder
 
 
+def fill(folder: StudyFolder, trials: int, search: Collection[str]) -> None:
+    """Give a study that has one trial, and searches these of the keys, as many as `trials`."""
+    with closing(sqlite3.connect(folder.database)) as connection:
+        ((number, study),) = connection.execute("SELECT trial_id, study_id FROM trials")
+    rows = []
+    for trial in itertools.islice(past_trials(trials), 1, None):
+        for key in trial.params.keys() - search:
+            del trial._params[key], trial._distributions[key]
+        rows.append(_with_our_attributes(trial))
+    _insert(folder.database, study, rows, notes=True, first=number + 1)
+
+
 def bare_database(place: Path, trials: int) -> str:
     """The URL of an SQLite database as Optuna alone leaves it, its study called `bare`."""
     url = f"sqlite:///{place}"
@@ -127,11 +141,13 @@ def _with_our_attributes(trial: FrozenTrial) -> FrozenTrial:
     return trial
 
 
-def _insert(database: Path, study: int, trials: Iterable[FrozenTrial], *, notes: bool) -> None:
+def _insert(
+    database: Path, study: int, trials: Iterable[FrozenTrial], *, notes: bool, first: int = 1
+) -> None:
     """Write finished trials into Optuna's tables, in one transaction."""
     connection = sqlite3.connect(database)
     add = connection.execute
-    for place, trial in enumerate(trials, start=1):
+    for place, trial in enumerate(trials, start=first):
         add(
             "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)",
             (

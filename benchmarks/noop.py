@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models.family import Batch, Direction, Family, FamilySettings, Split
-from models.pictures import Picture
+from models.pictures import Panel, Picture
 
 
 class NoData(FamilySettings):
@@ -44,3 +44,18 @@ class Noop(Family[FamilySettings, NoData]):
 
     def pictures(self, model: nn.Module, batch: Batch) -> list[Picture]:
         return []
+
+
+class Shown(Noop):
+    """The same with a picture of a target and a difference, of 64² pixels, for each sample."""
+
+    def pictures(self, model: nn.Module, batch: Batch) -> list[Picture]:
+        ramp = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
+        panels = [
+            Panel(title="Target", image=ramp),
+            Panel(title="Difference", image=ramp - 0.5, difference=True),
+        ]
+        return [
+            Picture(name=name, title="Sample", panels=panels, window=(0.0, 1.0))
+            for name in ("one", "two")
+        ]

@@ -24,7 +24,6 @@ class Call(StrEnum):
     SCORE = "worker.calls.evaluation:score"
     VISUALIZE = "worker.calls.show:visualize"
     INFER = "worker.calls.infer:infer"
-    DRAW_CURVES = "worker.calls.curves:draw_curves"
     DIGESTS = "worker.calls.digests:digests"
 
     @property

@@ -65,10 +65,6 @@ class Launcher(Protocol):
         """
         ...
 
-    def begin(self, function: str, arguments: dict[str, Any]) -> Attempt:
-        """The same without waiting, for whoever needs no answer."""
-        ...
-
     def sweep(self, folder: TrialFolder) -> int:
         """End what an earlier attempt in `folder` left running; how many processes that were.
 

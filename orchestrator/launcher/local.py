@@ -36,11 +36,9 @@ CALLS = 3  # times that a call is made whose server is killed before it begins
 WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = (Call.CHECK_SETTINGS.module,)
-# The last would bring all but the fonts; one by one a call need not wait for all of them. Ranks
-# would otherwise import them with their first optimiser step and picture, which takes two seconds.
+# The last would bring all; one by one a call need not wait for all of them.
 PRELOADED_FOR_ATTEMPTS = (
     "numpy.random",
-    "matplotlib.backends.backend_agg",
     "torch._dynamo",
     RANK,
 )
@@ -137,8 +135,10 @@ class LocalLauncher:
         arguments: dict[str, Any],
         waiting: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
+        request = {"function": function, "arguments": arguments, "log": str(self._log)}
         for _ in range(CALLS):
-            pending = self.begin(function, arguments)
+            pending = LocalAttempt(PATIENCE)
+            self._send("call", request, pending)
             try:
                 while pending.poll() is None:
                     select.select([pending], [], [], 0.2)
@@ -151,12 +151,6 @@ class LocalLauncher:
             f"the process that trials are forked from was killed {CALLS} times before it answered; "
             f"see {self._log}"
         )
-
-    def begin(self, function: str, arguments: dict[str, Any]) -> LocalAttempt:
-        pending = LocalAttempt(PATIENCE)
-        request = {"function": function, "arguments": arguments, "log": str(self._log)}
-        self._send("call", request, pending)
-        return pending
 
     def sweep(self, folder: TrialFolder) -> int:
         return sweep(folder)

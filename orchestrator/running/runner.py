@@ -18,11 +18,9 @@ import optuna
 from optuna.trial import TrialState
 
 from orchestrator import words
-from orchestrator.launcher.base import Attempt, Exit
+from orchestrator.launcher.base import Exit
 from orchestrator.proposing.ask import TrialSource
-from orchestrator.reporting.curves import Curves
 from orchestrator.running.clock import Clock
-from orchestrator.running.interrupts import Interrupts
 from orchestrator.running.queue import TrialQueue
 from orchestrator.running.repeated import Repeated
 from orchestrator.running.room import disk_full, has_room, room_needed
@@ -31,10 +29,10 @@ from orchestrator.running.settle import (
     ELSEWHERE,
     STATES,
     forget,
-    forget_ended,
     keep_outcome,
     make_outcome,
     settle,
+    sweep_ended,
 )
 from orchestrator.running.slots import Slot
 from orchestrator.running.trial import RunningTrial, make_plan
@@ -70,7 +68,6 @@ class Runner:
         self._politely_stopped = self._killed = False
         self._trouble: UserError | None = None
         self._repeated = Repeated(session.settings.limits.same_failures)
-        self._curves = Curves(session.launcher, wanted=session.settings.pictures > 0)
         self._looked = 0.0  # when others' ends were looked for
 
     def run(self) -> None:
@@ -82,14 +79,10 @@ class Runner:
         self._take_up_unfinished()
         self._follow_interrupts()
         self._start_what_fits()
-        training = [running.folder for running in self._running]
-        for folder in self._session.folder.trials():
-            if folder not in training:
-                self._curves.take(folder)
+        self._tidy_up()  # while trials train: it takes a look into every folder
         while True:
             self._follow_interrupts()
             self._start_what_fits()
-            self._curves.look()
             if not self._running:
                 break
             self._wait()
@@ -98,9 +91,6 @@ class Runner:
                 self._follow(running)
             self._clock.save()
         self._clock.save(now=True)
-        while self._curves.look() and not self._killed:
-            self._wait()
-            self._follow_interrupts()
         if self._trouble is not None:
             raise self._trouble
 
@@ -109,7 +99,6 @@ class Runner:
         for running in self._running:
             if running.attempt is not None:
                 running.attempt.kill()
-        self._curves.stop()
         for running in self._running:
             self._session.launcher.sweep(running.folder)
         self._running.clear()
@@ -130,10 +119,12 @@ class Runner:
             self._session.launcher.sweep(running.folder)
             running.folder.sweep()
             self._take_up(running)
-        # What a kill behind the last tell left undone.
+
+    def _tidy_up(self) -> None:
+        """Do what kills behind a tell left undone."""
         point_to_best(self._session.folder, self._session.study)
         self._source.tidy()
-        forget_ended(self._session.study, self._session.folder)
+        sweep_ended(self._session.study, self._session.folder)
 
     def _take_up(self, running: RunningTrial) -> None:
         outcome = load_outcome(running.folder.outcome)
@@ -209,9 +200,8 @@ class Runner:
 
     def _wait(self) -> None:
         """Until a group has gone, a signal has come, or it is time for a look at the events."""
-        attempts = [running.attempt for running in self._running if running.attempt]
-        waited: list[Attempt | Interrupts] = [*attempts, *self._curves.drawing, self._interrupts]
-        select.select(waited, [], [], _LOOK_SECONDS)
+        attempts = [running.attempt.fileno() for running in self._running if running.attempt]
+        select.select([*attempts, self._interrupts.fileno()], [], [], _LOOK_SECONDS)
         self._interrupts.drain()
 
     def _follow(self, running: RunningTrial) -> None:
@@ -285,7 +275,6 @@ class Runner:
     def _conclude(self, running: RunningTrial, exit: Exit) -> None:
         self._session.launcher.sweep(running.folder)
         running.folder.sweep()
-        self._curves.take(running.folder)
         verdict = running.judged(exit)
         if verdict is None:
             verdict = Verdict(ending=Ending.LOST, reason="the processes went away without a word")

@@ -200,8 +200,7 @@ def open_session(folder: StudyFolder, name: str, console: Console) -> Iterator[S
         stack.enter_context(held(folder))
         folder.stop.unlink(missing_ok=True)  # it was meant for an earlier run
         stack.callback(folder.stop.unlink, missing_ok=True)
-        for place in (folder.path, *(trial.path for trial in folder.trials())):
-            sweep_partials(place)
+        sweep_partials(folder.path)
         display = open_display(console)
         stack.callback(display.close)
         stack.enter_context(logging_to(folder.log))

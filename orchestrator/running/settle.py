@@ -20,7 +20,7 @@ from orchestrator.running.room import comes_of_full_disk
 from orchestrator.running.trial import RunningTrial
 from orchestrator.running.verdict import Verdict
 from protocol.bests import cut_best, forget_superseded
-from protocol.files import sha256_of
+from protocol.files import sha256_of, sweep_partials
 from protocol.folders import StudyFolder, TrialFolder
 from protocol.messages import (
     Ending,
@@ -150,11 +150,13 @@ def forget(trial: TrialFolder) -> None:
         forget_superseded(place)
 
 
-def forget_ended(study: optuna.Study, folder: StudyFolder) -> None:
-    """The same for every trial that has been told: a kill may have fallen right behind that."""
+def sweep_ended(study: optuna.Study, folder: StudyFolder) -> None:
+    """Remove what kills left in the folders of trials that were told: halves of files as well."""
     for trial in study.get_trials(deepcopy=False):
         if trial.state.is_finished():
-            forget(folder.trial(trial.number))
+            for place in folder.trial(trial.number).runs():
+                sweep_partials(place.path)
+                forget_superseded(place)
 
 
 def _cut_best(running: RunningTrial, outcome: Outcome) -> None:

@@ -217,9 +217,6 @@ class PretendedLauncher:
         self.attempts.append(attempt)
         return attempt
 
-    def begin(self, function: str, arguments: dict[str, Any]) -> Any:
-        raise AssertionError("no training leaves a history to draw")
-
     def sweep(self, folder: TrialFolder) -> int:
         return 0
 

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from torch import nn
 from torch.utils.data import default_collate
 
 from models.family import Family, MapDataset
 from models.pictures import Panel, Picture
-from protocol.files import replacing
 from worker.ranks.loading import SeededDataset, to_device
 from worker.ranks.memory import out_of_memory
 from worker.ranks.seeding import mix, reseed
 from worker.ranks.trial import Trial, open_split
+from worker.training.chart import Scale
 from worker.training.checkpoint import load_checkpoint
 from worker.training.learner import Learner
+from worker.training.raster import lettering, write_png
 from worker.training.teller import Teller
 
 log = logging.getLogger(__name__)
 
-PANEL_INCHES = 3.2
-DPI = 120
+PANEL = 360  # pixels of a panel's width
+GAP = 12
+BAR, BAR_ROOM = 14, 90  # the width of a colour bar, and that of it with its values
+TITLE, HEADING, SMALL = 17, 15, 12  # heights of letters
+OUTLINE = 2
+SEEN = 3  # times as large as it is from which on a pixel is seen
+NEAREST, HAMMING = Image.Resampling.NEAREST, Image.Resampling.HAMMING
+
+Pixels = NDArray[np.float32]
+Levels = NDArray[np.uint8]
 
 
 def draw_best(trial: Trial, learner: Learner, teller: Teller) -> None:
@@ -107,42 +118,113 @@ def draw(picture: Picture, path: Path) -> None:
     Difference panels have a window of their own, symmetric about zero, and a colour bar.
     """
     columns = picture.per_row or len(picture.panels)
-    rows = len(picture.panels) // columns
-    firsts = [panel.image.shape for panel in picture.panels[::columns]]
-    height = sum(PANEL_INCHES * shape[0] / shape[1] + 0.4 for shape in firsts) + 0.6
-    # A Figure without pyplot keeps no global state and needs no display.
-    figure = Figure(figsize=(PANEL_INCHES * columns + 0.4, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(picture.title, fontsize=10)
-    places = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, panel in zip(places, picture.panels, strict=True):
-        _draw_panel(figure, axes, panel, picture.window)
-    with replacing(path) as stream:
-        figure.savefig(stream, format="png")
+    rows = [picture.panels[at : at + columns] for at in range(0, len(picture.panels), columns)]
+    titles = [max(panel.title.count("\n") + 1 for panel in row) for row in rows]
+    tiles = [
+        [_tile(panel, picture.window, title) for panel in row]
+        for row, title in zip(rows, titles, strict=True)
+    ]
+    widths = [max(row[column].width for row in tiles) + GAP for column in range(columns)]
+    heights = [max(tile.height for tile in row) + GAP for row in tiles]
+    head = _text_size(picture.title, TITLE)
+    width = max(sum(widths) + GAP, head[0] + 2 * GAP)
+    image = Image.new("RGB", (width, head[1] + sum(heights) + 2 * GAP), "white")
+    _centred(image, picture.title, width / 2, GAP, TITLE)
+    top = head[1] + 2 * GAP
+    for row, height in zip(tiles, heights, strict=True):
+        left = (width - sum(widths) + GAP) // 2
+        for tile, room in zip(row, widths, strict=True):
+            image.paste(tile, (left, top))
+            left += room
+        top += height
+    write_png(image, path)
 
 
-def _draw_panel(figure: Figure, axes: Any, panel: Panel, window: Sequence[float]) -> None:
-    axes.set_title(panel.title, fontsize=9)
-    axes.set_axis_off()
-    if not panel.difference:
-        low, high = window if panel.window is None else panel.window
-        axes.imshow(panel.image, cmap="gray", vmin=low, vmax=high)
-        _draw_outlines(axes, panel)
-        return
-    finite = np.abs(panel.image[np.isfinite(panel.image)])
-    # A few outliers must not wash out the rest; an all-zero difference still needs a range.
-    limit = float(np.percentile(finite, 99.5)) if finite.size else 0.0
-    limit = limit or 1e-6
-    shown = axes.imshow(panel.image, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    figure.colorbar(shown, ax=axes, shrink=0.8, extend="both").ax.tick_params(labelsize=7)
+def _tile(panel: Panel, window: tuple[float, float], title_lines: int) -> Image.Image:
+    """A panel below as many lines of title as its row has."""
+    rows, columns = panel.image.shape
+    size = (PANEL, max(1, round(PANEL * rows / columns)))
+    if panel.difference:
+        finite = np.abs(panel.image[np.isfinite(panel.image)])
+        # A few outliers must not wash out the rest; an all-zero difference still needs a range.
+        limit = float(np.percentile(finite, 99.5)) if finite.size else 0.0
+        limit = limit or 1e-6
+        shown = Image.fromarray(_diverging()[_levels(panel.image, (-limit, limit), size)])
+    else:
+        shown = Image.fromarray(_levels(panel.image, panel.window or window, size)).convert("RGB")
+    _draw_outlines(ImageDraw.Draw(shown), panel)
+    head = _text_size("\n" * (title_lines - 1), HEADING)[1] + GAP // 2
+    across = PANEL + (BAR_ROOM if panel.difference else 0)
+    tile = Image.new("RGB", (across, head + size[1]), "white")
+    tile.paste(shown, (0, head))
+    _centred(tile, panel.title, PANEL / 2, 0, HEADING)
+    if panel.difference:
+        _draw_bar(tile, head + size[1] // 10, head + size[1] - size[1] // 10, limit)
+    return tile
 
 
-def _draw_outlines(axes: Any, panel: Panel) -> None:
-    for colour, mask in panel.outlines.items():
-        if mask.any():
-            # With a margin, so that an outline at the image's edge is closed.
-            padded = np.pad(mask.astype(np.float32), 1)
-            rows, columns = (np.arange(extent) - 1 for extent in padded.shape)
-            axes.contour(columns, rows, padded, levels=[0.5], colors=[colour], linewidths=0.9)
-    height, width = panel.image.shape
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+def _levels(image: Pixels, window: tuple[float, float], size: tuple[int, int]) -> Levels:
+    """From 0 at the window's bottom to 255 at its top, resampled to (width, height).
+
+    What is no number is as bright as the paper, or without a difference.
+    """
+    low, high = window
+    levels = np.clip((image.astype(np.float32) - low) / ((high - low) or 1.0), 0.0, 1.0)
+    levels = np.where(np.isnan(levels), 0.5 if low == -high else 1.0, levels)
+    enlarged = size[0] / image.shape[1]
+    # Pixels that are seen keep their edges.
+    way = NEAREST if enlarged >= SEEN or enlarged.is_integer() else HAMMING
+    resampled = np.asarray(Image.fromarray(levels.astype(np.float32)).resize(size, way))
+    found: Levels = (255 * np.clip(resampled, 0.0, 1.0) + 0.5).astype(np.uint8)
+    return found
+
+
+@cache
+def _diverging() -> Levels:
+    """Blue over white to red: (256, 3)."""
+    colours: Levels = (255 * colormaps["RdBu_r"](np.arange(256))[:, :3] + 0.5).astype(np.uint8)
+    return colours
+
+
+def _draw_bar(tile: Image.Image, top: int, bottom: int, limit: float) -> None:
+    """A bar of the differences' colours, pointed because a few lie beyond, with values."""
+    left, right, tip = PANEL + GAP, PANEL + GAP + BAR, BAR // 2
+    draw = ImageDraw.Draw(tile)
+    bar = np.linspace(255, 0, max(1, bottom - top)).round().astype(np.uint8)
+    tile.paste(Image.fromarray(np.repeat(_diverging()[bar][:, None], BAR, axis=1)), (left, top))
+    middle = (left + right) / 2
+    for level, base, point in ((255, top - 1, top - tip), (0, bottom, bottom + tip)):
+        colour = tuple(_diverging()[level].tolist())
+        draw.polygon([(left, base), (right - 1, base), (middle, point)], colour)
+    for value, label in Scale(-limit, limit).ticks():
+        height = bottom - value * (bottom - top)
+        draw.line([(right, height), (right + 3, height)], "black")
+        draw.text((right + 6, height), label, "black", lettering(SMALL), anchor="lm")
+
+
+def _draw_outlines(draw: ImageDraw.ImageDraw, panel: Panel) -> None:
+    """Lines between the pixels of a mask and the others, closed at the image's edge."""
+    rows, columns = panel.image.shape
+    down, across = round(PANEL * rows / columns) / rows, PANEL / columns
+    for name, mask in panel.outlines.items():
+        colour = to_hex(name)
+        padded = np.pad(mask.astype(np.int8), 1)
+        for row, column in np.argwhere(np.diff(padded[:, 1:-1], axis=0)):
+            y = min(row * down, rows * down - 1)
+            draw.line([(column * across, y), ((column + 1) * across, y)], colour, OUTLINE)
+        for row, column in np.argwhere(np.diff(padded[1:-1], axis=1)):
+            x = min(column * across, PANEL - 1)
+            draw.line([(x, row * down), (x, (row + 1) * down)], colour, OUTLINE)
+
+
+def _text_size(words: str, size: int) -> tuple[int, int]:
+    lines = words.split("\n")
+    longest = max(lettering(size).getlength(line) for line in lines)
+    return round(longest), round(1.25 * size * len(lines))
+
+
+def _centred(image: Image.Image, words: str, middle: float, top: float, size: int) -> None:
+    draw = ImageDraw.Draw(image)
+    for number, line in enumerate(words.split("\n")):
+        height = top + 1.25 * size * number
+        draw.text((middle, height), line, "black", lettering(size), anchor="mt")

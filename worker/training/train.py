@@ -61,7 +61,7 @@ class Training:
                     self.keeper.keep_last()
                 self._validate_epoch(started)
                 if self._history_due():
-                    self._keep_history(drawn=True)
+                    self._keep_history()
             self.keeper.wait()
             self._keep_history()
             best_lost = not self.keeper.mend_best()
@@ -211,17 +211,14 @@ class Training:
         waited = time.monotonic() - self._history_kept
         return waited >= HISTORY_SECONDS and done % self.trial.plan.history_epochs == 0
 
-    def _keep_history(self, *, drawn: bool = False) -> None:
-        """Write what was told so far as a table; and as curves, but not at the training's end.
-
-        By then no device needs to wait for them: see `worker.calls.curves`.
-        """
+    def _keep_history(self) -> None:
+        """Write what was told so far as a table, and as curves."""
         trial = self.trial
         self._history_kept = time.monotonic()
         if trial.group.first:
             told = [e for e in read_history(trial.folder.events) if e.fold == trial.fold]
             write_history(trial.place, told)
-            if drawn and trial.plan.pictures > 0:
+            if trial.plan.pictures > 0:
                 draw_history(trial.place, told, trial.plan.objective.metric)
 
     def _judge(self, metrics: dict[str, float]) -> bool:

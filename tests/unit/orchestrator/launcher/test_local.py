@@ -69,12 +69,6 @@ def server_environment(tmp_path, monkeypatch):
     return begin
 
 
-def test_a_call_that_nobody_waits_for_is_made_meanwhile(launcher):
-    begun = launcher.begin("tests.called:echo", {"a": 1})
-    wait_for(lambda: begun.poll() is not None)
-    assert begun.reports[-1] == {"result": {"a": 1}}
-
-
 def test_threads_of_workers_spin_but_shortly_while_they_wait(server_environment):
     assert local.WAITING.items() <= server_environment().items()
 

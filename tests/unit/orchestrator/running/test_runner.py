@@ -46,7 +46,6 @@ def finishing(folder, plan):
     append_event(folder.events, Started(attempt=plan.attempt, **size))
     best = {"early": False, "best_epoch": 1, "metrics": {"error": 0.5}}
     append_event(folder.events, Finished(attempt=plan.attempt, epoch=1, step=1, **best))
-    folder.history.write_text("epoch\n1\n")
     return Exit(codes={0: 0})
 
 
@@ -56,16 +55,11 @@ class Scripted:
     def __init__(self, script):
         self.script = list(script)
         self.launched = []  # (trial, its devices)
-        self.drawn = []  # (the folders, how many had been launched by then)
 
     def launch(self, folder, plan):
         self.launched.append((plan.trial, *plan.devices))
         play = self.script.pop(0) if self.script else finishing
         return Over(play(folder, plan))
-
-    def begin(self, function, arguments):
-        self.drawn.append((arguments["folders"], len(self.launched)))
-        return Over(Exit(vanished=True))
 
     def sweep(self, folder):
         return 0
@@ -240,28 +234,21 @@ def test_what_a_trial_comes_to_while_it_stops_for_others_is_part_of_its_outcome(
     assert load_outcome(search.folder.trial(0).outcome).best_epoch == 1
 
 
-def test_curves_are_drawn_while_the_slot_trains_the_next_trial_and_all_before_the_end(search):
+def test_what_kills_left_in_folders_of_trials_that_ended_goes_while_the_next_one_trains(search):
     assert search.play() is None
-    folders = [search.folder.trial(number) for number in range(3)]
-    assert search.launcher.drawn == [
-        ([str(folders[0].path)], 2),
-        ([str(folders[1].path)], 3),
-        ([str(folders[2].path)], 3),
-    ]
+    ended = search.folder.trial(0)
+    (ended.path / "fold_0").mkdir()
+    gone = 999_999_999  # a process that nobody has
+    left = [ended.superseded(3), ended.path / f"fold_0/.best.pth.{gone}.partial"]
+    for path in left:
+        path.touch()
+    at_the_launch = []
 
+    def looking(folder, plan):
+        at_the_launch.extend(path.exists() for path in left)
+        return finishing(folder, plan)
 
-def test_what_a_kill_left_undrawn_is_drawn_when_the_study_goes_on_and_nothing_twice(search):
-    search.play()  # whose drawings came to nothing
-    done = search.folder.trial(1)
-    done.history_curve.write_text("drawn")
-    search.play()
-    undrawn = [search.folder.trial(number) for number in (0, 2)]
-    assert search.launcher.drawn == [([str(folder.path) for folder in undrawn], 0)]
-
-
-def test_a_study_without_pictures_draws_no_curves(tmp_path):
-    rate = {"rate": {"low": 0.1, "high": 1.0}}
-    settings = make_settings(rate, {"kind": "random"}, n_trials=2, pictures=0)
-    search = Search(tmp_path, settings)
-    search.play()
-    assert search.launcher.drawn == []
+    more = search.settings.model_copy(update={"n_trials": 4})
+    assert Search(search.runs, more).play(looking) is None
+    assert at_the_launch == [True, True]
+    assert not any(path.exists() for path in left)

@@ -1,16 +1,15 @@
 import csv
-import os
+import errno
 
 import matplotlib.image
 import numpy as np
 import pytest
 
 from protocol.folders import RunFolder, TrialFolder
-from protocol.messages import Progressed, Validated, append_event, load_plan
+from protocol.messages import Progressed, Validated, append_event
 from tests.ranks import attempt, make_plan
-from worker.calls.curves import draw_curves
 from worker.training import history
-from worker.training.history import draw_histories, draw_history, read_history, write_history
+from worker.training.history import draw_history, read_history, write_history
 
 
 def epoch(number, *, psnr=30.0, losses=None, best=False, number_of_attempt=0):
@@ -93,21 +92,6 @@ def test_without_an_epoch_nothing_is_written(folder):
     assert list(folder.path.iterdir()) == []
 
 
-def test_a_failure_leaves_the_old_history_whole(folder, monkeypatch):
-    keep(folder, [epoch(1)])
-    old = folder.history_curve.read_bytes()
-
-    def fail(figure, stream, **_):
-        stream.write(b"half a picture")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(history.Figure, "savefig", fail)
-    with pytest.raises(OSError, match="disk full"):
-        keep(folder, [epoch(1), epoch(2)])
-    assert folder.history_curve.read_bytes() == old
-    assert {path.name for path in folder.path.iterdir()} == {"history.csv", "history.png"}
-
-
 def test_after_a_kill_and_a_resume_each_epoch_is_there_once_and_in_order(tmp_path):
     """The killed attempt told an epoch which the resumed one trained and told again."""
     events = TrialFolder(tmp_path).events
@@ -131,30 +115,30 @@ def test_before_the_first_event_there_is_no_history(tmp_path):
     assert read_history(tmp_path / "events.jsonl") == []
 
 
-def test_the_curves_of_a_trial_and_of_every_fold_are_drawn_when_its_ranks_are_gone(tmp_path):
+def test_a_trial_ends_with_its_curves_and_those_of_every_fold_but_not_without_pictures(tmp_path):
     trial = make_plan(tmp_path / "one", ranks=2, pictures=1)
     assert attempt(trial, ranks=2) == [0, 0]
     assert len(rows(trial)) == 2
-    assert not trial.history_curve.exists()
+    assert trial.history_curve.stat().st_size > 0
     crossed = make_plan(tmp_path / "folds", folds=2, pictures=1)
     assert attempt(crossed) == [0]
-    left = crossed.fold(1).path / ".history.png.999999999.partial"  # nobody has that number
-    kept = trial.path / f".last.pth.{os.getpid()}.partial"
-    for half in (left, kept):
-        half.touch()
-    draw_curves([str(trial.path), str(crossed.path)])
-    assert (left.exists(), kept.exists()) == (False, True)
-    assert trial.history_curve.stat().st_size > 0
     assert all(run.history_curve.stat().st_size > 0 for run in crossed.folds())
     assert not crossed.history_curve.exists()
+    plain = make_plan(tmp_path / "plain", pictures=0)
+    assert attempt(plain) == [0]
+    assert (len(rows(plain)), plain.history_curve.exists()) == (2, False)
 
 
-def test_curves_that_cannot_be_drawn_fail_no_trial(tmp_path, monkeypatch, caplog):
+def test_curves_that_cannot_be_drawn_fail_no_trial_unless_they_could_be_drawn_later(
+    folder, monkeypatch, caplog
+):
     def fail(*_):
-        raise OSError("disk full")
+        raise error
 
-    trial = make_plan(tmp_path, pictures=1)
-    append_event(trial.events, epoch(1))
-    monkeypatch.setattr(history, "_draw", fail)
-    draw_histories(trial, load_plan(trial.plan))
+    monkeypatch.setattr(history, "_chart", fail)
+    error: Exception = ZeroDivisionError()
+    draw_history(folder, [epoch(1)])
     assert "history.png could not be drawn" in caplog.text
+    error = OSError(errno.ENOSPC, "disk full")
+    with pytest.raises(OSError, match="disk full"):
+        draw_history(folder, [epoch(1)])
