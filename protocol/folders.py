@@ -104,6 +104,11 @@ class StudyFolder:
         """Of a dependent study: the checkpoint that its trials start from, its own hold on it."""
         return self.path / _PARENT
 
+    @property
+    def jobs(self) -> Path:
+        """The jobs of a cluster in which trials run, each a folder; the past ones in ended/."""
+        return self.path / "jobs"
+
     def trial(self, number: int) -> TrialFolder:
         return TrialFolder(self.path / f"trial_{number}")
 
@@ -115,6 +120,47 @@ class StudyFolder:
             if path.name.removeprefix("trial_").isdigit()
         ]
         return sorted(found, key=lambda folder: folder.number)
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """runs/<study>/jobs/<n>/: what an orchestrator and the nodes of a job write to each other."""
+
+    path: Path
+
+    @property
+    def number(self) -> int:
+        return int(self.path.name)
+
+    @property
+    def job(self) -> Path:
+        """What the job is for; written before it is submitted."""
+        return self.path / "job.json"
+
+    @property
+    def id(self) -> Path:
+        """The cluster's number for it, once it was submitted."""
+        return self.path / "id"
+
+    def log(self, node: int) -> Path:
+        """What the program on a node prints that belongs to no rank."""
+        return self.path / f"node_{node}.log"
+
+    def began(self, node: int) -> Path:
+        """A node's first word."""
+        return self.path / f"began_{node}.json"
+
+    def order(self, number: int) -> Path:
+        """The trial to train next, or that there is none; whoever writes it first has decided."""
+        return self.path / f"order_{number}.json"
+
+    def kill(self, number: int) -> Path:
+        """There once the trial of an order is to end at once."""
+        return self.path / f"kill_{number}"
+
+    def exit(self, number: int, node: int) -> Path:
+        """How the ranks of an order went away on a node."""
+        return self.path / f"exit_{number}_{node}.json"
 
 
 @dataclass(frozen=True)
@@ -189,7 +235,7 @@ class TrialFolder(RunFolder):
 
     @property
     def attempt(self) -> Path:
-        """Process id and start time of the attempt's leader, to sweep what a crash left."""
+        """Where the latest attempt runs: its leader's process id and start, or its job."""
         return self.path / "attempt.json"
 
     @property

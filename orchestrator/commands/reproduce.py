@@ -103,6 +103,7 @@ def _plan_now(plan: Plan, launcher: Launcher) -> Plan:
             "surroundings": launcher.call(Call.SURROUNDINGS, {}),
             "deterministic": plan.deterministic or plan.devices[0] != "cpu",
             "pictures": 0,
+            "nodes": None,  # as many ranks on this machine: where they are changes nothing
         }
     )
 

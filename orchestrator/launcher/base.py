@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 
 from protocol.folders import TrialFolder
 from protocol.messages import Plan
+
+
+class Cause(StrEnum):
+    """What ended a group from outside, as far as a launcher can tell."""
+
+    MOVED = "moved"  # its place was taken back, or failed: nothing of the trial's own
+    MEMORY = "memory"  # it took more than it was given
+    CANCELLED = "cancelled"  # a person's doing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +32,7 @@ class Exit:
     hung: int | None = None  # the rank that made no progress within its time-out
     vanished: bool = False  # the group went without a report
     word: str = ""  # why, where the launcher knows
+    cause: Cause | None = None  # likewise, where it lies outside the group
 
 
 class Attempt(Protocol):
@@ -38,6 +48,20 @@ class Attempt(Protocol):
 
     def kill(self) -> None:
         """End every process of the group at once; `poll` says when they are gone."""
+        ...
+
+    def recall(self) -> None:
+        """Take it back if none of its processes has begun yet."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a place: none of its processes has begun."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """Where it runs or what it waits for, where that is news to people."""
         ...
 
 
@@ -63,6 +87,20 @@ class Launcher(Protocol):
             OSError: the system refused it something, such as a file; raised from the next.
             RuntimeError: it failed otherwise; the message holds its traceback.
         """
+        ...
+
+    def take_up(self, folder: TrialFolder) -> Attempt | None:
+        """The attempt in `folder` that has outlived an earlier orchestrator; None where none has.
+
+        Where attempts do not outlive their orchestrator, what is left of one is ended.
+
+        Raises:
+            UserError: a process of it does not go.
+        """
+        ...
+
+    def avoid(self, attempt: Attempt) -> bool:
+        """Keep later attempts off the devices of one that failed there; False: it cannot choose."""
         ...
 
     def sweep(self, folder: TrialFolder) -> int:

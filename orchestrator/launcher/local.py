@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.launcher.base import Exit
+from orchestrator.launcher.base import Attempt, Exit
 from orchestrator.launcher.processes import StandingStill, end_session, sweep
 from protocol.doors import FORK_SERVER, RANK, Call
 from protocol.errors import UserError, unpacked
@@ -152,6 +152,12 @@ class LocalLauncher:
             f"see {self._log}"
         )
 
+    def take_up(self, folder: TrialFolder) -> None:
+        sweep(folder)
+
+    def avoid(self, attempt: Attempt) -> bool:
+        return False
+
     def sweep(self, folder: TrialFolder) -> int:
         return sweep(folder)
 
@@ -227,6 +233,8 @@ class LocalAttempt:
     """
 
     server: subprocess.Popen[bytes] | None = None  # that was asked for it
+    waits = False
+    place = ""
 
     def __init__(self, patience: float) -> None:
         lifeline_read, self._lifeline = os.pipe()
@@ -288,6 +296,9 @@ class LocalAttempt:
             os.close(self._lifeline)
             self._lifeline = -1
             self._killed_at = time.monotonic()
+
+    def recall(self) -> None:
+        """It began at once."""
 
     def _end_what_stands_still(self) -> None:
         """End by SIGKILL what is stopped, or does not go; a stopped process reacts to nothing."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.launcher.base import Launcher
 from orchestrator.launcher.local import LocalLauncher
 from orchestrator.launcher.preload import modules_of
+from orchestrator.launcher.settings import LauncherSettings
 from protocol.doors import Call
+from protocol.errors import SettingsError
+from protocol.folders import StudyFolder
 
 
 def open_launcher(
@@ -17,8 +22,8 @@ def open_launcher(
     stages: int = 1,
     calls: tuple[Call, ...] = (),
     trains: bool = True,
-) -> Launcher:
-    """A launcher for the attempts and calls of one command; nothing is started yet.
+) -> LocalLauncher:
+    """A launcher on this machine for the attempts and calls of one command; nothing is started yet.
 
     Args:
         log: what its processes print that belongs to no rank.
@@ -29,3 +34,70 @@ def open_launcher(
     """
     preload = (*(call.module for call in calls), *(modules_of(family, stages) if family else ()))
     return LocalLauncher(log=log, preload=preload, trains=trains)
+
+
+def open_study_launcher(
+    folder: StudyFolder,
+    wanted: LauncherSettings,
+    *,
+    family: str,
+    stages: int,
+    processes: int,
+    say: Callable[[str], None],
+) -> Launcher:
+    """The launcher that a study's settings ask for.
+
+    Args:
+        folder: of the study.
+        wanted: those settings.
+        family: of the study.
+        stages: that a model is cut into.
+        processes: of a trial.
+        say: tells people a sentence.
+
+    Raises:
+        SettingsError: what it needs is not there, or jobs of the study run elsewhere.
+    """
+    on_cluster = wanted.kind == "slurm"
+    log = folder.path / "forkserver.log"
+    local = open_launcher(log, family, stages=stages, trains=not on_cluster)
+    if not on_cluster:
+        _refuse_jobs(folder)
+        return local
+    try:
+        from orchestrator.launcher.slurm.launcher import SlurmLauncher
+    except ModuleNotFoundError as error:
+        if error.name != "submitit":
+            raise
+        raise SettingsError(
+            "slurm needs submitit, which is not installed; run .venv/bin/python -m pip install "
+            "'.[slurm]'",
+            key="launcher.kind",
+        ) from None
+    return SlurmLauncher(
+        jobs=folder.jobs,
+        launcher=wanted,
+        name=f"{folder.name}.{_mark(folder)}",
+        family=family,
+        stages=stages,
+        processes=max(1, processes // wanted.nodes),
+        local=local,
+        say=say,
+    )
+
+
+def _mark(folder: StudyFolder) -> str:
+    """Tells the jobs of studies with one name apart."""
+    return hashlib.sha256(str(folder.path.absolute()).encode()).hexdigest()[:8]
+
+
+def _refuse_jobs(folder: StudyFolder) -> None:
+    """Make sure that no job of a cluster still works on the study's trials."""
+    live = [path for path in folder.jobs.glob("*") if path.name.isdigit()]
+    if live:
+        raise SettingsError(
+            f"found local, but trials of this study may still run in jobs of a cluster "
+            f"({folder.jobs} holds {len(live)} that were not seen to end); go on with slurm, or "
+            "end them by --cancel",
+            key="launcher.kind",
+        )

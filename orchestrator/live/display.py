@@ -65,6 +65,14 @@ class Display(ABC):
             self._study.start(trial)
         self._started(trial)
 
+    def trial_placed(self, number: int, place: str) -> None:
+        """Where the trial runs or what it waits for, at every look; empty: on this machine."""
+        with self._lock:
+            trial = self._study.running.get(number)
+            news = trial is not None and trial.placed(place)
+        if trial is not None and news:
+            self._placed(trial)
+
     def event(self, number: int, event: Event) -> None:
         """The trial says something; events of earlier attempts may come again."""
         with self._lock:
@@ -105,6 +113,9 @@ class Display(ABC):
 
     @abstractmethod
     def _started(self, trial: TrialProgress) -> None: ...
+
+    @abstractmethod
+    def _placed(self, trial: TrialProgress) -> None: ...
 
     @abstractmethod
     def _validated(self, trial: TrialProgress) -> None: ...

@@ -37,6 +37,9 @@ class PlainDisplay(Display):
     def _opened(self, study: StudyProgress) -> None:
         self._say(sentences.opening(study))
 
+    def _placed(self, trial: TrialProgress) -> None:
+        self._say(f"trial {trial.number}: {trial.place}")
+
     def _started(self, trial: TrialProgress) -> None:
         self._last_epoch_line.pop(trial.number, None)
         self._say(sentences.start(trial))

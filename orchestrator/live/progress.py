@@ -28,6 +28,8 @@ _STOPPING = {
     Stop.PRUNED: "pruning",
     Stop.INTERRUPT: "stopping",
     Stop.TIMEOUT: "over its time",
+    Stop.EXPIRED: "leaving its job",
+    Stop.DISPLACED: "leaving its job",
 }
 
 
@@ -41,6 +43,7 @@ class TrialProgress:
     devices: Sequence[str]
     since: float  # when it was launched, on the clock of the caller
     state: str = "starting"
+    place: str = ""  # on a cluster: what it waits for, or where it runs
     epochs: int = 0
     steps_per_epoch: int = 0
     epoch: int = 0  # the last validated one
@@ -69,6 +72,11 @@ class TrialProgress:
         self._latest = now
         if not replayed and self.state not in _STOPPING.values():
             self.state = _state_after(event, self.state)
+
+    def placed(self, place: str) -> bool:
+        """It is there now; whether that is news, beyond the time that is left."""
+        before, self.place = self.place, place
+        return place.partition(",")[0] != before.partition(",")[0]
 
     def _validated(self, event: Validated, objective: Objective) -> None:
         self.epoch, self.step = event.epoch, event.step

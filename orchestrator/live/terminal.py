@@ -51,6 +51,9 @@ class TerminalDisplay(Display):
             # rich hides the cursor, and after a kill -9 nobody would bring it back.
             self._console.show_cursor(True)
 
+    def _placed(self, trial: TrialProgress) -> None:
+        """It stands in the trial's row."""
+
     def _started(self, trial: TrialProgress) -> None:
         self._live.refresh()
 
@@ -106,8 +109,12 @@ _COLUMNS = (
     _Column("now", lambda trial, _: _value(trial.value), justify="right"),
     _Column("best", lambda trial, _: _value(trial.best), from_width=50, justify="right"),
     _Column("left", _left, from_width=62, justify="right"),
-    _Column("", lambda trial, _: words.settings(trial.params), from_width=80, ratio=1),
+    _Column("", lambda trial, _: _where_and_what(trial), from_width=80, ratio=1),
 )
+
+
+def _where_and_what(trial: TrialProgress) -> str:
+    return "  ".join(part for part in (trial.place, words.settings(trial.params)) if part)
 
 
 def _value(value: float | None) -> str:

@@ -20,6 +20,8 @@ _TITLES = {
     Ending.MEMORY: "Pruned: out of memory",
     Ending.INVALID: "Pruned: not a valid point",
     Ending.OVERDUE: "Pruned: over its time",
+    Ending.MOVED: "Moved to another job",
+    Ending.CANCELLED: "Pruned: its job was cancelled",
     Ending.FAILED: "Failed",
     Ending.LOST: "Failed: a process was lost",
     Ending.HUNG: "Failed: no progress",

@@ -18,7 +18,7 @@ import optuna
 from optuna.trial import TrialState
 
 from orchestrator import words
-from orchestrator.launcher.base import Exit
+from orchestrator.launcher.base import Attempt, Exit
 from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
 from orchestrator.running.queue import TrialQueue
@@ -49,6 +49,7 @@ _RESUMED = (
     Ending.LOST,
     Ending.HUNG,
     Ending.INTERRUPTED,
+    Ending.MOVED,
 )  # endings that are none of the trial's own
 _WORD = 1 << 20  # bytes without which a rank cannot be sure to tell its end
 _ELSEWHERE_SECONDS = 2.0  # between looks whether somebody else ended a trial
@@ -116,15 +117,25 @@ class Runner:
 
     def _take_up_unfinished(self) -> None:
         for running in self._queue.unfinished():
-            self._session.launcher.sweep(running.folder)
-            running.folder.sweep()
-            self._take_up(running)
+            attempt = self._session.launcher.take_up(running.folder)
+            if attempt is not None and load_outcome(running.folder.outcome) is None:
+                self._follow_on(running, attempt)
+            else:
+                running.folder.sweep()
+                self._take_up(running)
 
     def _tidy_up(self) -> None:
         """Do what kills behind a tell left undone."""
         point_to_best(self._session.folder, self._session.study)
         self._source.tidy()
         sweep_ended(self._session.study, self._session.folder)
+
+    def _follow_on(self, running: RunningTrial, attempt: Attempt) -> None:
+        """An attempt has outlived the orchestrator that launched it."""
+        slot = self._free.pop(0) if self._free else self._session.slots[0]
+        running.take_up(attempt, slot)
+        self._session.display.notice(f"trial {running.number} is taken up: {attempt.place}")
+        self._started(running, slot)
 
     def _take_up(self, running: RunningTrial) -> None:
         outcome = load_outcome(running.folder.outcome)
@@ -169,8 +180,11 @@ class Runner:
 
     def _launch(self, running: RunningTrial, slot: Slot) -> None:
         running.launch(self._session.launcher, slot, self._plan(running, slot))
-        self._running.append(running)
         log.info("trial %d: attempt %d launched", running.number, running.number_of_attempt)
+        self._started(running, slot)
+
+    def _started(self, running: RunningTrial, slot: Slot) -> None:
+        self._running.append(running)
         self._session.display.trial_started(
             running.number,
             self._source.describe(running.trial),
@@ -206,17 +220,30 @@ class Runner:
 
     def _follow(self, running: RunningTrial) -> None:
         assert running.attempt is not None
-        exit = running.attempt.poll()  # first, so that the events read below are all there are
+        exit = self._polled(running.attempt)  # first: the events read below are all there are
+        self._session.display.trial_placed(running.number, running.attempt.place)
         self._guarded(running, lambda: self._report(running))
         if exit is not None:
             self._running.remove(running)
-            if running.slot in self._session.slots:  # unless its device was set aside meanwhile
+            # Unless its device was set aside meanwhile, or more were taken up than there are slots.
+            if running.slot in self._session.slots and self._has_room_for(running.slot):
                 self._free.append(running.slot)
             self._guarded(running, lambda: self._conclude(running, exit))
             if running.ended_elsewhere:
                 self._leave(running)
         elif running.overdue(self._session.settings.limits.trial_timeout):
             self._request_stop(running, Stop.TIMEOUT)
+
+    def _polled(self, attempt: Attempt) -> Exit | None:
+        try:
+            return attempt.poll()
+        except UserError as error:  # no further attempt can be launched
+            self._stop_for(error)
+            return attempt.poll()
+
+    def _has_room_for(self, slot: Slot) -> bool:
+        used = sum(running.slot == slot for running in self._running) + self._free.count(slot)
+        return used < self._session.slots.count(slot)
 
     def _guarded(self, running: RunningTrial, action: Callable[[], None]) -> None:
         """Do something to a trial that somebody else may end in the study at any time."""
@@ -285,7 +312,8 @@ class Runner:
             self._stop_for(full)
         log.info("trial %d: %s, %s", running.number, verdict.ending, verdict.reason)
         self._follow_fault(running, verdict)
-        if self._killed or (verdict.ending is Ending.INTERRUPTED and self._stopping):
+        stopped = verdict.ending in (Ending.INTERRUPTED, Ending.MOVED) and self._stopping
+        if self._killed or stopped:
             self._set_aside(running, verdict)
         elif self._goes_on(running, verdict):
             self._set_aside(running, verdict)
@@ -301,8 +329,12 @@ class Runner:
                 self._stop_for(UserError(f"trial {running.number}: {verdict.reason}"))
             case Fault.DISK if not has_room(folder.path, room_needed(folder)):
                 self._stop_for(disk_full(folder))
-            case Fault.DEVICE:
+            case Fault.DEVICE if not self._avoided(running):
                 self._set_aside_devices(running.devices_of(verdict.rank), verdict.reason)
+
+    def _avoided(self, running: RunningTrial) -> bool:
+        """Whether the launcher itself keeps later attempts off the device."""
+        return running.attempt is not None and self._session.launcher.avoid(running.attempt)
 
     def _set_aside_devices(self, devices: Sequence[str], reason: str) -> None:
         """A GPU that failed for one process fails for the next: this run does without it."""
@@ -321,6 +353,9 @@ class Runner:
 
     def _goes_on(self, running: RunningTrial, verdict: Verdict) -> bool:
         """Whether another attempt follows as soon as there is a slot."""
+        if verdict.ending is Ending.MOVED:  # which no trial can help, so that it costs it nothing
+            self._session.display.notice(f"trial {running.number}: {verdict.reason}; it goes on")
+            return True
         if verdict.ending in _RESUMED:
             return self._may_relaunch(running, verdict)
         return _fits_yet(running, verdict)

@@ -19,12 +19,12 @@ from rich.console import Console
 
 from orchestrator.database.patient import Patience
 from orchestrator.launcher.base import Launcher
-from orchestrator.launcher.open import open_launcher
+from orchestrator.launcher.open import open_study_launcher
 from orchestrator.live.display import Display
 from orchestrator.live.open import open_display
 from orchestrator.running.interrupts import Interrupts
 from orchestrator.running.room import comes_of_full_disk
-from orchestrator.running.slots import Slot, cpu_cores, cut_slots
+from orchestrator.running.slots import Slot, cpu_cores, cut_slots, job_slots
 from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
@@ -91,20 +91,30 @@ class Session:
             StoppedEarly: ^C came meanwhile.
         """
         self.settings = settings
-        self.launcher = open_launcher(
-            self.folder.path / "forkserver.log", settings.family, stages=settings.parallel.depth
+        self.launcher = open_study_launcher(
+            self.folder,
+            settings.launcher,
+            family=settings.family,
+            stages=settings.parallel.depth,
+            processes=settings.parallel.processes,
+            say=self.display.notice,
         )
         self._stack.callback(self.launcher.close)
         self.display.notice("checking the settings and the data")
         checked = check_with_family(settings, layers, self.launcher, self.waiting)
         self.inputs, self._files = found_in(checked.inputs)
         self._watch = DataWatch(self.inputs, caches_of(settings.data, checked.free))
+        self.slots = self._slots(settings, threads)
+        self.surroundings = self.launcher.call(Call.SURROUNDINGS, {}, self.waiting)
+        return checked
+
+    def _slots(self, settings: Settings, threads: int | None) -> list[Slot]:
+        if settings.launcher.kind == "slurm":
+            return job_slots(settings, threads)
         gpus = []
         if settings.devices != "cpu" or settings.parallel.devices is not None:
             gpus = self.launcher.call(Call.DEVICES, {}, self.waiting)["cuda"]
-        self.slots = cut_slots(settings, gpus, cpu_cores(), threads)
-        self.surroundings = self.launcher.call(Call.SURROUNDINGS, {}, self.waiting)
-        return checked
+        return cut_slots(settings, gpus, cpu_cores(), threads)
 
     def take_inputs(self, folder: StudyFolder, begun: Mapping[str, Input]) -> None:
         """Say what of a study's data has moved since it began.

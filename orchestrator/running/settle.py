@@ -43,11 +43,13 @@ STATES = {
     Ending.MEMORY: TrialState.PRUNED,  # once no micro-batch is small enough
     Ending.INVALID: TrialState.PRUNED,
     Ending.OVERDUE: TrialState.PRUNED,  # what it came to counts as far as it goes
+    Ending.CANCELLED: TrialState.PRUNED,  # likewise
     Ending.FAILED: TrialState.FAIL,
     # Once it has been resumed often enough.
     Ending.LOST: TrialState.FAIL,
     Ending.HUNG: TrialState.FAIL,
     Ending.INTERRUPTED: TrialState.FAIL,
+    Ending.MOVED: TrialState.FAIL,  # which is resumed always
 }
 ELSEWHERE = "ended_elsewhere"  # in an outcome's detail: the state in which others told the trial
 OUTCOME_SHA256 = "outcome_sha256"  # the user attribute that holds a trial to its outcome.json

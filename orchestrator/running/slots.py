@@ -58,6 +58,53 @@ def cut_slots(
     return slots if threads is None else [replace(slot, threads=threads) for slot in slots]
 
 
+def job_slots(settings: Settings, threads: int | None = None) -> list[Slot]:
+    """The slots of a study on a cluster: one a job. Each job counts its own devices from 0.
+
+    Args:
+        settings: the study's.
+        threads: of one rank, as they were when the study began; None of a new one.
+
+    Raises:
+        SettingsError: the settings fit no job.
+    """
+    launcher, parallel = settings.launcher, settings.parallel
+    if settings.parallel_trials != "auto":
+        raise SettingsError(
+            f"found {settings.parallel_trials}, but on a cluster launcher.jobs says how many "
+            "trials run at a time; leave it out",
+            key="parallel_trials",
+        )
+    for key, given in (("devices", settings.devices), ("parallel.devices", parallel.devices)):
+        if isinstance(given, list):
+            raise SettingsError(
+                "on a cluster Slurm chooses the devices; leave it out, and say how many there are "
+                "to be by launcher.gpus_per_node",
+                key=key,
+            )
+    share, rest = divmod(parallel.processes, launcher.nodes)
+    if rest or share == 0:
+        raise SettingsError(
+            f"found {launcher.nodes}, over which {words.counted(parallel.processes, 'process')} "
+            "of a trial cannot be spread evenly",
+            key="launcher.nodes",
+        )
+    of_node = parallel.trial_devices // launcher.nodes
+    on_cpus = settings.devices == "cpu" or launcher.gpus == 0
+    if not on_cpus and of_node > launcher.gpus:
+        raise SettingsError(
+            f"found {launcher.gpus}, but {_what(settings)} on {launcher.nodes} nodes need "
+            f"{of_node} GPUs of each",
+            key="launcher.gpus_per_node",
+        )
+    devices = ["cpu" if on_cpus else f"cuda:{index}" for index in range(of_node)]
+    if settings.threads != "auto":
+        threads = settings.threads
+    if threads is None:
+        threads = _share(launcher.cpus_per_task or share, share)
+    return [Slot(tuple(devices * launcher.nodes), threads)] * launcher.jobs
+
+
 def _cut(settings: Settings, found: list[dict[str, Any]], cores: int) -> list[Slot]:
     present = [f"cuda:{gpu['index']}" for gpu in found]
     if settings.parallel.devices is not None:

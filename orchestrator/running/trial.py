@@ -86,6 +86,11 @@ class RunningTrial:
         self._seconds, self._looked = trained_seconds(self.events), time.monotonic()
         self.attempt = launcher.launch(self.folder, plan)
 
+    def take_up(self, attempt: Attempt, slot: Slot) -> None:
+        """Follow an attempt on that an earlier orchestrator launched."""
+        self.attempt, self.slot = attempt, slot
+        self._seconds, self._looked = trained_seconds(self.events), time.monotonic()
+
     def new_events(self) -> list[Event]:
         """What the ranks appended since the last look."""
         events = [e for line in self._tail.new_lines() if (e := parse_event(line)) is not None]
@@ -126,7 +131,8 @@ class RunningTrial:
         Of a time in which nobody asked, as while all was suspended, only a little counts.
         """
         now = time.monotonic()
-        self._seconds += min(now - self._looked, _LONGEST_LOOK_SECONDS)
+        if self.attempt is not None and not self.attempt.waits:
+            self._seconds += min(now - self._looked, _LONGEST_LOOK_SECONDS)
         self._looked = now
         return limit is not None and self.stop is None and self._seconds > limit
 
@@ -135,6 +141,8 @@ class RunningTrial:
         if self.stop is not Stop.PRUNED:
             write_text(self.folder.stop, reason.value)
             self.stop = reason
+            if self.attempt is not None:
+                self.attempt.recall()
 
     def report(self, event: Event) -> int | None:
         """Tell the study of a validated epoch or of a finished fold, once; at which step."""
@@ -215,5 +223,7 @@ def make_plan(settings: Settings, slot: Slot, **particulars: Any) -> Plan:
         "hang_seconds": settings.limits.hang_seconds,
         "memory_gb": settings.limits.memory_gb,
         "deterministic": settings.deterministic,
+        "nodes": settings.launcher.nodes if settings.launcher.kind == "slurm" else None,
+        "interface": settings.launcher.interface,
     }
     return Plan(**(of_settings | particulars))

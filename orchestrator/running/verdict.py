@@ -19,6 +19,9 @@ INTERRUPTED   ^C, SIGTERM, data that are gone         nothing yet          resum
               a full disk, the study's                nothing yet          resumed with room again
               another one, such as /tmp               nothing yet          resumed, boundedly
               the trial alone, by others              nothing yet          resumed, boundedly
+MOVED         a job's time limit, a preemption, a     nothing yet          resumed in another job,
+              node that failed                                             as often as it takes
+CANCELLED     somebody ended its job (scancel)        PRUNED, at its step  —
 
 The bound is `limits.relaunches`; `limits.same_failures` trials in a row that fail alike end the
 run. Time in which the whole study was suspended counts neither as hanging nor as training.
@@ -36,7 +39,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.launcher.base import Exit
+from orchestrator.launcher.base import Cause, Exit
 from protocol.messages import (
     FROM_OUTSIDE,
     NO_ROOM,
@@ -71,6 +74,18 @@ _STOPPED = {
     Stop.PRUNED: Ending.PRUNED,
     Stop.INTERRUPT: Ending.INTERRUPTED,
     Stop.TIMEOUT: Ending.OVERDUE,
+    Stop.EXPIRED: Ending.MOVED,
+    Stop.DISPLACED: Ending.MOVED,
+}
+_CAUSES = {
+    Cause.MOVED: Ending.MOVED,
+    Cause.MEMORY: Ending.MEMORY,
+    Cause.CANCELLED: Ending.CANCELLED,
+}
+_WHY = {
+    Stop.TIMEOUT: "over its time, ",
+    Stop.EXPIRED: "its job's time is up, ",
+    Stop.DISPLACED: "its job has to make room, ",
 }
 _PLAIN = (Fault.USER, Fault.RECIPE, Fault.DISK)  # sentences for people, of no rank
 
@@ -100,7 +115,12 @@ def judge(
         # Whatever the ranks came to before they saw it: that is a race, which would end otherwise
         # the next time. Of its last epoch a trial is not asked.
         return Verdict(ending=Ending.PRUNED, reason="the pruner expected no improvement")
-    return _by_event(events) or _by_failure(events, exit) or _by_exit(exit, stop, limited)
+    found = _by_event(events)
+    if found is not None and found.ending is not Ending.MOVED:
+        return found
+    return (
+        _by_cause(exit, stop) or found or _by_failure(events, exit) or _by_exit(exit, stop, limited)
+    )
 
 
 def _by_event(events: Sequence[Event]) -> Verdict | None:
@@ -116,13 +136,21 @@ def _by_event(events: Sequence[Event]) -> Verdict | None:
                     ending=Ending.NONFINITE, reason=_divergence_sentence(event), event=event
                 )
             case Stopped():
-                why = "over its time, " if event.reason is Stop.TIMEOUT else ""
+                why = _WHY.get(event.reason, "")
                 return Verdict(
                     ending=_STOPPED[event.reason],
                     reason=f"{why}stopped at step {event.step}",
                     event=event,
                 )
     return None
+
+
+def _by_cause(exit: Exit | None, stop: Stop | None) -> Verdict | None:
+    """What ended the whole group from outside explains whatever its ranks saw of that."""
+    if exit is None or exit.cause is None or stop is Stop.INTERRUPT:
+        return None
+    reason = exit.word or "a process was killed for want of memory"
+    return Verdict(ending=_CAUSES[exit.cause], reason=reason)
 
 
 def _by_failure(events: Sequence[Event], exit: Exit | None) -> Verdict | None:

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from orchestrator.launcher.settings import LauncherSettings
 from orchestrator.settings.parallel import Parallel
 from protocol.objective import Objective
 from protocol.recipe import FREE, is_whole
@@ -344,6 +345,7 @@ class Settings(Section):
         "auto",
         description="trials at a time; auto: as many as fit on the GPUs, on CPUs one per 8 cores",
     )
+    launcher: Annotated[LauncherSettings, FREE] = LauncherSettings()
     threads: Annotated[Literal["auto"] | int, FREE] = Field(
         "auto",
         description="CPU threads of one rank, on which the last bits of sums depend; auto: a share "

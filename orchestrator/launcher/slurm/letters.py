@@ -1,0 +1,41 @@
+"""What an orchestrator and the nodes of a job write to each other: small files, whole or not there.
+
+A letter is written once and never changed. On a network file system it may be seen late, but is
+then seen whole; of two who write the same one, on whatever hosts, one succeeds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from protocol.files import read_fresh, sync_folder
+
+
+def post(path: Path, letter: dict[str, Any]) -> bool:
+    """Write a letter; False where somebody else has written it already."""
+    draft = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
+    with draft.open("w") as stream:
+        stream.write(json.dumps(letter) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    sync_folder(path.parent)
+    return True
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """A letter; None while there is none."""
+    text = read_fresh(path)
+    if not text or not text.endswith("\n"):
+        return None
+    letter: dict[str, Any] = json.loads(text)
+    return letter
