@@ -217,6 +217,7 @@ class Runner:
         attempts = [running.attempt.fileno() for running in self._running if running.attempt]
         select.select([*attempts, self._interrupts.fileno()], [], [], _LOOK_SECONDS)
         self._interrupts.drain()
+        self._session.check_hold()
 
     def _follow(self, running: RunningTrial) -> None:
         assert running.attempt is not None

@@ -11,7 +11,7 @@ import os
 import select
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import optuna
@@ -77,6 +77,7 @@ class Session:
         self.display = display
         self.interrupts = interrupts
         self._stack = stack  # closes all of it
+        self.check_hold: Callable[[], None] = lambda: None  # raises once another host has the study
 
     def begin(self, settings: Settings, layers: Layers, threads: int | None) -> Checked:
         """Start the launcher; everything that can be wrong is found here, before a study exists.
@@ -207,14 +208,16 @@ def open_session(folder: StudyFolder, name: str, console: Console) -> Iterator[S
     """
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts(folder.stop))
-        stack.enter_context(held(folder))
+        lock = stack.enter_context(held(folder, console.print))
         folder.stop.unlink(missing_ok=True)  # it was meant for an earlier run
         stack.callback(folder.stop.unlink, missing_ok=True)
         sweep_partials(folder.path)
         display = open_display(console)
         stack.callback(display.close)
         stack.enter_context(logging_to(folder.log))
-        yield Session(folder, name, display, interrupts, stack)
+        session = Session(folder, name, display, interrupts, stack)
+        session.check_hold = lock.check
+        yield session
 
 
 def refuse_confirmations(folder: StudyFolder) -> None:
@@ -233,7 +236,7 @@ def refuse_confirmations(folder: StudyFolder) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: StudyFolder) -> Iterator[None]:
+def held(folder: StudyFolder, say: Callable[[str], None] = lambda _: None) -> Iterator[StudyLock]:
     """Make the study's folder and hold its lock; a folder in which nothing was begun goes again.
 
     Raises:
@@ -241,11 +244,11 @@ def held(folder: StudyFolder) -> Iterator[None]:
         SettingsError: that database cannot be asked.
     """
     new = not folder.path.exists()
-    with StudyLock(folder.lock):
+    with StudyLock(folder.lock, say) as lock:
         refuse_holder_elsewhere(folder)
         sweep_discarded(folder)
         try:
-            yield
+            yield lock
         finally:
             # While the lock is held: whoever is refused must not take the holder's folder away.
             if new and not folder.settings.exists():

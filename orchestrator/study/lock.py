@@ -1,4 +1,4 @@
-"""One orchestrator a study: a lock file that names its holder."""
+"""One orchestrator a study: a lock file that names its holder, and a claim for other hosts."""
 
 from __future__ import annotations
 
@@ -8,23 +8,33 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
 from orchestrator import words
 from orchestrator.launcher.processes import SAME_SECONDS, since_boot
+from orchestrator.study.claim import Claim, this_process
 from protocol.errors import StudyInUse
 
 
 class StudyLock:
-    """Holds runs/<study>/lock; the kernel lets go of it however the holder ends."""
+    """Holds runs/<study>/lock; the kernel lets go of it however the holder ends.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: that file.
+        say: tells people a sentence.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], None] = lambda _: None) -> None:
         self._path = path
         self._descriptor = -1
+        self._claim = Claim(
+            path.with_name("holder"), this_process(), lambda other: _held_by(path, other), say
+        )
 
     def __enter__(self) -> Self:
         """Take the lock; the folder is made if need be.
@@ -34,9 +44,13 @@ class StudyLock:
         """
         while (descriptor := self._locked()) is None:
             pass
+        try:
+            self._claim.__enter__()
+        except BaseException:
+            os.close(descriptor)
+            raise
         record = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
+            **this_process(),
             "start": time.time(),
             "since_boot": since_boot(psutil.Process()),
         }
@@ -64,9 +78,26 @@ class StudyLock:
         os.close(descriptor)
         return None
 
+    def check(self) -> None:
+        """To be called often.
+
+        Raises:
+            StudyInUse: another host has taken the study over, as this one gave no sign of life.
+        """
+        if not self._claim.holds:
+            raise StudyInUse(
+                f"study {self._path.parent.name!r} was taken over from another host, because this "
+                "one gave no sign of life; this run ends"
+            )
+
     def __exit__(self, *_: object) -> None:
+        self._claim.__exit__()
         os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
+
+
+def _held_by(path: Path, record: dict[str, Any]) -> StudyInUse:
+    return StudyInUse(_in_use(path, json.dumps({"start": record.get("time"), **record})))
 
 
 def _in_use(path: Path, holder: str) -> str:
@@ -74,6 +105,7 @@ def _in_use(path: Path, holder: str) -> str:
     try:
         record = json.loads(holder)
         who = words.process(record["pid"], record["host"], record["start"])
+        who += f" (job {record['job']})" if "job" in record else ""
     except (ValueError, KeyError, TypeError):
         who = "another process"
     return (
@@ -90,6 +122,7 @@ class Holder:
     host: str
     start: float  # when it took the lock, in seconds since the epoch
     since_boot: float | None = None  # when the process began, by a clock that nobody sets
+    job: str | None = None  # of a cluster, where it is one
 
 
 def live_holder(lock: Path) -> Holder | None:
@@ -104,6 +137,7 @@ def live_holder(lock: Path) -> Holder | None:
             str(content["host"]),
             float(content["start"]),
             content.get("since_boot"),  # which version 0.2 did not say
+            content.get("job"),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # never taken, given back, or being written at this moment

@@ -20,7 +20,7 @@ from unittest import mock
 import optuna
 from optuna.storages import InMemoryStorage
 
-from orchestrator.launcher.base import Exit
+from orchestrator.launcher.base import Attempt, Exit
 from orchestrator.proposing.ask import Asker
 from orchestrator.proposing.decisions import read_decisions
 from orchestrator.running.clock import Clock
@@ -124,6 +124,9 @@ def curve(plan: Plan, epoch: int) -> float:
 class PretendedAttempt:
     """The ranks of one launch: an epoch at a time, and now and then something worse."""
 
+    waits = False
+    place = ""
+
     def __init__(self, folder: TrialFolder, plan: Plan, fate: Fate) -> None:
         self._folder, self._plan, self._fate = folder, plan, fate
         self._ready = os.open(os.devnull, os.O_RDONLY)  # always readable
@@ -148,6 +151,9 @@ class PretendedAttempt:
     def kill(self) -> None:
         if self._exit is None:
             self._exit = Exit(vanished=True)
+
+    def recall(self) -> None:
+        pass
 
     def close(self) -> None:
         os.close(self._ready)
@@ -217,6 +223,12 @@ class PretendedLauncher:
         self.attempts.append(attempt)
         return attempt
 
+    def take_up(self, folder: TrialFolder) -> None:
+        return None
+
+    def avoid(self, attempt: Attempt) -> bool:
+        return False
+
     def sweep(self, folder: TrialFolder) -> int:
         return 0
 
@@ -279,6 +291,7 @@ class World:
         stack.callback(interrupts.close)
         line = note(self.folder, settings, space, len(study.get_trials(deepcopy=False)))
         session: Any = SimpleNamespace(
+            check_hold=lambda: None,
             folder=self.folder,
             name="small",
             settings=settings,

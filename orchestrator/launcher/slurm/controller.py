@@ -12,7 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from orchestrator import words
-from orchestrator.launcher.slurm.squeue import Away, JobState, QueueWatcher, Refused, ask
+from orchestrator.launcher.slurm.ask import Away, Refused, ask
+from orchestrator.launcher.slurm.squeue import JobState, QueueWatcher
 
 _LEAST_SECONDS = 1.0  # between two looks
 _SHARE = 20  # times as long as an answer takes nobody asks again: Slurm has others to serve

@@ -18,11 +18,12 @@ from orchestrator import words
 from orchestrator.launcher.base import Attempt, Cause, Exit
 from orchestrator.launcher.local import LocalLauncher
 from orchestrator.launcher.settings import LauncherSettings
+from orchestrator.launcher.slurm.ask import Away, ask
 from orchestrator.launcher.slurm.controller import Controller
 from orchestrator.launcher.slurm.job import Job
 from orchestrator.launcher.slurm.letters import post
 from orchestrator.launcher.slurm.sbatch import UNSEEN, program, submit
-from orchestrator.launcher.slurm.squeue import Away, JobState, ask
+from orchestrator.launcher.slurm.squeue import JobState
 from protocol.errors import UserError
 from protocol.files import write_json, write_text
 from protocol.folders import JobFolder, TrialFolder
@@ -188,7 +189,7 @@ class SlurmLauncher:
             self._say(f"Slurm did not say whether it took a job ({away}); squeue will tell")
             return
         except UserError:
-            self.jobs.remove(job)
+            self._put_away(job)
             raise
         self._known(job, number)
 
@@ -213,8 +214,11 @@ class SlurmLauncher:
         if not job.began and not job.ended_by_us:
             self._died_before_it_began(job, job.state)
         if job.holder is None:  # else once its last attempt has been told
-            self.jobs.remove(job)
-            job.folder.path.rename(self._folder / ENDED / job.folder.path.name)
+            self._put_away(job)
+
+    def _put_away(self, job: Job) -> None:
+        self.jobs.remove(job)
+        job.folder.path.rename(self._folder / ENDED / job.folder.path.name)
 
     def _died_before_it_began(self, job: Job, state: JobState) -> None:
         if state.state == "CANCELLED" and self._waiting:

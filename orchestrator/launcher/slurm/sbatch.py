@@ -13,7 +13,7 @@ from submitit.slurm.slurm import SlurmExecutor
 
 from orchestrator.launcher.local import ROOT
 from orchestrator.launcher.settings import LauncherSettings
-from orchestrator.launcher.slurm.squeue import Refused, ask
+from orchestrator.launcher.slurm.ask import Refused, ask
 from protocol.errors import SettingsError
 
 UNSEEN = 77  # the exit code of a job whose node does not see the study's folder

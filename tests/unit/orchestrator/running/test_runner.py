@@ -61,11 +61,20 @@ class Scripted:
         play = self.script.pop(0) if self.script else finishing
         return Over(play(folder, plan))
 
+    def take_up(self, folder):
+        return None
+
+    def avoid(self, attempt):
+        return False
+
     def sweep(self, folder):
         return 0
 
 
 class Over:
+    waits = False
+    place = ""
+
     def __init__(self, exit):
         self._exit = exit
         self._read, self._write = os.pipe()
@@ -79,6 +88,9 @@ class Over:
         return self._exit
 
     def kill(self):
+        pass
+
+    def recall(self):
         pass
 
 
@@ -98,6 +110,7 @@ class Search(SmallSearch):
         read, write = os.pipe()
         interrupts = types.SimpleNamespace(count=0, fileno=lambda: read, drain=lambda: None)
         session = types.SimpleNamespace(
+            check_hold=lambda: None,
             settings=self.settings,
             slots=slots,
             interrupts=interrupts,

@@ -80,7 +80,8 @@ def launched(tmp_path, monkeypatch):
     running = RunningTrial(trial=trial, folder=folder, objective=settings.objective, recipe=None)
     running.new_events()
     slot = Slot(("cpu",), 1)
-    launcher = SimpleNamespace(sweep=lambda folder: 0, launch=lambda folder, plan: None)
+    attempt = SimpleNamespace(waits=False, recall=lambda: None)
+    launcher = SimpleNamespace(sweep=lambda folder: 0, launch=lambda folder, plan: attempt)
     running.launch(launcher, slot, make_plan(settings, slot, **PARTICULARS | {"attempt": 1}))
     return running, clock
 
@@ -92,6 +93,14 @@ def test_a_trial_is_overdue_once_its_attempts_together_took_longer_than_the_limi
         assert not running.overdue(None)
     assert not running.overdue(101.0)
     assert running.overdue(99.0)
+
+
+def test_time_in_which_an_attempt_waits_for_a_place_is_no_training(launched):
+    running, clock = launched
+    running.attempt.waits = True
+    for _ in range(20):
+        clock.now += 5.0
+        assert not running.overdue(100.0)
 
 
 def test_time_in_which_everything_was_suspended_is_no_training(launched):

@@ -1,0 +1,54 @@
+"""One question to Slurm by one of its commands, in a shell's stead."""
+
+from __future__ import annotations
+
+import subprocess
+
+from protocol.errors import UserError
+
+ANSWER_SECONDS = 60.0  # for one answer
+# What Slurm's commands say where they cannot reach the controller, or it has too much to do.
+_AWAY = (
+    "unable to contact slurm controller",
+    "connection refused",
+    "connection timed out",
+    "socket timed out",
+    "temporarily unable",
+    "zero bytes were transmitted",
+    "connection reset",
+    "protocol authentication error",
+    "resource temporarily unavailable",
+)
+
+
+class Away(Exception):
+    """The controller does not answer: whatever was asked may have happened or not."""
+
+
+class Refused(UserError):
+    """Slurm has said no, in its own words."""
+
+
+def ask(*command: str) -> str:
+    """What one of Slurm's commands prints.
+
+    Raises:
+        Away: it cannot say.
+        Refused: it says no.
+    """
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=ANSWER_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise Away(f"{command[0]} did not answer within {ANSWER_SECONDS:g} s") from None
+    except FileNotFoundError:
+        raise Refused(
+            f"there is no {command[0]} here: launcher.kind: slurm is for machines of a cluster"
+        ) from None
+    if done.returncode == 0:
+        return done.stdout
+    said = " ".join((done.stderr.strip() or done.stdout.strip()).split())
+    if any(word in said.lower() for word in _AWAY):
+        raise Away(said)
+    raise Refused(said or f"{command[0]} left with code {done.returncode}")
