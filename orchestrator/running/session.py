@@ -28,12 +28,11 @@ from orchestrator.running.slots import Slot, cpu_cores, cut_slots, job_slots
 from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
-from orchestrator.study.elsewhere import refuse_holder_elsewhere
 from orchestrator.study.identity import new_identity
 from orchestrator.study.inputs import DataWatch, Input, caches_of, found_in, remember, take
-from orchestrator.study.lock import StudyLock
+from orchestrator.study.lock import StudyLock, refuse_holder_elsewhere
 from orchestrator.study.restart import sweep_discarded
-from orchestrator.study.storage import identity_of, open_study
+from orchestrator.study.storage import check_reachable, identity_of, open_study
 from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
 from orchestrator.troubles import trouble_of
 from protocol.doors import Call
@@ -91,6 +90,8 @@ class Session:
             StoppedEarly: ^C came meanwhile.
         """
         self.settings = settings
+        if settings.storage.url is not None:
+            check_reachable(settings.storage.url)
         self.launcher = open_study_launcher(
             self.folder,
             settings.launcher,

@@ -78,6 +78,17 @@ def open_study(
     return study
 
 
+def check_reachable(url: str) -> None:
+    """Connect to a database, and make Optuna's tables in it if need be.
+
+    Raises:
+        SettingsError: it cannot be used.
+    """
+    storage = _connect(url, Patience(seconds=0.0))
+    storage.remove_session()
+    storage.engine.dispose()
+
+
 def identity_of(study: optuna.Study) -> str:
     """The token of a study that `open_study` has opened."""
     return str(study.user_attrs[IDENTITY])
