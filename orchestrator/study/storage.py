@@ -60,6 +60,8 @@ def open_study(
         else:
             storage = _connect(url, patience)
             name = name_at(storage, folder.name, identity)
+            if identity:
+                storage.born_with = {IDENTITY: identity}
         study = optuna.create_study(
             storage=RememberingStorage(storage),
             study_name=name,
@@ -161,8 +163,8 @@ def _create_database(folder: StudyFolder, direction: Direction, identity: str) -
     for leftover in folder.path.glob(".study.db.partial*"):
         leftover.unlink()
     storage = PatientStorage(own_address(partial), Patience(seconds=0.0))
-    study = optuna.create_study(storage=storage, study_name=folder.name, direction=direction)
-    study.set_user_attr(IDENTITY, identity)
+    storage.born_with = {IDENTITY: identity}
+    optuna.create_study(storage=storage, study_name=folder.name, direction=direction)
     storage.remove_session()
     storage.engine.dispose()
     connection = sqlite3.connect(partial)

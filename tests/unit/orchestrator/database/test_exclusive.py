@@ -69,7 +69,8 @@ def opened(url, **patience):
 
 def backends(postgresql):
     found = postgresql.sql(
-        "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'tomostudy%'"
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE application_name LIKE 'tomostudy%' AND datname = current_database()"
     )
     return [pid for (pid,) in found]
 
@@ -85,7 +86,8 @@ def test_the_second_is_refused_and_hears_who_the_first_is(url, lock, holder):
 
 def test_another_study_of_the_same_database_is_free(url, holder):
     other = StudyInDatabase(url, "other", "other token")
-    opened(url).hold(other)
+    storage = opened(url)
+    storage.hold(other)
     assert other.holder() == Working.here()
 
 
