@@ -200,15 +200,23 @@ class Session:
 
 
 @contextlib.contextmanager
-def open_session(folder: StudyFolder, name: str, console: Console) -> Iterator[Session]:
+def open_session(
+    folder: StudyFolder, name: str, console: Console, url: str | None = None
+) -> Iterator[Session]:
     """Hold the study's folder, hear ^C, show progress on `console` and log, for one run of trials.
+
+    Args:
+        folder: the study's.
+        name: what displays and plans call the study.
+        console: where progress is shown.
+        url: where the study's database is now, if that is not what the folder says.
 
     Raises:
         StudyInUse: another process holds the folder.
     """
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts(folder.stop))
-        stack.enter_context(held(folder))
+        stack.enter_context(held(folder, url))
         folder.stop.unlink(missing_ok=True)  # it was meant for an earlier run
         stack.callback(folder.stop.unlink, missing_ok=True)
         sweep_partials(folder.path)
@@ -234,8 +242,12 @@ def refuse_confirmations(folder: StudyFolder) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: StudyFolder) -> Iterator[None]:
+def held(folder: StudyFolder, url: str | None = None) -> Iterator[None]:
     """Make the study's folder and hold its lock; a folder in which nothing was begun goes again.
+
+    Args:
+        folder: the study's.
+        url: where its database is now, if that is not what the folder says.
 
     Raises:
         StudyInUse: another process holds the lock, or works on the study as its database says.
@@ -243,7 +255,7 @@ def held(folder: StudyFolder) -> Iterator[None]:
     """
     new = not folder.path.exists()
     with StudyLock(folder.lock):
-        refuse_holder_elsewhere(folder)
+        refuse_holder_elsewhere(folder, url)
         sweep_discarded(folder)
         try:
             yield

@@ -133,14 +133,18 @@ def _is_the_same(process: psutil.Process, holder: Holder) -> bool:
 # Where the study is kept in a database that knows locks of its own.
 
 
-def refuse_holder_elsewhere(folder: StudyFolder) -> None:
+def refuse_holder_elsewhere(folder: StudyFolder, url: str | None = None) -> None:
     """Make sure that nobody works on the study in `folder` from another machine or folder.
+
+    Args:
+        folder: the study's.
+        url: where its database is now, if that is not what the folder says.
 
     Raises:
         StudyInUse: somebody does; names process and host.
         SettingsError: its database cannot be asked.
     """
-    lock = _lock_in_database(folder)
+    lock = _lock_in_database(folder, url)
     if lock is None:
         return
     holder = lock.holder()
@@ -161,12 +165,13 @@ def holder_of(folder: StudyFolder) -> Holder | None:
     return Holder(working.pid, working.host, working.start)
 
 
-def _lock_in_database(folder: StudyFolder) -> StudyInDatabase | None:
+def _lock_in_database(folder: StudyFolder, now: str | None = None) -> StudyInDatabase | None:
     known = peek(folder)
-    if known.url is None or not known.identity:
+    template = now or known.url
+    if template is None or not known.identity:
         return None
     from orchestrator.database.address import address
     from orchestrator.database.exclusive import StudyInDatabase, knows_locks
 
-    url = address(known.url)
+    url = address(template)
     return StudyInDatabase(url, folder.name, known.identity) if knows_locks(url) else None

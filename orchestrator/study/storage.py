@@ -61,6 +61,7 @@ def open_study(
             storage = _connect(url, patience)
             name = name_at(storage, folder.name, identity)
             if identity:
+                _refuse_lost_study(folder, storage, identity)
                 storage.born_with = {IDENTITY: identity}
         study = optuna.create_study(
             storage=RememberingStorage(storage),
@@ -179,6 +180,14 @@ def _refuse_lost_database(folder: StudyFolder) -> None:
         raise UserError(
             f"{folder.database} is missing, but {folder.path} holds trials; put the database "
             "back, or start anew under another --study_name"
+        )
+
+
+def _refuse_lost_study(folder: StudyFolder, storage: PatientStorage, identity: str) -> None:
+    if folder.trials() and not storage.names_with(IDENTITY, identity):
+        raise UserError(
+            f"{shown(storage.address)} does not hold the study whose trials are in {folder.path}; "
+            "name the database that does, or start anew under another --study_name"
         )
 
 

@@ -242,6 +242,15 @@ def test_a_study_of_another_folder_is_refused_before_its_first_trial(folder, str
     assert len(opened(folder, shared, identity="mine").trials) == 1
 
 
+def test_trials_whose_study_is_in_another_database_are_not_numbered_anew(folder, shared, tmp_path):
+    opened(folder, shared, identity="mine").ask()
+    folder.trial(0).path.mkdir()
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    message = refusal(folder, other, identity="mine")
+    assert f"other.db does not hold the study whose trials are in {folder.path}; name" in message
+    assert len(opened(folder, shared, identity="mine").trials) == 1
+
+
 def test_a_kill_between_a_shared_study_and_its_token_is_made_good(folder, shared):
     optuna.create_study(storage=shared, study_name="demo", direction="minimize")
     assert identity_of(opened(folder, shared, identity="mine")) == "mine"
