@@ -56,8 +56,8 @@ def holder(url):
         process.kill()
 
 
-def _holding(url):
-    command = [sys.executable, "-c", HOLDER, url.render_as_string(hide_password=False)]
+def _holding(url, *before):
+    command = [*before, sys.executable, "-c", HOLDER, url.render_as_string(hide_password=False)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     return process
@@ -84,6 +84,15 @@ def test_the_second_is_refused_and_hears_who_the_first_is(url, lock, holder):
     assert lock.holder().pid == holder.pid
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a process a host name of its own")
+def test_a_holder_on_another_host_is_named_with_that(url, lock):
+    elsewhere = ["unshare", "--uts", "sh", "-c", 'hostname gpu7.lab; exec "$@"', "sh"]
+    with _holding(url, *elsewhere) as process:
+        with pytest.raises(StudyInUse, match=f"in use by process {process.pid} on gpu7.lab since"):
+            opened(url).hold(lock)
+        process.kill()
+
+
 def test_another_study_of_the_same_database_is_free(url, holder):
     other = StudyInDatabase(url, "other", "other token")
     storage = opened(url)
@@ -105,9 +114,8 @@ def test_the_lock_goes_with_its_holder_however_that_ends(url, lock, holder):
 
 
 def test_a_holder_is_named_to_users_who_may_not_look_at_others_sessions(postgresql, holder):
-    postgresql.sql("DROP ROLE IF EXISTS plain")
-    postgresql.sql("CREATE ROLE plain LOGIN")
-    seen = StudyInDatabase(address(postgresql.url("plain")), "demo", "token").holder()
+    plain = address(postgresql.url(postgresql.new_user()))
+    seen = StudyInDatabase(plain, "demo", "token").holder()
     assert seen is not None
     assert seen.pid == holder.pid
 

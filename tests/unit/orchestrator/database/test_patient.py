@@ -312,6 +312,34 @@ def ending_before_statement(engine, number):
     event.remove(engine, "commit", strike_commit)
 
 
+def test_a_server_that_takes_no_changes_for_a_while_is_waited_for(postgresql, said):
+    user = postgresql.new_user()
+    postgresql.sql(f"GRANT CREATE ON SCHEMA public TO {user}")
+    url = address(postgresql.url(user))
+    storage = PatientStorage(url, Patience(seconds=20.0, say=said.append))
+    study = optuna.create_study(storage=storage, study_name="x")
+    postgresql.sql(f"ALTER ROLE {user} SET default_transaction_read_only = on")
+    storage.engine.dispose()
+    threading.Timer(1.0, postgresql.sql, [f"ALTER ROLE {user} RESET ALL"]).start()
+    study.tell(study.ask(), 1.0)
+    assert "takes no changes at the moment (cannot execute " in said[0]
+    assert "answers again" in said[1]
+    assert [trial.value for trial in study.get_trials()] == [1.0]
+
+
+def test_a_right_that_is_taken_away_is_a_sentence_at_once(postgresql, said):
+    user = postgresql.new_user()
+    postgresql.sql(f"GRANT CREATE ON SCHEMA public TO {user}")
+    url = address(postgresql.url(user))
+    storage = PatientStorage(url, Patience(seconds=20.0, say=said.append))
+    study = optuna.create_study(storage=storage, study_name="x")
+    postgresql.sql(f"REVOKE INSERT ON trials FROM {user}")
+    told = r"does not allow it: permission denied for table trials; whoever owns the database may"
+    with pytest.raises(UserError, match=told):
+        study.ask()
+    assert said == []
+
+
 def restart(server):
     server.stop()
     server.start()
