@@ -115,6 +115,33 @@ def status(
     show_status(_folder(study_name, runs_dir), as_json=json)
 
 
+@app.command(name="list")
+def list_(
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Say how every study in a folder stands; works while they run."""
+    from orchestrator.commands.list import list_studies
+
+    list_studies(runs_dir, as_json=json)
+
+
+@app.command()
+def log(
+    study_name: StudyName,
+    trial: TrialOption = "best",
+    rank: Annotated[int, typer.Option("--rank", min=0, help="Of several processes.")] = 0,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on until the trial has ended, or ^C.")
+    ] = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Print what a process of a trial has printed; works while it trains."""
+    from orchestrator.commands.log import show_log
+
+    show_log(_folder(study_name, runs_dir), trial, rank=rank, follow=follow)
+
+
 @app.command()
 def verify(study_name: StudyName, runs_dir: RunsDir = RUNS) -> None:
     """Check that a study's record fits together: recompute what was asked and decided."""

@@ -48,6 +48,11 @@ def duration(seconds: float) -> str:
     return f"{rest} s"
 
 
+def without_passwords(text: str) -> str:
+    """`text` with what stands between user and host in an address hidden."""
+    return re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", text)
+
+
 def process(pid: int, host: str, start: float) -> str:
     """`process 12 on n1 since 2026-01-31 08:15:00`; `start` is in seconds since the epoch."""
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start))

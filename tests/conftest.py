@@ -58,10 +58,10 @@ def pytest_configure():
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items):
     """The slow tests first: one that began last would run while the other cores wait."""
-    found = yield
     for item in items:
         if "postgresql" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.postgres)
+    found = yield
     if items and items[0].config.getoption("--faults"):
         items[:] = [item for item in items if FAULTS in item.path.parents]
     if items and not items[0].config.getoption("--long"):

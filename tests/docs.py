@@ -21,6 +21,7 @@ NEEDS = {
     "a W&B account",
     "data of your own",
     "Docker",
+    "a PostgreSQL server",
     "a network",
     "the extra notebook",
 }

@@ -84,6 +84,12 @@ class Server:
         self.sql(f"CREATE DATABASE {name}")
         self.database = name
 
+    def new_user(self, password: str = "") -> str:
+        """The name of a user without rights of its own."""
+        name = f"user_{time.monotonic_ns()}"
+        self.sql(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+        return name
+
     def sql(self, statement: str) -> list[tuple[object, ...]]:
         """As the server's administrator."""
         import psycopg

@@ -55,6 +55,7 @@ class Studio:
     preset: dict[str, Any] = field(default_factory=lambda: json.loads(json.dumps(TOY_PRESET)))
     launcher: LocalLauncher | None = None
     environment: dict[str, str] = field(default_factory=dict)  # beside that of the tests
+    database: str = ""  # where a study is looked for that is not kept in its folder
 
     def __post_init__(self) -> None:
         self.tag = f"{os.getpid()}-{self.path.name}-{time.monotonic_ns()}"
@@ -115,7 +116,8 @@ class Studio:
         return finish(self.start_command([arguments[0], *self.where, *arguments[1:]]), timeout)
 
     def trials(self) -> list[optuna.trial.FrozenTrial]:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder.database}")
+        own = f"sqlite:///{self.folder.database}"
+        storage = optuna.storages.RDBStorage(self.database or own)
         trials = optuna.load_study(study_name=self.name, storage=storage).get_trials()
         storage.engine.dispose()
         return trials

@@ -79,7 +79,7 @@ def run_study(
         restart = True
         _open(folder, asked, restart)
     try:
-        with open_session(folder, folder.name, console) as session:
+        with open_session(folder, folder.name, console, opened.settings.storage.url) as session:
             if restart:
                 trials = words.counted(discard(folder), "trial")
                 session.display.notice(f"starting over: {trials} of the earlier start discarded")

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from orchestrator import words
 from protocol.errors import SettingsError
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -149,7 +150,7 @@ def reason(error: BaseException, url: URL) -> str:
     cause = error.__cause__ or error
     lines = str(getattr(cause, "orig", None) or cause).splitlines()
     said = redacted(lines[0] if lines else type(error).__name__, url)
-    hints = [hint for words, hint in _HINTS.items() if re.search(words, said)]
+    hints = [hint for signs, hint in _HINTS.items() if re.search(signs, said)]
     return "; ".join([said, *hints[:1]])
 
 
@@ -162,7 +163,7 @@ def _missing_driver(error: BaseException) -> str | None:
 
 def redacted(text: str, url: URL) -> str:
     """`text` without the URL's passwords, in whatever spelling."""
-    text = re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", text)
+    text = words.without_passwords(text)
     options = [str(value) for key, value in url.query.items() if _SECRET.search(key)]
     for password in filter(None, [str(url.password or ""), *options]):
         for secret in (password, quote(password, safe=""), quote(password, safe=" +")):

@@ -125,7 +125,7 @@ class StudyInDatabase:
             if found is not None and found[1] == Working.here():
                 # A connection that broke on this side alone: the server has not seen it yet.
                 cursor.execute(f"SELECT pg_terminate_backend({found[0]})")
-            elif time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 raise self._refusal(found and found[1])
             connection.commit()
             time.sleep(_PAUSE)

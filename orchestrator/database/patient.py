@@ -23,9 +23,10 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from orchestrator import words
@@ -118,6 +119,7 @@ class PatientStorage(RDBStorage):
     def __init__(self, url: URL, patience: Patience, **options: Any) -> None:
         self.address = url
         self.study_id: int | None = None  # whose disappearance is told
+        self.born_with: dict[str, Any] = {}  # the attributes that a new study has from the first
         self._patience = patience
         self._exhausted = False
         if sqlite_file(url) is not None:
@@ -140,6 +142,33 @@ class PatientStorage(RDBStorage):
         self.engine = lock.engine(**self.engine_kwargs)
         self.scoped_session = scoped_session(sessionmaker(bind=self.engine))
         self.patiently(lambda: self.engine.connect().close())
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        # Not Optuna's own, of which a kill can leave a study without its attributes.
+        def make() -> int:
+            ways = [
+                models.StudyDirectionModel(objective=o, direction=d)
+                for o, d in enumerate(directions)
+            ]
+            study = models.StudyModel(study_name=study_name, directions=ways)
+            with _create_scoped_session(self.scoped_session) as session:
+                session.add(study)
+                session.flush()
+                identity = int(study.study_id)
+                session.add_all(
+                    models.StudyUserAttributeModel(
+                        study_id=identity, key=key, value_json=json.dumps(value)
+                    )
+                    for key, value in self.born_with.items()
+                )
+            return identity
+
+        try:
+            return self.patiently(make)
+        except IntegrityError:
+            raise optuna.exceptions.DuplicatedStudyError(study_name) from None
 
     def claim(self, study_id: int, key: str, value: str) -> str:
         """Set an attribute of the study unless it has it; what it is then. Safe in a race."""
@@ -362,7 +391,6 @@ def _waiting(name: str) -> Callable[..., Any]:
 
 # Each of these may be carried out twice: what they set is the same after the second time.
 for _name in (
-    "create_new_study",
     "delete_study",
     "set_study_user_attr",
     "set_study_system_attr",

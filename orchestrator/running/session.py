@@ -28,12 +28,11 @@ from orchestrator.running.slots import Slot, cpu_cores, cut_slots, job_slots
 from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
-from orchestrator.study.elsewhere import refuse_holder_elsewhere
 from orchestrator.study.identity import new_identity
 from orchestrator.study.inputs import DataWatch, Input, caches_of, found_in, remember, take
-from orchestrator.study.lock import StudyLock
+from orchestrator.study.lock import StudyLock, refuse_holder_elsewhere
 from orchestrator.study.restart import sweep_discarded
-from orchestrator.study.storage import identity_of, open_study
+from orchestrator.study.storage import check_reachable, identity_of, open_study
 from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
 from orchestrator.troubles import trouble_of
 from protocol.doors import Call
@@ -92,6 +91,8 @@ class Session:
             StoppedEarly: ^C came meanwhile.
         """
         self.settings = settings
+        if settings.storage.url is not None:
+            check_reachable(settings.storage.url)
         self.launcher = open_study_launcher(
             self.folder,
             settings.launcher,
@@ -200,15 +201,23 @@ class Session:
 
 
 @contextlib.contextmanager
-def open_session(folder: StudyFolder, name: str, console: Console) -> Iterator[Session]:
+def open_session(
+    folder: StudyFolder, name: str, console: Console, url: str | None = None
+) -> Iterator[Session]:
     """Hold the study's folder, hear ^C, show progress on `console` and log, for one run of trials.
+
+    Args:
+        folder: the study's.
+        name: what displays and plans call the study.
+        console: where progress is shown.
+        url: where the study's database is now, if that is not what the folder says.
 
     Raises:
         StudyInUse: another process holds the folder.
     """
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts(folder.stop))
-        lock = stack.enter_context(held(folder, console.print))
+        lock = stack.enter_context(held(folder, url, console.print))
         folder.stop.unlink(missing_ok=True)  # it was meant for an earlier run
         stack.callback(folder.stop.unlink, missing_ok=True)
         sweep_partials(folder.path)
@@ -236,8 +245,15 @@ def refuse_confirmations(folder: StudyFolder) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: StudyFolder, say: Callable[[str], None] = lambda _: None) -> Iterator[StudyLock]:
+def held(
+    folder: StudyFolder, url: str | None = None, say: Callable[[str], None] = lambda _: None
+) -> Iterator[StudyLock]:
     """Make the study's folder and hold its lock; a folder in which nothing was begun goes again.
+
+    Args:
+        folder: the study's.
+        url: where its database is now, if that is not what the folder says.
+        say: tells people a sentence.
 
     Raises:
         StudyInUse: another process holds the lock, or works on the study as its database says.
@@ -245,7 +261,7 @@ def held(folder: StudyFolder, say: Callable[[str], None] = lambda _: None) -> It
     """
     new = not folder.path.exists()
     with StudyLock(folder.lock, say) as lock:
-        refuse_holder_elsewhere(folder)
+        refuse_holder_elsewhere(folder, url)
         sweep_discarded(folder)
         try:
             yield lock

@@ -12,7 +12,7 @@ from orchestrator.settings.schema import Choices, Range, Settings
 from protocol.errors import SettingsError
 from protocol.problems import expected
 
-_SECRET = "storage.url"  # what was found there is not repeated
+_SECRET = ("storage", "storage.url")  # what was found there may hold a password
 
 
 def complaints(error: ValidationError, given: Any) -> list[SettingsError]:
@@ -53,7 +53,7 @@ def _problem(key: str, found: list[ErrorDetails], given: Any) -> str:
         return f"unknown key{nearest(word, valid)}; expected one of {', '.join(valid)}"
     if details["type"] == "missing":
         return "this key is missing"
-    shown = "" if key == _SECRET else f"found {details['input']!r}, "
+    shown = "" if key in _SECRET else f"found {details['input']!r}, "
     if details["type"] == "value_error":
         return shown + details["msg"].removeprefix("Value error, ")
     return f"{shown}expected {' or '.join(dict.fromkeys(map(expected, found)))}"

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from orchestrator import words
 from orchestrator.settings.complaints import complaints, nearest
 from orchestrator.settings.schema import Settings
 from orchestrator.settings.yaml import parse_value, read_mapping
@@ -60,7 +61,7 @@ class Layers:
         before, given = leaves(self.merged), leaves(layer)
         for key in before.keys() & given.keys():
             if before[key] != given[key]:
-                self.overruled[key] = (
+                self.overruled[key] = words.without_passwords(
                     f"{key}: {given[key]!r} by {_short(source)}, "
                     f"not {before[key]!r} as in {_short(self.source_of(key))}"
                 )
@@ -156,7 +157,8 @@ def _parse_set(entry: str) -> dict[str, Any]:
     _, equals, text = entry.partition("=")
     key = _set_key(entry)
     if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
-        raise SettingsError(f"--set {entry}: expected dotted.key=value, as in recipe.epochs=10")
+        shown = words.without_passwords(entry)
+        raise SettingsError(f"--set {shown}: expected dotted.key=value, as in recipe.epochs=10")
     value = parse_value(text, f"--set {key}")
     for part in reversed(key.split(".")):
         value = {part: value}

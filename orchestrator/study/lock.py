@@ -1,4 +1,4 @@
-"""One orchestrator a study: a lock file that names its holder, and a claim for other hosts."""
+"""One orchestrator a study: a lock file that names its holder, a claim, the database's lock."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
 from orchestrator import words
 from orchestrator.launcher.processes import SAME_SECONDS, since_boot
 from orchestrator.study.claim import Claim, this_process
+from orchestrator.study.peek import peek
 from protocol.errors import StudyInUse
+from protocol.folders import StudyFolder
+
+if TYPE_CHECKING:
+    from orchestrator.database.exclusive import StudyInDatabase
 
 
 class StudyLock:
@@ -157,3 +162,50 @@ def _is_the_same(process: psutil.Process, holder: Holder) -> bool:
     if holder.since_boot is None:
         return process.create_time() <= holder.start + 1.0
     return abs(since_boot(process) - holder.since_boot) <= SAME_SECONDS
+
+
+# Where the study is kept in a database that knows locks of its own.
+
+
+def refuse_holder_elsewhere(folder: StudyFolder, url: str | None = None) -> None:
+    """Make sure that nobody works on the study in `folder` from another machine or folder.
+
+    Args:
+        folder: the study's.
+        url: where its database is now, if that is not what the folder says.
+
+    Raises:
+        StudyInUse: somebody does; names process and host.
+        SettingsError: its database cannot be asked.
+    """
+    lock = _lock_in_database(folder, url)
+    if lock is None:
+        return
+    holder = lock.holder()
+    if holder is not None:
+        raise lock.in_use(holder)
+
+
+def holder_of(folder: StudyFolder) -> Holder | None:
+    """Who works on the study, by its lock file and its database; None when nobody does.
+
+    Raises:
+        SettingsError: its database cannot be asked.
+    """
+    lock = _lock_in_database(folder)
+    working = None if lock is None else lock.holder()
+    if working is None:
+        return live_holder(folder.lock)
+    return Holder(working.pid, working.host, working.start)
+
+
+def _lock_in_database(folder: StudyFolder, now: str | None = None) -> StudyInDatabase | None:
+    known = peek(folder)
+    template = now or known.url
+    if template is None or not known.identity:
+        return None
+    from orchestrator.database.address import address
+    from orchestrator.database.exclusive import StudyInDatabase, knows_locks
+
+    url = address(template)
+    return StudyInDatabase(url, folder.name, known.identity) if knows_locks(url) else None

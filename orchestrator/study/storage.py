@@ -60,6 +60,9 @@ def open_study(
         else:
             storage = _connect(url, patience)
             name = name_at(storage, folder.name, identity)
+            if identity:
+                _refuse_lost_study(folder, storage, identity)
+                storage.born_with = {IDENTITY: identity}
         study = optuna.create_study(
             storage=RememberingStorage(storage),
             study_name=name,
@@ -76,6 +79,17 @@ def open_study(
         told = reason(error, own_address(folder.database) if url is None else address(url))
         raise UserError(f"{place} cannot be used: {told}") from error
     return study
+
+
+def check_reachable(url: str) -> None:
+    """Connect to a database, and make Optuna's tables in it if need be.
+
+    Raises:
+        SettingsError: it cannot be used.
+    """
+    storage = _connect(url, Patience(seconds=0.0))
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def identity_of(study: optuna.Study) -> str:
@@ -150,8 +164,8 @@ def _create_database(folder: StudyFolder, direction: Direction, identity: str) -
     for leftover in folder.path.glob(".study.db.partial*"):
         leftover.unlink()
     storage = PatientStorage(own_address(partial), Patience(seconds=0.0))
-    study = optuna.create_study(storage=storage, study_name=folder.name, direction=direction)
-    study.set_user_attr(IDENTITY, identity)
+    storage.born_with = {IDENTITY: identity}
+    optuna.create_study(storage=storage, study_name=folder.name, direction=direction)
     storage.remove_session()
     storage.engine.dispose()
     connection = sqlite3.connect(partial)
@@ -166,6 +180,14 @@ def _refuse_lost_database(folder: StudyFolder) -> None:
         raise UserError(
             f"{folder.database} is missing, but {folder.path} holds trials; put the database "
             "back, or start anew under another --study_name"
+        )
+
+
+def _refuse_lost_study(folder: StudyFolder, storage: PatientStorage, identity: str) -> None:
+    if folder.trials() and not storage.names_with(IDENTITY, identity):
+        raise UserError(
+            f"{shown(storage.address)} does not hold the study whose trials are in {folder.path}; "
+            "name the database that does, or start anew under another --study_name"
         )
 
 

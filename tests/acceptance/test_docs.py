@@ -163,7 +163,8 @@ def _could_be_typed(words: list[str]) -> None:
     elif "/" in program:
         assert os.access(ROOT / program, os.X_OK) or (ROOT / program).is_file(), program
     else:
-        assert program == "docker", f"{program}: unknown here; say how it is to be tried"
+        others = {"docker", "createuser", "createdb"}
+        assert program in others, f"{program}: unknown here; say how it is to be tried"
 
 
 def _parsed(arguments: list[str]) -> None:

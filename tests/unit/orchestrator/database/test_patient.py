@@ -14,10 +14,12 @@ import optuna
 import pytest
 from optuna.storages._rdb import storage as rdb
 from optuna.trial import TrialState
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from orchestrator.database import patient
 from orchestrator.database.address import address, own_address
+from orchestrator.database.exclusive import StudyInDatabase
 from orchestrator.database.gathering import Gathered
 from orchestrator.database.patient import Patience, PatientStorage
 from orchestrator.database.remembering import RememberingStorage
@@ -189,7 +191,6 @@ def _limit_pages(storage, pages):
     """As if the disk ended there, for every connection to come."""
     storage.engine.dispose()
     storage.remove_session()
-    from sqlalchemy import event
 
     def limit(connection, _):
         connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -254,6 +255,89 @@ def test_a_terminated_backend_of_postgresql_costs_nothing(postgresql, monkeypatc
     trials = study.get_trials()
     assert [trial.number for trial in trials] == list(range(54))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+
+
+def test_a_session_that_ends_before_any_statement_of_a_trial_costs_nothing(postgresql, monkeypatch):
+    monkeypatch.setattr(patient, "_FIRST_PAUSE", 0.02)
+    url = address(postgresql.url())
+    storage = PatientStorage(url, Patience(seconds=20.0))
+    study = optuna.create_study(storage=RememberingStorage(storage), study_name="x")
+    storage.hold(StudyInDatabase(url, "x", "token"))
+    struck = True
+    count = 0
+    while struck:
+        with ending_before_statement(storage.engine, count) as statements:
+            one_trial(study, count)
+        struck = len(statements) > count
+        count += 1
+    trials = study.get_trials()
+    assert count > 20
+    assert [trial.number for trial in trials] == list(range(count))
+    assert [trial.value for trial in trials] == [trial.params["x"] for trial in trials]
+    assert [trial.user_attrs["note"] for trial in trials] == list(range(count))
+    assert [trial.intermediate_values for trial in trials] == [{1: t.value} for t in trials]
+
+
+def one_trial(study, number):
+    frozen = optuna.trial.create_trial(state=TrialState.RUNNING)
+    frozen.number = number
+    begun = Gathered(study, frozen)
+    begun.trial.suggest_float("x", 0, 1)
+    trial = study._storage.get_trial(begun.store())
+    ended = Gathered(study, trial)
+    ended.trial.report(trial.params["x"], 1)
+    ended.trial.set_user_attr("note", number)
+    ended.study.tell(ended.trial, trial.params["x"])
+    ended.store()
+
+
+@contextlib.contextmanager
+def ending_before_statement(engine, number):
+    """An administrator ends the session before the statement of that number; all statements."""
+    statements = []
+
+    def strike(connection, cursor, statement, *_):
+        statements.append(statement)
+        if len(statements) == number + 1:
+            os.kill(connection.connection.dbapi_connection.info.backend_pid, signal.SIGTERM)
+            time.sleep(0.05)
+
+    def strike_commit(connection):
+        strike(connection, None, "COMMIT")
+
+    event.listen(engine, "before_cursor_execute", strike)
+    event.listen(engine, "commit", strike_commit)
+    yield statements
+    event.remove(engine, "before_cursor_execute", strike)
+    event.remove(engine, "commit", strike_commit)
+
+
+def test_a_server_that_takes_no_changes_for_a_while_is_waited_for(postgresql, said):
+    user = postgresql.new_user()
+    postgresql.sql(f"GRANT CREATE ON SCHEMA public TO {user}")
+    url = address(postgresql.url(user))
+    storage = PatientStorage(url, Patience(seconds=20.0, say=said.append))
+    study = optuna.create_study(storage=storage, study_name="x")
+    postgresql.sql(f"ALTER ROLE {user} SET default_transaction_read_only = on")
+    storage.engine.dispose()
+    threading.Timer(1.0, postgresql.sql, [f"ALTER ROLE {user} RESET ALL"]).start()
+    study.tell(study.ask(), 1.0)
+    assert "takes no changes at the moment (cannot execute " in said[0]
+    assert "answers again" in said[1]
+    assert [trial.value for trial in study.get_trials()] == [1.0]
+
+
+def test_a_right_that_is_taken_away_is_a_sentence_at_once(postgresql, said):
+    user = postgresql.new_user()
+    postgresql.sql(f"GRANT CREATE ON SCHEMA public TO {user}")
+    url = address(postgresql.url(user))
+    storage = PatientStorage(url, Patience(seconds=20.0, say=said.append))
+    study = optuna.create_study(storage=storage, study_name="x")
+    postgresql.sql(f"REVOKE INSERT ON trials FROM {user}")
+    told = r"does not allow it: permission denied for table trials; whoever owns the database may"
+    with pytest.raises(UserError, match=told):
+        study.ask()
+    assert said == []
 
 
 def restart(server):

@@ -1,6 +1,7 @@
 """The database is there whole or not at all, and refuses what is not a study's."""
 
 import contextlib
+import itertools
 import os
 import random
 import re
@@ -14,6 +15,8 @@ import optuna
 import pytest
 import yaml
 from optuna.trial import TrialState
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from orchestrator.study import storage
 from orchestrator.study.find import read_study
@@ -239,9 +242,54 @@ def test_a_study_of_another_folder_is_refused_before_its_first_trial(folder, str
     assert len(opened(folder, shared, identity="mine").trials) == 1
 
 
+def test_trials_whose_study_is_in_another_database_are_not_numbered_anew(folder, shared, tmp_path):
+    opened(folder, shared, identity="mine").ask()
+    folder.trial(0).path.mkdir()
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    message = refusal(folder, other, identity="mine")
+    assert f"other.db does not hold the study whose trials are in {folder.path}; name" in message
+    assert len(opened(folder, shared, identity="mine").trials) == 1
+
+
 def test_a_kill_between_a_shared_study_and_its_token_is_made_good(folder, shared):
     optuna.create_study(storage=shared, study_name="demo", direction="minimize")
     assert identity_of(opened(folder, shared, identity="mine")) == "mine"
+
+
+def test_a_kill_before_any_commit_leaves_a_shared_study_whole_or_not_at_all(folder, postgresql):
+    tables, kills = set(), 0
+    while killed_at_commit(kills, folder, postgresql.url()):
+        kills += 1
+        counted = postgresql.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        tables |= set(counted)
+        if counted != [(0,)]:
+            born = postgresql.sql(
+                "SELECT study_name, direction, value_json FROM studies JOIN study_directions "
+                "USING (study_id) JOIN study_user_attributes USING (study_id)"
+            )
+            assert len(born) == postgresql.sql("SELECT count(*) FROM studies")[0][0]
+            assert born in ([], [("demo", "MINIMIZE", '"mine"')])
+        assert identity_of(opened(folder, postgresql.url(), identity="mine")) == "mine"
+        postgresql.renew()
+    assert kills >= 4
+    assert len(tables) == 3, "none, Optuna's, and the one that says of which version they are"
+
+
+def killed_at_commit(number, folder, url):
+    """Whether a process that opens the study is killed before that one of its commits."""
+    child = os.fork()
+    if child == 0:
+        commits = itertools.count()
+
+        def strike(_):
+            if next(commits) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        with contextlib.suppress(BaseException):
+            event.listen(Engine, "commit", strike)
+            opened(folder, url, identity="mine")
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 def test_a_study_of_an_earlier_version_is_given_a_token_by_the_folder_that_has_its_trials(
