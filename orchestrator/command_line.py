@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from orchestrator.settings.layers import Asked
     from protocol.folders import StudyFolder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,9 +90,27 @@ def run(
             "only while no trial is complete.",
         ),
     ] = False,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach",
+            help="On a cluster: search from a small job of its own, which outlives this shell.",
+        ),
+    ] = False,
+    cancel: Annotated[
+        bool,
+        typer.Option(
+            "--cancel", help="End the search at once, with all jobs of its trials on a cluster."
+        ),
+    ] = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Search, or go on with a study that was interrupted."""
+    if cancel:
+        from orchestrator.commands.cancel import cancel_study
+        from orchestrator.live.console import PatientConsole
+
+        raise typer.Exit(cancel_study(study_name, runs_dir, PatientConsole()))
     from orchestrator.commands.run import run_study
     from orchestrator.live.console import PatientConsole
     from orchestrator.settings.layers import Asked
@@ -100,7 +119,22 @@ def run(
     sets += [f"n_trials={n_trials}"] if n_trials is not None else []
     sets += [f"timeout={timeout}"] if timeout is not None else []
     asked = Asked(preset=_absolute_preset(preset), config=_absolute(config), sets=sets)
+    if detach:
+        from orchestrator.commands.detach import detach_study
+
+        typed = _arguments(asked, preflight, restart)
+        typed = ["--study_name", study_name, "--runs_dir", str(runs_dir.absolute()), *typed]
+        raise typer.Exit(detach_study(study_name, runs_dir, asked, typed, PatientConsole()))
     raise typer.Exit(run_study(study_name, runs_dir, asked, PatientConsole(), preflight, restart))
+
+
+def _arguments(asked: Asked, preflight: bool | None, restart: bool) -> list[str]:
+    """What was asked for, as it is typed."""
+    typed = [] if asked.preset is None else ["--preset", str(asked.preset)]
+    typed += [] if asked.config is None else ["--config", str(asked.config)]
+    typed += [part for value in asked.sets for part in ("--set", value)]
+    typed += {None: [], True: ["--preflight"], False: ["--no-preflight"]}[preflight]
+    return typed + (["--restart"] if restart else [])
 
 
 @app.command()

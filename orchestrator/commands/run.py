@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -199,8 +200,21 @@ def _enqueue(study: optuna.Study, settings: Settings) -> None:
             study.enqueue_trial(dict(point))
 
 
+def _leave(session: Session, console: Console) -> int:
+    """This orchestrator is a job whose time is up, or which has to make room."""
+    from orchestrator.launcher.slurm.detached import submit_successor
+
+    told = "its jobs go on, and the orchestrator's own comes back"
+    if session.interrupts.left_by is signal.SIGUSR2:  # otherwise Slurm itself queues it again
+        told = f"its jobs go on, and job {submit_successor(session.folder.jobs)} with the study"
+    console.print(Text(f"Study {session.name}: {told}"), soft_wrap=True)
+    return DONE
+
+
 def _search(session: Session, source: Asker, console: Console) -> int:
     ended = run_trials(session, source)
+    if ended.left:
+        return _leave(session, console)
     record = record_of(session.study)
     interrupted = ended.interrupted or ended.trouble is not None
     report = final_report(record, session.folder, total=source.total, interrupted=interrupted)

@@ -111,6 +111,10 @@ class Launcher(Protocol):
         """
         ...
 
+    def leave(self) -> None:
+        """Let what outlives this process go on when it closes: the next one takes it up."""
+        ...
+
     def close(self) -> None:
-        """End everything this launcher started."""
+        """End everything this launcher started; on a cluster, what has nothing to train."""
         ...

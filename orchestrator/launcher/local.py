@@ -158,6 +158,9 @@ class LocalLauncher:
     def avoid(self, attempt: Attempt) -> bool:
         return False
 
+    def leave(self) -> None:
+        """Nothing outlives it."""
+
     def sweep(self, folder: TrialFolder) -> int:
         return sweep(folder)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.launcher.base import Launcher
 from orchestrator.launcher.local import LocalLauncher
 from orchestrator.launcher.preload import modules_of
-from orchestrator.launcher.settings import LauncherSettings
+from orchestrator.launcher.settings import DETACHED, LauncherSettings
 from protocol.doors import Call
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
@@ -77,7 +79,7 @@ def open_study_launcher(
     return SlurmLauncher(
         jobs=folder.jobs,
         launcher=wanted,
-        name=f"{folder.name}.{_mark(folder)}",
+        name=lambda number: job_name(folder, number),
         family=family,
         stages=stages,
         processes=max(1, processes // wanted.nodes),
@@ -86,8 +88,20 @@ def open_study_launcher(
     )
 
 
+def leave_signals() -> tuple[signal.Signals, ...]:
+    """Signals by which an orchestrator leaves without stopping trials: where it is a job itself.
+
+    Before its time limit Slurm sends it one, and the other where it has to make room.
+    """
+    return (signal.SIGUSR2, signal.SIGTERM) if DETACHED in os.environ else ()
+
+
+def job_name(folder: StudyFolder, last: str | int) -> str:
+    """What a job of a study is called; studies with one name in other folders have other names."""
+    return f"{folder.name}.{_mark(folder)}.{last}"
+
+
 def _mark(folder: StudyFolder) -> str:
-    """Tells the jobs of studies with one name apart."""
     return hashlib.sha256(str(folder.path.absolute()).encode()).hexdigest()[:8]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ class Status:
     budget: int | None  # trials asked for
     parent: ParentRecord | None  # of a dependent study
     running_epochs: dict[int, int]  # the last validated epoch of each running trial
+    jobs: list[dict[str, Any]]  # of a study on a cluster, as its orchestrator last saw them
+    detached: str  # where an orchestrator is that is a job itself
 
     def epoch(self, trial: TrialRecord) -> int:
         """The last epoch that the trial validated; 0 before the first."""
@@ -51,6 +54,8 @@ def look_at(folder: StudyFolder) -> Status:
         budget=known.n_trials,
         parent=known.parent,
         running_epochs={number: _last_epoch(folder, number) for number in running},
+        jobs=_jobs(folder),
+        detached=_detached(folder),
     )
 
 
@@ -70,7 +75,10 @@ def status_json(status: Status) -> dict[str, Any]:
         "parent": status.parent and status.parent.model_dump(mode="json"),
         "objective": status.metric,
         "direction": record.direction,
-        "orchestrator": holder and {"pid": holder.pid, "host": holder.host, "start": holder.start},
+        "orchestrator": holder
+        and {"pid": holder.pid, "host": holder.host, "start": holder.start, "job": holder.job},
+        "orchestrator_job": status.detached or None,
+        "jobs": status.jobs,
         "trials": [_trial_json(status, trial) for trial in record.trials],
     }
 
@@ -104,6 +112,27 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _jobs(folder: StudyFolder) -> list[dict[str, Any]]:
+    try:
+        told: list[dict[str, Any]] = json.loads((folder.jobs / "state.json").read_text())["jobs"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return []
+    return told
+
+
+def _detached(folder: StudyFolder) -> str:
+    if not (folder.jobs / "orchestrator.json").exists():
+        return ""
+    from orchestrator.launcher.slurm.ask import Away
+    from orchestrator.launcher.slurm.detached import detached
+
+    try:
+        job = detached(folder.jobs)
+    except Away:
+        return "a job, of which Slurm does not say anything now"
+    return job.told if job is not None and job.lives else ""
 
 
 def _last_epoch(folder: StudyFolder, number: int) -> int:

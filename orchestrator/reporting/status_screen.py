@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -24,6 +25,10 @@ def print_status(console: Console, status: Status) -> None:
     say(console, _headline(status), style="bold")
     if at_work := _at_work(status):
         say(console, at_work)
+    if status.detached:
+        say(console, f"The orchestrator is {status.detached}")
+    for job in status.jobs:
+        say(console, _job(job))
     if status.parent is not None:
         say(console, f"Parent: {status.parent.told()}")
     for line in [*_best(status), *confirmed_lines(load_confirmation(status.folder))]:
@@ -59,6 +64,15 @@ def _at_work(status: Status) -> str:
     if status.record.counts["running"]:
         return "Nobody works on it now; the command that began it goes on with it"
     return ""
+
+
+def _job(job: dict[str, Any]) -> str:
+    """One of a cluster's jobs, in a line."""
+    where = f" on {job['nodes']}" if job["nodes"] else ""
+    why = f" ({job['reason']})" if job["reason"] else ""
+    left = f", {words.duration(job['seconds_left'])} left" if job["seconds_left"] else ""
+    what = f": {job['trial']}" if job["trial"] else ""
+    return f"Job {job['id'] or '(being submitted)'} {job['state']}{where}{why}{left}{what}"
 
 
 def _best(status: Status) -> list[str]:

@@ -1,6 +1,7 @@
 """Requests to stop: counted, not thrown, so that no line of the runner is cut in two.
 
-They come as ^C, SIGTERM or SIGHUP, and as a file that somebody puts into the study's folder.
+They come as ^C, SIGTERM or SIGHUP, and as a file that somebody puts into the study's folder. An
+orchestrator in a job of a cluster is asked to leave instead, by which no trial stops.
 """
 
 from __future__ import annotations
@@ -12,15 +13,23 @@ from types import FrameType
 from typing import Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+AT_ONCE = "now"  # what the file says where the first request is the second
 
 
 class Interrupts:
     """How often the user or the system asked to stop; once is politely, twice is at once."""
 
-    def __init__(self, request: Path | None = None) -> None:
-        """Count signals, and the file `request` once while it is there."""
+    def __init__(self, request: Path | None = None, leave: tuple[signal.Signals, ...] = ()) -> None:
+        """Count signals, and the file `request` while it is there.
+
+        Args:
+            request: once, or twice where it says AT_ONCE.
+            leave: signals by which this process is to leave, and nothing else to stop.
+        """
         self._request = request
         self._signals = 0
+        self._leave = leave
+        self.left_by: signal.Signals | None = None  # the signal by which it is to leave
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
@@ -28,7 +37,15 @@ class Interrupts:
     @property
     def count(self) -> int:
         """How many requests there were."""
-        return self._signals + (self._request is not None and self._request.exists())
+        return self._signals + self._requested()
+
+    def _requested(self) -> int:
+        if self._request is None:
+            return 0
+        try:
+            return 2 if self._request.read_text(errors="replace").strip() == AT_ONCE else 1
+        except FileNotFoundError:
+            return 0
 
     def fileno(self) -> int:
         """Readable when a signal has come since `drain`."""
@@ -41,9 +58,8 @@ class Interrupts:
             return
 
     def __enter__(self) -> Self:
-        self._earlier = {
-            number: signal.signal(number, self._handle) for number in _SIGNALS if _heard(number)
-        }
+        heard = [number for number in (*_SIGNALS, *self._leave) if _heard(number)]
+        self._earlier = {number: signal.signal(number, self._handle) for number in set(heard)}
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         return self
 
@@ -55,7 +71,10 @@ class Interrupts:
         os.close(self._write)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._signals += 1
+        if number in self._leave:
+            self.left_by = self.left_by or signal.Signals(number)
+        else:
+            self._signals += 1
 
 
 def _heard(number: signal.Signals) -> bool:

@@ -86,6 +86,9 @@ class Runner:
             self._start_what_fits()
             if not self._running:
                 break
+            if self.left:
+                self._session.launcher.leave()
+                break
             self._wait()
             self._look_for_ends_elsewhere()
             for running in list(self._running):
@@ -103,6 +106,11 @@ class Runner:
         for running in self._running:
             self._session.launcher.sweep(running.folder)
         self._running.clear()
+
+    @property
+    def left(self) -> bool:
+        """Whether this process is to leave, its trials going on without it."""
+        return self._interrupts.left_by is not None
 
     @property
     def interrupted(self) -> bool:
@@ -157,7 +165,7 @@ class Runner:
             self._end(running, make_outcome(running, verdict))
 
     def _start_what_fits(self) -> None:
-        while self._free and not self._stopping:
+        while self._free and not self._stopping and not self.left:
             try:
                 self._session.check_data()
                 running = self._queue.next()

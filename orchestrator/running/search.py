@@ -24,6 +24,7 @@ class Ended:
     """How a run of trials ended."""
 
     interrupted: bool
+    left: bool = False  # the process has to leave; trials go on without it
     budget_spent: bool
     trouble: UserError | None  # what only the user can mend; every trial can be resumed
 
@@ -45,6 +46,7 @@ def run_trials(session: Session, source: TrialSource) -> Ended:
     session.display.close()
     return Ended(
         interrupted=runner.interrupted,
+        left=runner.left,
         budget_spent=trouble is None and runner.budget_spent,
         trouble=trouble,
     )

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from orchestrator.database.patient import Patience
 from orchestrator.launcher.base import Launcher
-from orchestrator.launcher.open import open_study_launcher
+from orchestrator.launcher.open import leave_signals, open_study_launcher
 from orchestrator.live.display import Display
 from orchestrator.live.open import open_display
 from orchestrator.running.interrupts import Interrupts
@@ -216,7 +216,7 @@ def open_session(
         StudyInUse: another process holds the folder.
     """
     with contextlib.ExitStack() as stack:
-        interrupts = stack.enter_context(Interrupts(folder.stop))
+        interrupts = stack.enter_context(Interrupts(folder.stop, leave_signals()))
         lock = stack.enter_context(held(folder, url, console.print))
         folder.stop.unlink(missing_ok=True)  # it was meant for an earlier run
         stack.callback(folder.stop.unlink, missing_ok=True)

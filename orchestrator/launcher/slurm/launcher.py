@@ -44,7 +44,7 @@ class SlurmLauncher:
     Args:
         jobs: the folder of the study's jobs.
         launcher: what to ask Slurm for.
-        name: by which the jobs are called, with a number behind; the study's alone.
+        name: by which a job is called, by its number: no other study's has it.
         family: whose libraries the nodes import ahead.
         stages: that a model is cut into.
         processes: of a trial on one node.
@@ -57,7 +57,7 @@ class SlurmLauncher:
         *,
         jobs: Path,
         launcher: LauncherSettings,
-        name: str,
+        name: Callable[[int], str],
         family: str,
         stages: int,
         processes: int,
@@ -72,6 +72,7 @@ class SlurmLauncher:
         self._seconds: list[float] = []  # that attempts took which came to their end
         self._avoided: set[str] = set()  # nodes that failed, for the next job
         self._stillborn = 0
+        self._left = False
         self._stepped = self._saved = 0.0
         self._shown = ""
         self.quiet, self._never = os.pipe()  # nothing ever comes of it: jobs are looked at by time
@@ -137,8 +138,20 @@ class SlurmLauncher:
             time.sleep(_STEP_SECONDS)
         return 1
 
+    def leave(self) -> None:
+        self._left = True
+
     def close(self) -> None:
         """Have jobs without a trial leave, and wait for that; those that train go on."""
+        if not self._left:
+            self._dismiss()
+        self._controller.close()
+        self._local.close()
+        self._save(now=True)
+        os.close(self.quiet)
+        os.close(self._never)
+
+    def _dismiss(self) -> None:
         for job in self.jobs:
             if job.submission is not None:
                 job.submission.cancel()
@@ -146,11 +159,6 @@ class SlurmLauncher:
                 job.close()
         self._end([job for job in self.jobs if job.waits])
         self._wait_for_leaving()
-        self._controller.close()
-        self._local.close()
-        self._save(now=True)
-        os.close(self.quiet)
-        os.close(self._never)
 
     # ------------------------------------------------------------------ one look at everything
 
@@ -273,7 +281,7 @@ class SlurmLauncher:
 
     def _submit(self) -> None:
         folder = JobFolder(self._folder / str(self._next_number))
-        name = f"{self._name}.{self._next_number}"
+        name = self._name(self._next_number)
         self._next_number += 1
         folder.path.mkdir(parents=True)
         told = {

@@ -88,36 +88,46 @@ def submit(
         "srun_args": [f"--cpus-per-task={cpus}", "--kill-on-bad-exit=1", "--export=ALL"],
         "stderr_to_stdout": True,
     }
-    return _submit(folder, command, asked, options)
+    script = folder / "job.sh"
+    script.write_text(script_of(folder, shlex.join(command), asked, options))
+    try:
+        told = ask("sbatch", "--parsable", str(script))
+    except Refused as refused:
+        raise refusal(refused) from None
+    return told.strip().partition(";")[0]  # behind it the cluster's name, where there are several
 
 
-def _submit(
-    folder: Path, command: list[str], asked: dict[str, Any], options: dict[str, Any]
-) -> str:
-    executor = _executor(folder)
+def script_of(folder: Path, command: str, asked: dict[str, Any], options: dict[str, Any]) -> str:
+    """submitit's script for a job.
+
+    Args:
+        folder: where it prints.
+        command: of the shell.
+        asked: by submitit's names; what is None is left to Slurm.
+        options: of sbatch that submitit has no name for.
+
+    Raises:
+        SettingsError: this is no machine of a cluster.
+    """
+    try:
+        executor = SlurmExecutor(folder=folder)
+    except RuntimeError:  # it looks for srun
+        raise SettingsError(
+            "found slurm, but there is no srun here; expected local, or a machine of a cluster",
+            key="launcher.kind",
+        ) from None
     # Past its check of types: without a time or a wckey sbatch decides, not submitit's defaults.
     executor.parameters |= asked
     executor.parameters["additional_parameters"] = {
         key: value for key, value in options.items() if value is not None
     }
-    script = folder / "job.sh"
-    script.write_text(executor._make_submission_file_text(shlex.join(command), "job"))
-    try:
-        told = ask(*executor._make_submission_command(script))
-    except Refused as refused:
-        said = re.sub(r"^sbatch: (error: )?(Batch job submission failed: )?", "", str(refused))
-        raise SettingsError(f"sbatch refuses: {said}", key=_key(said)) from None
-    return executor._get_job_id_from_submission_command(told)
+    return executor._make_submission_file_text(command, "job")
 
 
-def _executor(folder: Path) -> SlurmExecutor:
-    try:
-        return SlurmExecutor(folder=folder)
-    except RuntimeError:  # it looks for srun
-        raise SettingsError(
-            "there is no srun here; expected local, or a machine of a Slurm cluster",
-            key="launcher.kind",
-        ) from None
+def refusal(refused: Refused, key: str = "") -> SettingsError:
+    """What sbatch says, with the key that it most likely means."""
+    said = re.sub(r"^sbatch: (error: )?(Batch job submission failed: )?", "", str(refused))
+    return SettingsError(f"sbatch refuses: {said}", key=key or _key(said))
 
 
 def program(module: str, *arguments: str) -> list[str]:
