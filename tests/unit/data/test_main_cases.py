@@ -559,7 +559,7 @@ def heads(prepared):
         scans = seen.out / "Data"
         for path in scans.rglob("*_mask.nii.gz"):
             litres = np.asarray(nibabel.loadsave.load(path).dataobj).astype(bool).sum() / 1e6
-            assert litres == pytest.approx(4 / 3 * np.pi * 60 * 72 * 55 / 1e6, rel=0.1)
+            assert litres == pytest.approx(4 / 3 * np.pi * 60 * 72 * 55 / 1e6, rel=0.03)
         for path in scans.rglob("*_seg.nii.gz"):
             mask = nibabel.loadsave.load(
                 str(path).replace("_seg", "_mask").replace("/seg/", "/mask/")
