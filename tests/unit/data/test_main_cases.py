@@ -122,7 +122,7 @@ def images(prepared):
         for one in bony:
             body = in_plane(np.clip((one + 1000) / 1040, 0, 1))
             right, anterior = (in_plane(np.clip(one - 100, 0, 900)) - body) * pixel * [-1, -1]
-            np.testing.assert_allclose([right, anterior], BONE[:2], atol=2 * MILLIMETRE)
+            np.testing.assert_allclose([right, anterior], BONE[:2], atol=MILLIMETRE)
         assert np.median(hu[hu > -300]) == pytest.approx(40, abs=HU)
         assert hu.max() == pytest.approx(1000, abs=HU)
         return SimpleNamespace(said=seen.said, count=len(hu), out=seen.out)
