@@ -17,6 +17,8 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 NAMES_SHOWN = 10
 
+_SUBJECT = re.compile(r"(?:^|[/_-])(sub-[a-z0-9]+)", re.IGNORECASE)
+
 _log = logging.getLogger(__name__)
 
 
@@ -59,7 +61,8 @@ def overlap_text(lists: Sequence[PeopleList], who: str) -> str | None:
     """Which lists of different splits share how many and which people; None if none do."""
     parts = []
     for one, other in combinations(lists, 2):
-        shared = one.people & other.people
+        named = {_spelled(person): person for person in one.people}
+        shared = [named[spelling] for spelling in named.keys() & set(map(_spelled, other.people))]
         if shared and one.split != other.split:
             count = f"{len(shared)} {who}{'s are' if len(shared) > 1 else ' is'}"
             parts.append(f"{count} both in {one.name} and in {other.name} ({some_of(shared)})")
@@ -86,6 +89,17 @@ def matched_person(pattern: str, name: str, *, of: str, key: str) -> str:
             key=key,
         )
     return (match.re.groups and match[1]) or match[0]
+
+
+def bids_subject(name: str) -> str | None:
+    """The subject that a name tells as BIDS has it, `sub-01`; None where it tells none."""
+    found = _SUBJECT.findall(name)
+    return str(found[-1]).lower() if found else None
+
+
+def _spelled(person: str) -> str:
+    """What different spellings of a person have in common: programs change capitals and blanks."""
+    return person.strip().casefold()
 
 
 def some_of(names: Iterable[str]) -> str:

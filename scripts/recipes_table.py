@@ -22,10 +22,10 @@ BEGIN, END = "<!-- recipes: begin -->", "<!-- recipes: end -->"
 PUBLISHED = read_mapping(Path(__file__).with_name("published.yml"))
 
 
-def first_point(settings: Settings) -> dict[str, Any]:
-    """Every value of a preset's first trial, by dotted key; lists for tuples."""
+def enqueued_point(settings: Settings, number: int = 1) -> dict[str, Any]:
+    """Every value of a preset's first trial, or of a later one, by dotted key; lists for tuples."""
     family = load_family(settings.family)
-    recipe = {**settings.recipe, **(settings.enqueue[0] if settings.enqueue else {})}
+    recipe = {**settings.recipe, **(settings.enqueue[number - 1] if settings.enqueue else {})}
     own = {key: recipe[key] for key in recipe.keys() & family.Settings.model_fields.keys()}
     shared = {key: recipe[key] for key in recipe.keys() & TrainingRecipe.model_fields.keys()}
     parts = {
@@ -41,6 +41,20 @@ def first_point(settings: Settings) -> dict[str, Any]:
     return found | {f"recipe.{key}": value for key, value in training.items()}
 
 
+def point_of(published: dict[str, Any]) -> int:
+    """Which of a preset's enqueued points what was published is compared with."""
+    return int(published.get("point", 1))
+
+
+def deviations_of(settings: Settings, point: int) -> dict[str, Any]:
+    """What a preset says of that point; keys of all but the first end in ` (point 2)`."""
+    ends = f" (point {point})"
+    if point > 1:
+        named = settings.deviations.items()
+        return {key.removesuffix(ends): value for key, value in named if key.endswith(ends)}
+    return {key: value for key, value in settings.deviations.items() if " (point " not in key}
+
+
 def preset(name: str) -> Settings:
     """A preset's settings."""
     settings, _ = load_settings(Asked(preset=name))
@@ -53,9 +67,11 @@ def tables() -> str:
 
 
 def _table(name: str, published: dict[str, Any]) -> Iterator[str]:
-    settings = preset(name)
-    ours, deviations = first_point(settings), dict(settings.deviations)
-    yield f"### `{name}`, line by line"
+    point = point_of(published)
+    settings = preset(published.get("preset", name))
+    ours, deviations = enqueued_point(settings, point), deviations_of(settings, point)
+    which = "" if point == 1 else f", point {point}"
+    yield f"### `{published.get('preset', name)}`{which}, line by line"
     yield ""
     yield f"Source: {published['source']}."
     yield ""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.brain.augment import augmented
+from data.brain.augment import augmented_slice
 from data.brain.cache import BrainCache
 from data.brain.layout import count_folds, lesion_sets
 from data.brain.lists import Case, healthy_cases, lesion_cases
@@ -107,7 +107,7 @@ class BrainSlices:
         records = volume.records[number]
         image = np.ascontiguousarray(records["image"])
         if self._augmented:
-            image = augmented(volume.records["image"], volume.voxel_size)[number]
+            image = augmented_slice(volume.records["image"], number, volume.voxel_size)
         return {
             "image": image[np.newaxis],
             "mask": records["mask"].astype(np.float32)[np.newaxis],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data.lodopab.layout import IMAGES_PER_FILE, patients_name
 from data.reading import reading
-from data.splits import SPLITS, Split
+from data.splits import SPLITS, PeopleList, Split, overlap_text
 from protocol.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -50,12 +50,16 @@ def check_patients(root: Path, split: Split, images: int) -> tuple[str, ...] | N
             f"{root / patients_name(split)} names {len(patients)} patients, expected one a line "
             f"for each of the {images} {split} images; restore the file, or delete it"
         )
-    for other in SPLITS:
-        shared = set() if other == split else set(patients) & set(read_patients(root, other) or ())
-        if shared:
-            some = ", ".join(sorted(shared)[:5]) + (", …" if len(shared) > 5 else "")
-            raise DataError(
-                f"{root}: {len(shared)} patients are in {split} and in {other} ({some}), so the "
-                "result would be judged on patients it was trained on; split by patient"
-            )
+    lists = [
+        PeopleList(
+            name=patients_name(one), split=one, people=frozenset(read_patients(root, one) or ())
+        )
+        for one in SPLITS
+    ]
+    text = overlap_text(lists, "patient")
+    if text is not None:
+        raise DataError(
+            f"{root}: {text}, so the result would be judged on patients it was trained on; split "
+            "by patient"
+        )
     return patients

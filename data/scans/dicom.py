@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -74,7 +74,7 @@ class FoundSeries:
     """The CT series among some files, and what else was there."""
 
     scans: list[Scan]
-    others: Counter[str]  # files by what they are
+    others: defaultdict[str, list[Path]]  # files by what they are
 
 
 def dicom_series(paths: Iterable[Path], people: People) -> FoundSeries:
@@ -85,17 +85,17 @@ def dicom_series(paths: Iterable[Path], people: People) -> FoundSeries:
         SettingsError: a file is of nobody by the pattern that people are told by.
     """
     series: defaultdict[str, list[_Slice]] = defaultdict(list)
-    others: Counter[str] = Counter()
+    others: defaultdict[str, list[Path]] = defaultdict(list)
     for path in paths:
         found = _header(path)
         if isinstance(found, _Slice):
             series[found.series].append(found)
         else:
-            others[found] += 1
+            others[found].append(path)
     scans = []
     for uid, slices in sorted(series.items()):
         if len(slices) == 1 and not slices[0].axial:
-            others["CT localizers"] += 1
+            others["CT localizers"].append(slices[0].path)
             continue
         patient = people.of_series(slices[0].path, uid, slices[0].patient)
         scans += [

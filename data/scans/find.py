@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Found:
 
     scans: list[Scan]
     note: str
+    left_out: Mapping[str, Sequence[str]]  # by why: places below the source
 
 
 def find_scans(
@@ -47,16 +48,14 @@ def find_scans(
     people = People(source, series_are_patients, patient_pattern)
     if not source.is_dir():
         path = named_file(source, "a folder of such files or of DICOM slices")
-        return Found([file_scan(path, people.of_file(path))], "1 file is used.")
+        return Found([file_scan(path, people.of_file(path))], "1 file is used.", {})
     given = list(files_below(source))
     paths = [path for path in given if path.is_file()]
     labels = [path for path in paths if is_volume(path) and _LABEL.search(stem_of(path.name))]
     files = [path for path in paths if is_volume(path) and path not in labels]
     found = dicom_series((path for path in paths if not is_volume(path)), people)
-    if labels:
-        found.others["label maps by their names"] = len(labels)
-    if len(paths) < len(given):
-        found.others["links that lead nowhere"] = len(given) - len(paths)
+    found.others["label maps by their names"] += labels
+    found.others["links that lead nowhere"] += sorted(set(given) - set(paths))
     if files and found.scans:
         raise DataError(
             f"{source} holds {len(files)} files of volumes and {len(found.scans)} CT series; "
@@ -65,22 +64,31 @@ def find_scans(
     kept = without_copies(files)
     scans = [file_scan(path, people.of_file(path)) for path in kept] or found.scans
     if not scans:
-        others = ", ".join(sorted(found.others))
+        others = ", ".join(sorted(why for why, left in found.others.items() if left))
         raise DataError(
             f"{source} holds neither files of volumes nor CT slices in DICOM "
             f"({f'found {others}' if others else 'it is empty'}); "
             "name a .nii.gz file, or a folder of such files or of DICOM slices"
         )
-    if len(kept) < len(files):
-        found.others["copies of other files"] = len(files) - len(kept)
+    found.others["copies of other files"] += sorted(set(files) - set(kept))
     persons = len({scan.patient for scan in scans})
     told = people.told(len(scans), persons, dicom=not kept)
-    return Found(scans, f"{_note(len(given), found.others)} {told}")
+    left_out = {
+        why: [_shown(path.relative_to(source)) for path in left]
+        for why, left in sorted(found.others.items())
+        if left
+    }
+    return Found(scans, f"{_note(len(given), left_out)} {told}", left_out)
 
 
-def _note(files: int, others: Counter[str]) -> str:
-    used = f"{files - others.total()} of {files} files are used"
-    if not others:
+def _shown(path: Path) -> str:
+    """A place as text that can be written anywhere, whatever bytes it has."""
+    return path.as_posix().encode(errors="backslashreplace").decode()
+
+
+def _note(files: int, left_out: Mapping[str, Sequence[str]]) -> str:
+    used = f"{files - sum(map(len, left_out.values()))} of {files} files are used"
+    if not left_out:
         return f"{used}."
-    reasons = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+    reasons = ", ".join(f"{len(left)} {why}" for why, left in left_out.items())
     return f"{used}; left out: {reasons}."

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.reading import reading
-from data.splits import matched_person
+from data.splits import bids_subject, matched_person
 from protocol.files import sha256_of
-
-_SUBJECT = re.compile(r"(?:^|[/_-])(sub-[A-Za-z0-9]+)")  # as BIDS names files and folders
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,7 @@ class People:
         """
         if self.pattern is not None:
             return self._by_pattern(path)
-        found = _SUBJECT.findall(self._place(path))
-        return str(found[-1]) if found else str(path.resolve())
+        return bids_subject(self._place(path)) or str(path.resolve())
 
     def of_series(self, path: Path, series: str, identity: str) -> str:
         """Who a DICOM series shows.

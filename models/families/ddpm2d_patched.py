@@ -20,7 +20,7 @@ from models.blocks.diffusion.boxes import (
     inside,
     stitched,
 )
-from models.blocks.diffusion.frequency_masks import FrequencyMasks, mask_frequencies
+from models.blocks.diffusion.frequency_masks import FrequencyMasks, Places, mask_frequencies
 from models.blocks.diffusion.scale import to_model_range
 from models.family import MapDataset, Split
 from protocol.errors import SettingsError
@@ -51,6 +51,11 @@ class Ddpm2dPatchedSettings(DenoisingSettings):
     )
     masked_patches: NonNegativeInt = Field(
         5, description="patches of a slice that are low- or high-passed, at most"
+    )
+    masked_places: Places = Field(
+        "anywhere",
+        description="of those patches: `anywhere` in the brain's box, each side by that of the "
+        "box; `published`: off its rim, both sides by the brain's rows",
     )
     masked_band_low: PositiveInt = Field(
         2, description="smallest v; the box of frequencies that is kept or removed is 2v wide"
@@ -102,6 +107,7 @@ class Ddpm2dPatched(DenoisingFamily[Ddpm2dPatchedSettings]):
             lowest_band=settings.masked_band_low,
             highest_band=settings.masked_band_high,
             patches=settings.masked_patches,
+            places=settings.masked_places,
         )
 
     def grid(self, height: int, width: int) -> Tensor:

@@ -135,6 +135,8 @@ def _told(
     turned = f", turned by {answer['turned']}°" if answer["turned"] else ""
     turned += ", inverted" if answer["inverted"] else ""
     yield f"  X-rays   {', '.join(answer['sources'])}{turned}"
+    if answer["faint"]:
+        yield "  LOOK AT  the X-rays: less than 10 % of white, as 12 bits stored in 16 have"
     yield f"  voxels   {voxels} of {sizes} mm (right–left, front–back, head–feet)"
     yield f"  range    {low:.0f} to {high:.0f} HU, as {wanted.number}"
     yield f"  time     {answer['seconds']:.1f} s on {wanted.device}"

@@ -2,22 +2,31 @@
 
 import pytest
 
-from scripts.recipes_table import PAGE, PUBLISHED, first_point, preset, with_tables
+from scripts.recipes_table import (
+    PAGE,
+    PUBLISHED,
+    deviations_of,
+    enqueued_point,
+    point_of,
+    preset,
+    with_tables,
+)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_presets_first_trial_is_the_published_one_but_for_the_deviations_it_names(name):
-    settings = preset(name)
-    ours = first_point(settings)
-    differing = {key for key, value in PUBLISHED[name]["values"].items() if ours[key] != value}
-    named = {key for key in settings.deviations if key in PUBLISHED[name]["values"]}
+def test_a_presets_trial_is_the_published_one_but_for_the_deviations_it_names(name):
+    published = PUBLISHED[name]
+    settings, point = preset(published.get("preset", name)), point_of(published)
+    ours = enqueued_point(settings, point)
+    differing = {key for key, value in published["values"].items() if ours[key] != value}
+    named = deviations_of(settings, point).keys() & published["values"].keys()
     assert named == differing
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_searched_key_can_take_the_published_strength(name):
-    settings = preset(name)
-    first = settings.enqueue[0]
+    settings = preset(PUBLISHED[name].get("preset", name))
+    first = settings.enqueue[point_of(PUBLISHED[name]) - 1]
     for key, spec in settings.search.items():
         if spec.when or key not in first:
             continue

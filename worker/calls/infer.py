@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from data.scans.nifti_writer import nifti_bytes
+from data.xray_ct.dataset import FAINT
 from data.xray_ct.images import as_meant, resize_xrays
 from data.xray_ct.views import TwoViews, read_views
 from models.family import Volume
@@ -44,7 +45,8 @@ def infer(
 
     Returns:
         {"family", "epoch", "sha256", "sources": [path], "turned": degrees, "inverted": bool,
-        "shape": [x, y, z], "voxel_size": [x, y, z], "hu": [lowest, highest], "seconds", "bytes"}.
+        "faint": bool, "shape": [x, y, z], "voxel_size": [x, y, z], "hu": [lowest, highest],
+        "seconds", "bytes"}.
 
     Raises:
         CheckpointError, SettingsError, DataError: one of them is at fault.
@@ -72,6 +74,7 @@ def infer(
         "sources": list(views.sources),
         "turned": turn,
         "inverted": invert,
+        "faint": bool(xrays.max() < FAINT),
         "shape": list(volume.hu.shape[::-1]),
         "voxel_size": list(volume.voxel_size[::-1]),
         "hu": [float(volume.hu.min()), float(volume.hu.max())],

@@ -13,6 +13,7 @@ from typing import Literal
 
 from data.brain.layout import Mode
 from data.scans.files import stem_of
+from data.splits import bids_subject
 
 Kind = Literal["t1", "t2", "other", "mask", "lesions", "labels"]
 
@@ -40,7 +41,6 @@ _OF_LESIONS = frozenset(["lesion", "lesions", "tumor", "tumour", "wmh"])
 _OF_LABELS = _OF_LESIONS | _TREATED | frozenset(["consensus", "manual", "final"])
 _OF_FILES = re.compile(r"_(desc|space|res|den|hemi|label)-[A-Za-z0-9]+")  # BIDS: not whom
 _LABEL = re.compile(r"_label-([A-Za-z0-9]+)")
-_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 _BRATS = re.compile(r"brats[-_0-9]", re.IGNORECASE)
 _LAST = re.compile(r"(?:^|[-_. ])([A-Za-z0-9]+)$")
 
@@ -58,8 +58,7 @@ class Name:
     @property
     def person(self) -> str:
         """Who it is: of BIDS the subject, whatever the session and run."""
-        found = _SUBJECT.search(self.subject)
-        return found[0] if found else self.subject
+        return bids_subject(self.subject) or self.subject
 
     @property
     def of_patients(self) -> bool:

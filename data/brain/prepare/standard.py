@@ -12,7 +12,7 @@ from data.brain.prepare.content import checked
 from data.brain.prepare.masks.find import doubts, find_mask
 from data.brain.prepare.settings import MaskMethod
 from data.brain.prepare.sources import Source
-from data.brain.volume import Drawn, read_labels, read_upright, touches_edge
+from data.brain.volume import read_labels, read_upright, touches_edge
 from data.scans.volume import UprightVolume
 from protocol.errors import DataError
 
@@ -49,10 +49,16 @@ def standardise(source: Source, method: MaskMethod) -> StandardBrain:
                 f"{source.image}: no brain stands out from the background; put a mask beside it, "
                 "or choose another --mask_method"
             )
-        mask, mask_from = found.mask, f"method {found.method}"
+        mask = found.mask
+        if found.method == "nonzero" and (
+            native := find_mask(values, upright.voxel_size, "nonzero")
+        ):
+            # What is not zero ends with the scan's own voxels: resampling spreads coarse ones.
+            mask = _labels(native.mask, upright)
+        mask_from = f"method {found.method}"
     else:
         drawn = read_labels(source.mask, source.image, upright)
-        mask, mask_from = _labels(drawn, upright), source.mask.name
+        mask, mask_from = _labels(drawn.labels, upright), source.mask.name
         if not mask.any():
             raise DataError(
                 f"{source.mask} is empty, expected the brain; draw it anew, or leave it out"
@@ -64,7 +70,8 @@ def standardise(source: Source, method: MaskMethod) -> StandardBrain:
             )
     segmentation = None
     if source.segmentation is not None:
-        segmentation = _labels(read_labels(source.segmentation, source.image, upright), upright)
+        drawn = read_labels(source.segmentation, source.image, upright)
+        segmentation = _labels(drawn.labels, upright)
     box = _box(mask)
     lowest = float(image[mask].min())
     return StandardBrain(
@@ -87,8 +94,8 @@ def _at_one_millimetre(
     return np.asarray(resample(image).numpy()[0], dtype=np.float32)
 
 
-def _labels(drawn: Drawn, like: UprightVolume) -> NDArray[np.bool_]:
-    return _at_one_millimetre(drawn.labels.astype(np.float32), like, labels=True) > 0
+def _labels(labels: NDArray[np.bool_], like: UprightVolume) -> NDArray[np.bool_]:
+    return _at_one_millimetre(labels.astype(np.float32), like, labels=True) > 0
 
 
 def _box(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:

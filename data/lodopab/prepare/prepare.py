@@ -23,7 +23,7 @@ from data.physics.parallel import LANES, simulate, simulation_size
 from data.physics.resample import resample_square, square_side
 from data.prepare.destination import write_data_set, write_record
 from data.prepare.telling import Say, Step
-from data.scans.find import find_scans
+from data.scans.find import Found, find_scans
 from data.scans.volume import Scan, UprightVolume
 from data.splits import SPLITS, Split
 from protocol.errors import DataError
@@ -59,7 +59,7 @@ def prepare_lodopab(settings: LodopabPrepareSettings, say: Say, step: Step) -> N
         angles=settings.angles, detectors=settings.detectors, image_size=settings.image_size
     )
     check_room(settings.out, geometry, sum(map(assignment.count, SPLITS)))
-    work = _Work(settings, geometry, scale, assignment, found.note, step)
+    work = _Work(settings, geometry, scale, assignment, found, step)
     write_data_set(settings.out, work.write, overwrite=settings.overwrite)
 
 
@@ -93,7 +93,7 @@ class _Work:
     geometry: ParallelGeometry
     scale: IntensityScale
     assignment: Assignment
-    files: str  # which of them are used, for the record
+    found: Found
     step: Step
 
     def write(self, folder: Path) -> None:
@@ -158,7 +158,8 @@ class _Work:
         }
         record = {
             "prepared": self.settings.model_dump(mode="json", exclude={"out", "overwrite"}),
-            "files": self.files,
+            "files": self.found.note,
+            "left_out": dict(self.found.left_out),
             "split": self.assignment.note,
             "patients": names,
         }

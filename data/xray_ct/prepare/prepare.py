@@ -14,7 +14,7 @@ from data.physics.parallel import MU_MAX
 from data.physics.radiograph import XrayTube, radiographs
 from data.prepare.destination import check_room, write_data_set
 from data.prepare.telling import Say, Step
-from data.scans.find import find_scans
+from data.scans.find import Found, find_scans
 from data.scans.volume import Millimetres, Scan
 from data.xray_ct.layouts.find import FRONT_FROM_BEHIND
 from data.xray_ct.layouts.format import Pair
@@ -46,7 +46,7 @@ def prepare_xray_ct(settings: XrayCtPrepareSettings, say: Say, step: Step) -> No
     for note in plan.notes:
         say(note)
     _check_room(settings, len(plan.pairs))
-    work = _Work(settings, plan, found.note, say, step)
+    work = _Work(settings, plan, found, say, step)
     write_data_set(settings.out, work.write, overwrite=settings.overwrite)
 
 
@@ -80,7 +80,7 @@ class _Work:
 
     settings: XrayCtPrepareSettings
     plan: PairPlan
-    files: str  # which of them are used, for the record
+    found: Found
     say: Say
     step: Step
     _cases: dict[str, dict[str, Any]] = field(default_factory=dict)  # for the record
@@ -100,7 +100,8 @@ class _Work:
         writer.finish(
             {
                 "prepared": self.settings.model_dump(mode="json", exclude={"out", "overwrite"}),
-                "files": self.files,
+                "files": self.found.note,
+                "left_out": dict(self.found.left_out),
                 "notes": list(self.plan.notes),
                 "splits_share_people": self.plan.from_same_people,
                 "cases": self._cases,

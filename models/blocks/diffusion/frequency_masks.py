@@ -7,12 +7,17 @@ a model that restores such patches has seen changes other than noise before it m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from models.blocks.diffusion.boxes import inside
 from models.blocks.diffusion.hashing import integers, uniforms
+
+Places = Literal["anywhere", "published"]
+
+RIM = 5  # pixels that published patches keep off the box around a brain
 
 BAND_STREAM, PASS_STREAM, COUNT_STREAM, SIZE_STREAM, PLACE_STREAM = 301, 302, 303, 304, 305
 
@@ -26,6 +31,7 @@ class FrequencyMasks:
     patches: int = 5  # at most
     smallest_side: float = 0.09  # of a patch, as a fraction of the brain's extent
     largest_side: float = 0.18
+    places: Places = "anywhere"  # `published`: see `_published`
 
 
 def mask_frequencies(image: Tensor, brain: Tensor, seeds: Tensor, masks: FrequencyMasks) -> Tensor:
@@ -68,18 +74,43 @@ def low_pass(image: Tensor, bands: Tensor) -> Tensor:
 def patches(brain: Tensor, seeds: Tensor, masks: FrequencyMasks) -> Tensor:
     """Where the patches lie: (B, 1, H, W) bool, within the brain's bounding box."""
     height, width = brain.shape[-2:]
-    first, extent = _bounding_box(brain)
     number = masks.patches
     share = uniforms(seeds, SIZE_STREAM, number * 2).reshape(len(seeds), number, 2)
     place = uniforms(seeds, PLACE_STREAM, number * 2).reshape(len(seeds), number, 2)
-    smallest = _pixels(masks.smallest_side * extent)
-    largest = _pixels(masks.largest_side * extent)
-    sizes = smallest + (share * (largest - smallest + 1)).floor()
-    corners = first + (place * (extent - sizes + 1)).floor()
+    laid = _anywhere if masks.places == "anywhere" else _published
+    corners, sizes = laid(brain, share, place, masks)
     found = inside(corners, sizes, height, width)
     count = integers(seeds, COUNT_STREAM, 1, below=number + 1)
     used = torch.arange(number, device=brain.device) < count
     return (found & used[..., None, None]).any(dim=1, keepdim=True)
+
+
+def _anywhere(
+    brain: Tensor, share: Tensor, place: Tensor, masks: FrequencyMasks
+) -> tuple[Tensor, Tensor]:
+    """Corners and sizes (B, N, 2) of patches anywhere in the brain's box, sized by its sides."""
+    first, extent = _bounding_box(brain)
+    smallest = _pixels(masks.smallest_side * extent)
+    largest = _pixels(masks.largest_side * extent)
+    sizes = smallest + (share * (largest - smallest + 1)).floor()
+    return first + (place * (extent - sizes + 1)).floor(), sizes
+
+
+def _published(
+    brain: Tensor, share: Tensor, place: Tensor, masks: FrequencyMasks
+) -> tuple[Tensor, Tensor]:
+    """The same as in the public code: both sides are sized by the brain's rows, off its rim.
+
+    A corner lies 5 pixels at least behind the box's first, and so far before its last that the
+    largest patch would end 5 pixels before it.
+    """
+    first, extent = _bounding_box(brain)
+    rows = extent[..., :1].round()
+    largest = (rows * round(100 * masks.largest_side) / 100).floor()
+    smallest = (largest * masks.smallest_side / masks.largest_side).floor()
+    sizes = smallest + (share * (largest - smallest + 1)).floor()
+    free = (extent - 2 * RIM - largest).clamp(min=1)
+    return first + (place * free).floor() + RIM, sizes
 
 
 def _bounding_box(brain: Tensor) -> tuple[Tensor, Tensor]:

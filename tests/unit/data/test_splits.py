@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from data.splits import PeopleList, check_disjoint, overlap_text, some_of
+from data.splits import PeopleList, bids_subject, check_disjoint, overlap_text, some_of
 from protocol.errors import DataError
 
 
@@ -45,3 +45,24 @@ def test_shared_people_are_refused_with_the_remedy_or_warned_of_where_allowed(tm
 
 def test_names_are_shown_in_their_order():
     assert some_of(["b", "a"]) == "a, b"
+
+
+def test_spellings_of_one_person_are_one_person():
+    lists = [
+        PeopleList(name=f"{split}.csv", split=split, people=frozenset(people))
+        for split, people in (("train", ["P1", "q"]), ("test", ["p1 "]))
+    ]
+    assert overlap_text(lists, "patient") == "1 patient is both in train.csv and in test.csv (P1)"
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("sub-01_ses-2_T1w.nii.gz", "sub-01"),
+        ("data/Sub-A1/ses-1/anat/SUB-A1_T1w.nii", "sub-a1"),
+        ("subject1_T1.nii", None),
+        ("nosub-1", None),
+    ],
+)
+def test_the_subject_of_a_name_is_as_bids_has_it(name, subject):
+    assert bids_subject(name) == subject

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+import torchio
 
-from data.brain.augment import augmented
+from data.brain.augment import BIAS_FIELD, BLUR, GAMMA, GHOSTING, augmented_slice
 from data.brain.dataset import BrainSlices
 
 
@@ -13,7 +14,28 @@ def volume():
 
 def seen(volume, seed):
     torch.manual_seed(seed)
-    return augmented(volume, (2.0, 2.0, 2.0))
+    return augmented_slice(volume, 2, (2.0, 2.0, 2.0))
+
+
+@pytest.mark.parametrize("shape", [(7, 16, 20), (30, 9, 12)])
+def test_a_slice_is_that_of_the_whole_volume_changed_by_torchio(shape):
+    volume = np.random.default_rng(1).uniform(0, 1, shape).astype(np.float32)
+    changes = torchio.Compose(
+        [
+            torchio.RandomGamma(p=GAMMA),
+            torchio.RandomBiasField(p=BIAS_FIELD),
+            torchio.RandomBlur(p=BLUR),
+            torchio.RandomGhosting(p=GHOSTING),
+        ]
+    )
+    for seed in range(60):
+        torch.manual_seed(seed)
+        image = torchio.ScalarImage(tensor=volume[None].copy(), affine=np.diag([3.0, 1, 2, 1]))
+        whole, after = changes(image).numpy()[0], torch.rand(1)
+        torch.manual_seed(seed)
+        found = augmented_slice(volume, seed % shape[0], (3.0, 1.0, 2.0))
+        assert found == pytest.approx(whole[seed % shape[0]], abs=5e-6)
+        assert torch.rand(1) == after
 
 
 def test_what_changes_follows_from_torchs_generator_alone(volume):
@@ -23,9 +45,9 @@ def test_what_changes_follows_from_torchs_generator_alone(volume):
     assert not np.array_equal(first, seen(volume, 4))
 
 
-def test_one_volume_in_seven_is_left_as_it_is(volume):
+def test_one_slice_in_seven_is_left_as_it_is(volume):
     # None of the four: 0.5 · 0.75 · 0.75 · 0.5.
-    same = [np.array_equal(seen(volume, seed), volume) for seed in range(150)]
+    same = [np.array_equal(seen(volume, seed), volume[2]) for seed in range(150)]
     assert 0.06 < np.mean(same) < 0.24
 
 

@@ -51,6 +51,21 @@ def test_sets_with_lesions_that_are_not_used_do_not_matter(brain_settings, brain
     check_overlap(brain_settings(lesions=[]))
 
 
+def test_sessions_of_one_person_are_one_subject_unless_the_set_says_otherwise(
+    brain_settings, brains
+):
+    splits = brains / "Data" / "splits"
+    for name, session in (("IXI_train_fold0.csv", "ses-1"), ("IXI_test.csv", "ses-2")):
+        rows = (splits / name).read_text().splitlines()
+        cells = rows[1].split(",")
+        cells[1] = f"sub-07_{session}_t1.nii.gz"
+        (splits / name).write_text("\n".join([rows[0], ",".join(cells), *rows[2:]]))
+    with pytest.raises(DataError, match=r"both in IXI_train_fold0.csv .* \(sub-07\)"):
+        check_overlap(brain_settings(mode="t1"))
+    (brains / "made_from.json").write_text('{"splits_share_people": true}')
+    check_overlap(brain_settings(mode="t1"))
+
+
 def test_what_is_allowed_is_warned_of(brain_settings, brains, caplog):
     subject = copy_row(brains, "IXI_train_fold0.csv", "IXI_test.csv")
     with caplog.at_level(logging.WARNING):

@@ -93,7 +93,7 @@ def test_opening_refuses_patients_shared_between_splits(lodopab):
     lodopab.split("train", 2)
     lodopab.patients("train", ["1", "2"])
     lodopab.patients("test", ["2"])
-    with pytest.raises(DataError, match=r"in train and in test \(2\)"):
+    with pytest.raises(DataError, match=r"in .*train.csv and in .*test.csv \(2\)"):
         opened(lodopab)
 
 

@@ -34,7 +34,7 @@ def read(folder):
 def right(folder):
     """Of the one scan in a folder, once the bone is sure to lie where it was drawn."""
     (volume,) = read(folder)
-    np.testing.assert_allclose(bone_of(volume), BONE, atol=1.5)
+    np.testing.assert_allclose(bone_of(volume), BONE, atol=1.0)
     assert volume.values.min() == pytest.approx(-1000, abs=5)
     assert volume.values.max() == pytest.approx(1000, abs=5)
     return volume

@@ -104,7 +104,7 @@ def test_axes_that_are_not_the_patients_are_resampled(tmp_path, kind, degrees):
     image = nibabel.nifti1.Nifti1Image(sampled(affine, shape), affine)
     nibabel.loadsave.save(image, tmp_path / "scan.nii")
     volume = scan_of(tmp_path / "scan.nii").read()
-    np.testing.assert_allclose(bone_of(volume), BONE, atol=1.5)
+    np.testing.assert_allclose(bone_of(volume), BONE, atol=1.0)
     assert depth_of(volume) == pytest.approx(140, abs=8)
     assert "resampled" in volume.remarks[0]
 

@@ -46,7 +46,7 @@ def read(folder):
 def test_a_tilted_gantrys_slices_are_put_upright(series, tmp_path, tilt):
     series(tilt=tilt)
     volume = read(tmp_path)
-    np.testing.assert_allclose(bone_of(volume), BONE, atol=1.5)
+    np.testing.assert_allclose(bone_of(volume), BONE, atol=1.0)
     assert depth_of(volume) == pytest.approx(140, abs=2 * SPACING)
     assert bool(volume.remarks) == bool(tilt)
 
@@ -64,7 +64,7 @@ def test_copies_of_slices_are_dropped_and_that_is_said(series, tmp_path):
     volume = read(tmp_path)
     assert volume.values.shape == SHAPE[::-1]
     assert volume.remarks == ("48 slices are copies of others, and were dropped",)
-    np.testing.assert_allclose(bone_of(volume), BONE, atol=1.5)
+    np.testing.assert_allclose(bone_of(volume), BONE, atol=1.0)
 
 
 def test_phases_that_are_numbered_are_scans_of_their_own_of_one_patient(series, tmp_path):
@@ -120,7 +120,7 @@ def test_slightly_uneven_steps_are_interpolated(series, tmp_path):
     edited(series(), jittered)
     volume = read(tmp_path)
     assert "uneven" in volume.remarks[0]
-    np.testing.assert_allclose(bone_of(volume), BONE, atol=1.5)
+    np.testing.assert_allclose(bone_of(volume), BONE, atol=1.0)
 
 
 def test_a_spacing_that_was_rounded_otherwise_is_the_same(series, tmp_path):
@@ -129,7 +129,7 @@ def test_a_spacing_that_was_rounded_otherwise_is_the_same(series, tmp_path):
             file.PixelSpacing = [SPACING + 1e-5, SPACING]
 
     edited(series(), rounded)
-    np.testing.assert_allclose(bone_of(read(tmp_path)), BONE, atol=1.5)
+    np.testing.assert_allclose(bone_of(read(tmp_path)), BONE, atol=1.0)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def test_the_model_s_volume_is_written_with_its_voxel_size_and_told(run, model, 
         "sources": [str(path) for path in views],
         "turned": 0,
         "inverted": False,
+        "faint": False,
         "shape": [SIZE] * 3,
         "voxel_size": [2.0, 3.0, 4.0],
         "bytes": (tmp_path / "ct.nii.gz").stat().st_size,
@@ -132,6 +133,12 @@ def test_views_are_inverted_as_those_of_the_training_were(run, views, tmp_path):
     told = run(model, inputs=[str(path) for path in inverted], number="float32")
     np.testing.assert_allclose(hu_of(tmp_path / "ct.nii.gz"), expected(views, 1.0), rtol=1e-3)
     assert told["inverted"]
+
+
+def test_views_that_are_nearly_black_are_told(run, model, views):
+    for view in views:
+        np.save(view, np.load(view) / 16)
+    assert run(model)["faint"]
 
 
 def test_views_of_different_sizes_are_brought_to_the_larger_one(run, model, views, tmp_path):

@@ -11,6 +11,7 @@ from models.blocks.diffusion.frequency_masks import (
 )
 
 PUBLISHED = FrequencyMasks()
+INNER = FrequencyMasks(places="published")
 
 
 @pytest.fixture
@@ -96,6 +97,51 @@ def test_patches_are_as_many_and_as_large_as_asked_for():
     # They reach every side of the brain.
     assert drawn.any(dim=(0, 2))[10:110].all()
     assert drawn.any(dim=(0, 1))[30:80].all()
+
+
+def slowly_placed(mask, random):
+    """Where the public code would put a slice's patches, one after the other."""
+    found = np.zeros_like(mask)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    largest = int(len(rows) / 10 * 1.8)
+    smallest = largest // 2
+    for _ in range(random.integers(0, 6)):
+        height, width = random.integers(smallest, largest + 1, size=2)
+        row, column = (
+            random.integers(of[0], of[-1] - 10 - largest + 1) + 5 for of in (rows, columns)
+        )
+        found[row : row + height, column : column + width] = True
+    return found
+
+
+def test_published_places_are_those_of_the_public_code():
+    rows, columns = np.ogrid[:96, :96]
+    mask = ((rows - 47) / 44) ** 2 + ((columns - 50) / 35) ** 2 <= 1
+    random = np.random.default_rng(0)
+    expected = np.mean([slowly_placed(mask, random) for _ in range(8000)], axis=0)
+    brain = torch.from_numpy(mask).float().expand(8000, 1, 96, 96)
+    found = patches(brain, torch.arange(8000), INNER)[:, 0].float().mean(dim=0).numpy()
+    assert found == pytest.approx(expected, abs=0.025)  # four deviations of such a mean
+    assert np.array_equal(found.any(axis=1), expected.any(axis=1))
+    assert np.array_equal(found.any(axis=0), expected.any(axis=0))
+    anywhere = patches(brain, torch.arange(8000), PUBLISHED)[:, 0].float().mean(dim=0).numpy()
+    assert found[mask].mean() == pytest.approx(1.4 * anywhere[mask].mean(), rel=0.05)
+
+
+def test_published_sides_are_those_of_the_public_code_for_every_number_of_rows():
+    one, seeds = FrequencyMasks(places="published", patches=1), torch.arange(200)
+    for count in range(1, 193):
+        brain = torch.zeros(200, 1, 200, 16)
+        brain[:, :, :count] = 1
+        sides = patches(brain, seeds, one)[:, 0].any(dim=2).sum(dim=1)
+        assert sides.max() == int(count / 10 * 1.8)
+
+
+def test_a_brain_too_small_for_published_patches_is_left_within_its_mask(images):
+    tiny = torch.zeros_like(images)
+    tiny[:, :, 20:24, 20:24] = 1
+    found = mask_frequencies(images * tiny, tiny, torch.arange(len(images)), INNER)
+    assert torch.equal(found * (1 - tiny), torch.zeros_like(found))
 
 
 def test_between_none_and_five_patches_are_used():
