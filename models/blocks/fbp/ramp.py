@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -74,22 +75,39 @@ class _Filter(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, sinogram: Tensor, factor: Tensor) -> Tensor:
-        spectrum = _spectrum(sinogram)
-        ctx.save_for_backward(factor, spectrum if ctx.needs_input_grad[1] else None)
-        if ctx.needs_input_grad[1]:
-            return _projections(spectrum * factor, sinogram)
-        return _projections(spectrum.mul_(factor), sinogram)
+        filtered = torch.empty_like(sinogram)
+        kept = []
+        for part, place in zip(_parts(sinogram), _parts(filtered), strict=True):
+            spectrum = _spectrum(part)
+            if ctx.needs_input_grad[1]:
+                kept.append(spectrum)
+                place.copy_(_projections(spectrum * factor, sinogram))
+            else:
+                place.copy_(_projections(spectrum.mul_(factor), sinogram))
+        ctx.save_for_backward(factor, *kept)
+        return filtered
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        factor, spectrum = ctx.saved_tensors
-        of_grad = _spectrum(grad)
-        of_factor = None if spectrum is None else _factor_gradient(spectrum, of_grad, factor)
-        of_sinogram = None
-        if ctx.needs_input_grad[0]:
-            of_sinogram = _projections(of_grad.mul_(factor), grad)
-        return of_sinogram, of_factor
+        factor, *kept = ctx.saved_tensors
+        of_sinogram = torch.empty_like(grad) if ctx.needs_input_grad[0] else None
+        products = []
+        for index, part in enumerate(_parts(grad)):
+            of_part = _spectrum(part)
+            if of_sinogram is not None:
+                shaped = _projections(of_part * factor, grad)
+                _parts(of_sinogram)[index].copy_(shaped)
+            if kept:
+                products.append(_products(kept[index], of_part))
+        if not kept:
+            return of_sinogram, None
+        return of_sinogram, _factor_gradient(torch.stack(products).sum(dim=0), factor)
+
+
+def _parts(images: Tensor) -> Sequence[Tensor]:
+    """What is filtered at once: a CPU takes as long for memory of a batch as for its transforms."""
+    return images.split(1) if images.device.type == "cpu" else (images,)
 
 
 def _spectrum(projections: Tensor) -> Tensor:
@@ -101,9 +119,13 @@ def _projections(spectrum: Tensor, like: Tensor) -> Tensor:
     return torch.fft.irfft(spectrum, n=padded_length(detectors))[..., :detectors]
 
 
-def _factor_gradient(spectrum: Tensor, of_grad: Tensor, factor: Tensor) -> Tensor:
+def _products(spectrum: Tensor, of_grad: Tensor) -> Tensor:
+    """Real parts, summed over the images, in the room of `of_grad`."""
+    return torch.view_as_real(of_grad.conj_physical_().mul_(spectrum)).sum(dim=(0, 1))[..., 0]
+
+
+def _factor_gradient(products: Tensor, factor: Tensor) -> Tensor:
     """By Parseval's theorem, where each frequency but the first and the last stands for two."""
-    products = torch.view_as_real(spectrum * of_grad.conj()).sum(dim=(0, 1))[..., 0]
     products /= factor.shape[-1] - 1
     products[..., [0, -1]] /= 2
     return products.sum_to_size(factor.shape)

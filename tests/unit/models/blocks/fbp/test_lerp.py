@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.geometry import ParallelGeometry
-from models.blocks.fbp import lerp
+from models.blocks.fbp import lerp, lerp_kernels
 from models.blocks.fbp.scan_plan import scan_plan
 from models.blocks.fbp.symmetry import fold
 
@@ -113,3 +113,42 @@ def test_threads_share_out_all_of_the_work_once_at_multiples(plan, total, monkey
     assert [first for first, _ in taken] == [0, *(end for _, end in taken[:-1])]
     assert taken[-1][1] == total
     assert all(first % 4 == 0 for first, _ in taken)
+
+
+def by_four(plan):
+    """Which of the tiles that are whole scatter four pixels at once."""
+    steps = (plan.origin, plan.row_step, plan.column_step)
+    height, size, tile = plan.half_rows, plan.geometry.image_size, lerp_kernels.TILE
+    return [
+        lerp_kernels._by_four(steps, angle, (i, i + tile), j, j + tile, plan.table_cells)
+        for i in range(0, height - tile + 1, tile)
+        for j in range(0, size - tile + 1, tile)
+        for angle in range(0, len(plan.origin), lerp_kernels.ANGLES)
+    ]
+
+
+WITH_FOURS = ParallelGeometry.lodopab(angles=64, detectors=67, image_size=47)
+
+
+@pytest.mark.parametrize("geometry", [WITH_FOURS, GEOMETRIES[1]], ids=["fours", "none"])
+def test_every_weight_of_the_transpose_has_the_bits_of_the_forward_one(geometry):
+    plan = scan_plan(geometry)
+    cells, pixels = (len(plan.origin), plan.table_cells), (plan.half_rows, geometry.image_size)
+    chance = torch.Generator().manual_seed(0)
+    weights = 0
+    for pixel in torch.randint(math.prod(pixels), (12,), generator=chance).tolist():
+        one = torch.zeros(*pixels, 8)
+        one.view(-1, 8)[pixel, 0] = 1
+        table = lerp.scatter_angles(one, plan)[..., 0]
+        for cell in table.flatten().nonzero().flatten().tolist():
+            lit = torch.zeros(*cells, 8)
+            lit.view(-1, 8)[cell, 0] = 1
+            assert lerp.gather_angles(lit, plan)[..., 0].flatten()[pixel] == table.flatten()[cell]
+            weights += 1
+    assert weights >= 12 * plan.base_angles
+    assert any(by_four(plan)) == (geometry is WITH_FOURS)
+
+
+def test_most_of_a_full_scan_is_scattered_four_pixels_at_once():
+    found = by_four(scan_plan(ParallelGeometry.lodopab()))
+    assert sum(found) > 0.9 * len(found)
