@@ -160,7 +160,7 @@ def _run_here(arguments: list[str], launcher: LocalLauncher) -> tuple[int, str]:
     """The command within this process; the launcher stays open for the next."""
     lent = mock.Mock(wraps=launcher, close=lambda: None)
     with (
-        mock.patch("orchestrator.running.session.open_launcher", return_value=lent),
+        mock.patch("orchestrator.running.session.open_study_launcher", return_value=lent),
         mock.patch("orchestrator.running.session.cpu_cores", return_value=1),
         mock.patch.object(sys, "argv", ["run_study.sh", *arguments]),
         contextlib.redirect_stdout(io.StringIO()) as output,
