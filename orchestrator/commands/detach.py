@@ -1,4 +1,4 @@
-"""`run --detach`: the search as a small job of the cluster, which outlives the shell it was typed in."""
+"""`run --detach`: the search as a small job of the cluster, which outlives its shell."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator import words
 from orchestrator.launcher.open import job_name
 from orchestrator.launcher.slurm.ask import Away
 from orchestrator.running.session import DONE, refuse_confirmations
@@ -71,6 +72,5 @@ def detach_study(
 
 def _refuse_another(folder: StudyFolder) -> None:
     if folder.settings.exists() and (holder := holder_of(folder)) is not None:
-        raise StudyInUse(
-            f"study {folder.name!r} is in use by process {holder.pid} on {holder.host}"
-        )
+        who = words.process(holder.pid, holder.host, holder.start)
+        raise StudyInUse(f"study {folder.name!r} is in use by {who}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
+from orchestrator.launcher.settings import DETACHED
 from protocol.errors import UserError
 
 ANSWER_SECONDS = 60.0  # for one answer
@@ -29,6 +31,16 @@ class Refused(UserError):
     """Slurm has said no, in its own words."""
 
 
+def _environment() -> dict[str, str]:
+    """This process's, without what Slurm tells its own job: the next one would inherit that."""
+    told = ("SLURM_", "SLURMD_", "SRUN_", "PMI_", DETACHED)
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name == "SLURM_CONF" or not name.startswith(told)
+    }
+
+
 def ask(*command: str) -> str:
     """What one of Slurm's commands prints.
 
@@ -38,7 +50,12 @@ def ask(*command: str) -> str:
     """
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=ANSWER_SECONDS
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ANSWER_SECONDS,
+            env=_environment(),
         )
     except subprocess.TimeoutExpired:
         raise Away(f"{command[0]} did not answer within {ANSWER_SECONDS:g} s") from None
