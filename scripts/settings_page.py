@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from models.registry import load_family
+from orchestrator.launcher.settings import LauncherSettings, OrchestratorJob
 from orchestrator.settings import schema
 from orchestrator.settings.parallel import Parallel
 from protocol.objective import Objective
@@ -47,6 +48,7 @@ _SECTIONS: dict[str, Model] = {
     "sampler": schema.SamplerSettings,
     "pruner": schema.PrunerSettings,
     "parallel": Parallel,
+    "launcher": LauncherSettings,
     "storage": schema.StorageSettings,
     "keep": schema.Keep,
     "limits": schema.Limits,
@@ -77,6 +79,8 @@ def tables() -> str:
         parts.append(_part(_TITLES.get(name, f"`{name}`"), model, free=free))
         if model is schema.Range:
             parts.append(_part("`search.KEY`, choices", schema.Choices))
+        if model is LauncherSettings:
+            parts.append(_part("`launcher.orchestrator`", OrchestratorJob, free=True))
     parts += [_part(f"`recipe`, of `{name}`", load_family(name).Settings) for name in families()]
     for model, users in _by_data_model().items():
         parts.append(_part(f"`data`, of {_listed(users)}", model))

@@ -22,6 +22,7 @@ NEEDS = {
     "data of your own",
     "Docker",
     "a PostgreSQL server",
+    "a Slurm cluster",
     "a network",
     "the extra notebook",
 }
