@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+_SBATCH = "as sbatch's"
 DETACHED = "TOMOSTUDY_DETACHED"  # in the environment of an orchestrator that is a job itself
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _GPUS = re.compile(r"(?:^|,)gpu(?::[^:,()]+)*?(?::(\d+))?(?:\([^)]*\))?(?=,|$)")
@@ -21,8 +22,8 @@ class OrchestratorJob(BaseModel):
     time: str | int | None = Field(
         None, description="after which it makes room for itself anew; null: the partition's default"
     )
-    cpus_per_task: int = Field(2, ge=1)
-    mem_gb: float = Field(4.0, gt=0)
+    cpus_per_task: int = Field(2, ge=1, description=_SBATCH)
+    mem_gb: float = Field(4.0, gt=0, description="GiB")
     options: dict[str, str | int | float | bool] = Field(
         {}, description="any other option of sbatch, without its dashes"
     )
@@ -48,13 +49,13 @@ class LauncherSettings(BaseModel):
         description="of a job, such as 04:00:00 or 2-00:00:00, a number counts minutes; a trial "
         "may take many jobs; null: the partition's default",
     )
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    reservation: str | None = None
-    exclude: str | None = None
-    nodelist: str | None = None
+    partition: str | None = Field(None, description=_SBATCH)
+    account: str | None = Field(None, description=_SBATCH)
+    qos: str | None = Field(None, description=_SBATCH)
+    constraint: str | None = Field(None, description=_SBATCH)
+    reservation: str | None = Field(None, description=_SBATCH)
+    exclude: str | None = Field(None, description=_SBATCH)
+    nodelist: str | None = Field(None, description=_SBATCH)
     gres: str | None = Field(None, description="such as gpu:a100:4")
     gpus_per_node: int | None = Field(
         None, ge=0, description="neither this nor gres: trials train on CPUs"
@@ -62,7 +63,9 @@ class LauncherSettings(BaseModel):
     cpus_per_task: int | None = Field(
         None, ge=1, description="CPUs of a node, for all of a trial's processes there; null: each 1"
     )
-    mem_gb: float | None = Field(None, gt=0, description="of a node; null: the partition's default")
+    mem_gb: float | None = Field(
+        None, gt=0, description="GiB of a node; null: the partition's default"
+    )
     options: dict[str, str | int | float | bool] = Field(
         {}, description="any other option of sbatch, without its dashes"
     )

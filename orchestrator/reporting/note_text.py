@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +32,7 @@ _LONGEST_TRACEBACK = 6000  # characters; a note is read with every look at the d
 
 def trial_note(folder: TrialFolder, plan: Plan | None, outcome: Outcome) -> str:
     """Why the trial ended, what it reached, and where its files are."""
-    parts = [f"## {_TITLES[outcome.ending]}", _plain(outcome.reason), _facts(plan, outcome)]
+    parts = [f"## {_TITLES[outcome.ending]}", _plain(outcome.reason), _facts(folder, plan, outcome)]
     if outcome.detail:
         title = "What did not fit" if outcome.ending is Ending.MEMORY else "Where it diverged"
         parts.append(f"### {title}\n\n" + _table(outcome.detail))
@@ -63,7 +64,16 @@ def study_note(folder: StudyFolder, settings: Settings, go_on: str) -> str:
     )
 
 
-def _facts(plan: Plan | None, outcome: Outcome) -> str:
+def _job_of(folder: TrialFolder) -> str:
+    """A cluster's job and nodes, where the last attempt ran in one."""
+    try:
+        record = json.loads(folder.attempt.read_text())
+        return f"job {record['id']} on {record['nodes']}" if "job" in record else ""
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _facts(folder: TrialFolder, plan: Plan | None, outcome: Outcome) -> str:
     facts: dict[str, Any] = {}
     if outcome.value is not None:
         name = plan.objective.metric if plan else "objective"
@@ -78,6 +88,8 @@ def _facts(plan: Plan | None, outcome: Outcome) -> str:
             total = f" of {plan.folds * plan.recipe.training.epochs}"
         facts["epochs validated"] = f"{outcome.epoch}{total}"
     facts["attempts"] = outcome.attempts
+    if job := _job_of(folder):
+        facts["the last in"] = job
     if plan:
         facts["devices"] = ", ".join(plan.devices)
     if plan and plan.stages > 1:

@@ -41,6 +41,7 @@ class Job:
     folder: JobFolder
     name: str
     nodes: int
+    reuse: bool = True  # it takes further trials
     id: str | None = None  # Slurm's number, once it is known
     submission: Future[str] | None = None
     state: JobState | None = None  # as last seen
@@ -59,15 +60,15 @@ class Job:
         told = read(folder.job)
         if told is None:
             return None
-        job = cls(folder, told["name"], told["nodes"])
+        job = cls(folder, told["name"], told["nodes"], told["reuse"])
         if folder.id.exists():
             job.id = folder.id.read_text().strip()
         for number in count():
             letter = read(folder.order(number))
             if letter is None:
                 break
-            job.closed = "closed" in letter
-            job.orders = number if job.closed else number + 1
+            job.closed = "closed" in letter or not job.reuse
+            job.orders = number if "closed" in letter else number + 1
         return job
 
     # ------------------------------------------------------------------ what it is doing
@@ -123,6 +124,7 @@ class Job:
             self.closed = True
             return None
         self.orders += 1
+        self.closed = not self.reuse  # it then closes itself
         return number
 
     def close(self) -> None:

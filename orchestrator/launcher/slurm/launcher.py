@@ -34,6 +34,7 @@ _SAVE_SECONDS = 2.0  # between two writings of what the jobs do, for those who l
 _STILLBORN = 3  # jobs in a row that end before they begin, after which no more are submitted
 _LEAVE_SECONDS = 60.0  # for jobs to leave at the end
 _MOST_OF_LIMIT = 0.5  # of a job's time: with more than that left it takes any trial
+_REFUSED_SECONDS = 300.0  # between two submissions where Slurm allows no further job
 _WAITED = "it was still waiting for a job"
 ENDED = "ended"  # the folder of jobs that are over
 
@@ -73,7 +74,7 @@ class SlurmLauncher:
         self._avoided: set[str] = set()  # nodes that failed, for the next job
         self._stillborn = 0
         self._left = False
-        self._stepped = self._saved = 0.0
+        self._stepped = self._saved = self._submit_after = 0.0
         self._shown = ""
         self.quiet, self._never = os.pipe()  # nothing ever comes of it: jobs are looked at by time
         (self._folder / ENDED).mkdir(parents=True, exist_ok=True)
@@ -196,9 +197,13 @@ class SlurmLauncher:
             # It may be in the queue all the same: by its name it is found there.
             self._say(f"Slurm did not say whether it took a job ({away}); squeue will tell")
             return
-        except UserError:
+        except UserError as refused:
             self._put_away(job)
-            raise
+            if not any(other.id and not other.over for other in self.jobs):
+                raise
+            # Such as a quota of jobs: those that there are go on.
+            self._say(f"{refused}; the next try is in {words.duration(_REFUSED_SECONDS)}")
+            self._submit_after = time.monotonic() + _REFUSED_SECONDS
         self._known(job, number)
 
     def _known(self, job: Job, number: str) -> None:
@@ -273,6 +278,8 @@ class SlurmLauncher:
         return left > max(needed, 0.0)
 
     def _submit_what_is_needed(self) -> None:
+        if time.monotonic() < self._submit_after:
+            return
         coming = sum(job.waits or job.idle for job in self.jobs if not job.closed)
         working = [job for job in self.jobs if not job.over and not job.closed]
         room = self._settings.jobs - len(working)
@@ -293,7 +300,7 @@ class SlurmLauncher:
             "idle_seconds": self._settings.idle_seconds,
         }
         post(folder.job, told)
-        job = Job(folder, name, self._settings.nodes)
+        job = Job(folder, name, self._settings.nodes, self._settings.reuse)
         exclude, self._avoided = frozenset(self._avoided), set()
         command = program("orchestrator.launcher.slurm.member", str(folder.path))
         job.submission = self._controller.do(
@@ -394,7 +401,8 @@ class SlurmAttempt:
 
     def record(self, job: Job, order: int) -> None:
         """Say in the trial's folder where it is going to run."""
-        told = {"attempt": self.number, "job": job.folder.number, "order": order}
+        told: dict[str, Any] = {"attempt": self.number, "job": job.folder.number, "order": order}
+        told |= {"id": job.id, "nodes": "" if job.state is None else job.state.nodes}
         write_json(self.folder.attempt, told)
 
     def begin(self, job: Job, order: int) -> None:
