@@ -14,7 +14,7 @@ from orchestrator.launcher.slurm.ask import Away, Refused, ask
 from orchestrator.running.interrupts import AT_ONCE
 from orchestrator.running.session import DONE
 from orchestrator.study.find import check_study_name
-from orchestrator.study.lock import live_holder
+from orchestrator.study.holding.lock import live_holder
 from protocol.errors import UserError
 from protocol.files import write_text
 from protocol.folders import JobFolder, StudyFolder

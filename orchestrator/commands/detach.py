@@ -14,7 +14,7 @@ from orchestrator.running.session import DONE, refuse_confirmations
 from orchestrator.settings.checks import check_at_once
 from orchestrator.settings.layers import Asked, load_settings
 from orchestrator.study.find import check_study_name
-from orchestrator.study.lock import holder_of
+from orchestrator.study.holding.lock import holder_of
 from orchestrator.study.study_file import read_study_file
 from protocol.errors import SettingsError, StudyInUse, UserError
 from protocol.folders import StudyFolder

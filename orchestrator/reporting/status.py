@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.study.find import read_study
-from orchestrator.study.lock import Holder, holder_of
+from orchestrator.study.holding.lock import Holder, holder_of
 from orchestrator.study.parent_record import ParentRecord
 from orchestrator.study.peek import peek
 from orchestrator.study.record import StudyRecord, TrialRecord

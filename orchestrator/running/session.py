@@ -28,9 +28,9 @@ from orchestrator.running.slots import Slot, cpu_cores, cut_slots, job_slots
 from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
+from orchestrator.study.holding.lock import StudyLock, refuse_holder_elsewhere
 from orchestrator.study.identity import new_identity
 from orchestrator.study.inputs import DataWatch, Input, caches_of, found_in, remember, take
-from orchestrator.study.lock import StudyLock, refuse_holder_elsewhere
 from orchestrator.study.restart import sweep_discarded
 from orchestrator.study.storage import check_reachable, identity_of, open_study
 from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file

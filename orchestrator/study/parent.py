@@ -12,7 +12,7 @@ from orchestrator import words
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import ParentSettings, Settings
 from orchestrator.study.find import read_study, with_checkpoint
-from orchestrator.study.lock import live_holder
+from orchestrator.study.holding.lock import live_holder
 from orchestrator.study.parent_copy import check_kept, keep
 from orchestrator.study.parent_record import ParentRecord
 from orchestrator.study.peek import ancestors, peek

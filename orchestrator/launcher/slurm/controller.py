@@ -17,6 +17,8 @@ from orchestrator.launcher.slurm.squeue import JobState, QueueWatcher
 
 _LEAST_SECONDS = 1.0  # between two looks
 _SHARE = 20  # times as long as an answer takes nobody asks again: Slurm has others to serve
+_MOST_SECONDS = 60.0  # between two looks
+_AWAY_SECONDS = 3.0  # before the next where there was no answer, for which it was waited already
 _SILENT_SECONDS = 20.0  # without an answer, after which people are told
 
 
@@ -54,7 +56,8 @@ class Controller:
         """Take note of an answer that has come, and ask again when it is time; never blocks."""
         if self._looking is not None and self._looking.done():
             seconds, self._looking = self._looking.result(), None
-            self._next_look = time.monotonic() + max(_LEAST_SECONDS, _SHARE * seconds)
+            pause = _AWAY_SECONDS if self._watcher.trouble else _SHARE * seconds
+            self._next_look = time.monotonic() + min(max(_LEAST_SECONDS, pause), _MOST_SECONDS)
             self.looks += not self._watcher.trouble
         if self._looking is None and time.monotonic() >= self._next_look:
             self._looking = self._thread.submit(self._timed_look)

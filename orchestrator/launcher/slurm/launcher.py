@@ -6,6 +6,7 @@ and in squeue. Calls are answered on this machine.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -73,7 +74,7 @@ class SlurmLauncher:
         self._seconds: list[float] = []  # that attempts took which came to their end
         self._avoided: set[str] = set()  # nodes that failed, for the next job
         self._stillborn = 0
-        self._left = False
+        self._left = self._refused = False
         self._stepped = self._saved = self._submit_after = 0.0
         self._shown = ""
         self.quiet, self._never = os.pipe()  # nothing ever comes of it: jobs are looked at by time
@@ -199,7 +200,10 @@ class SlurmLauncher:
             return
         except UserError as refused:
             self._put_away(job)
+            if self._refused:
+                return  # as the job before
             if not any(other.id and not other.over for other in self.jobs):
+                self._refused = True
                 raise
             # Such as a quota of jobs: those that there are go on.
             self._say(f"{refused}; the next try is in {words.duration(_REFUSED_SECONDS)}")
@@ -278,7 +282,7 @@ class SlurmLauncher:
         return left > max(needed, 0.0)
 
     def _submit_what_is_needed(self) -> None:
-        if time.monotonic() < self._submit_after:
+        if self._refused or time.monotonic() < self._submit_after:
             return
         coming = sum(job.waits or job.idle for job in self.jobs if not job.closed)
         working = [job for job in self.jobs if not job.over and not job.closed]
@@ -355,7 +359,8 @@ class SlurmLauncher:
         while time.monotonic() < deadline:
             self._controller.look()
             for job in list(self.jobs):
-                self._follow(job)
+                with contextlib.suppress(UserError):  # which would have ended the run, had it not
+                    self._follow(job)
             leaving = [job for job in self.jobs if job.closed or job.ended_by_us]
             if not leaving:
                 return

@@ -126,7 +126,7 @@ def script_of(folder: Path, command: str, asked: dict[str, Any], options: dict[s
 
 def refusal(refused: Refused, key: str = "") -> SettingsError:
     """What sbatch says, with the key that it most likely means."""
-    said = re.sub(r"^sbatch: (error: )?(Batch job submission failed: )?", "", str(refused))
+    said = re.sub(r"sbatch: (error: )?(Batch job submission failed: )?", "", str(refused))
     return SettingsError(f"sbatch refuses: {said}", key=key or _key(said))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.commands.confirm import confirm_study
-from orchestrator.study.lock import StudyLock
+from orchestrator.study.holding.lock import StudyLock
 from protocol.errors import SettingsError, StudyInUse
 from protocol.folders import StudyFolder
 from protocol.messages import Ending

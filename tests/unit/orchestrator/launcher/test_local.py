@@ -62,7 +62,9 @@ def server_environment(tmp_path, monkeypatch):
             monkeypatch.setenv(name, word)
         launcher = LocalLauncher(log=tmp_path / "log")
         launcher.start()
-        entries = Path(f"/proc/{launcher._server.pid}/environ").read_text().split("\0")
+        place = Path(f"/proc/{launcher._server.pid}/environ")
+        wait_for(place.read_text)  # the kernel fills it a moment after the program has begun
+        entries = place.read_text().split("\0")
         launcher.close()
         return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 

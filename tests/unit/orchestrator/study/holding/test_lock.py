@@ -9,13 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.study.lock import StudyLock, live_holder
+from orchestrator.study.holding.lock import StudyLock, live_holder
 from protocol.errors import StudyInUse
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from orchestrator.study.lock import StudyLock
+from orchestrator.study.holding.lock import StudyLock
 with StudyLock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -145,7 +145,7 @@ def test_no_file_an_empty_file_and_a_torn_file_are_held_by_nobody(tmp_path):
 
 
 def test_looking_does_not_turn_an_orchestrator_away(tmp_path):
-    from orchestrator.study.lock import StudyLock
+    from orchestrator.study.holding.lock import StudyLock
 
     path = tmp_path / "lock"
     with StudyLock(path):

@@ -17,7 +17,7 @@ import psutil
 
 from orchestrator import words
 from orchestrator.launcher.processes import SAME_SECONDS, since_boot
-from orchestrator.study.claim import Claim, this_process
+from orchestrator.study.holding.claim import Claim, this_process
 from orchestrator.study.peek import peek
 from protocol.errors import StudyInUse
 from protocol.folders import StudyFolder
