@@ -44,7 +44,9 @@ def ours(place: Path, *, reuse: bool) -> SlurmLauncher:
     place.mkdir()
     return SlurmLauncher(
         jobs=place / "jobs",
-        launcher=LauncherSettings(kind="slurm", jobs=AT_ONCE, reuse=reuse, mem_gb=MEMORY_GB),
+        launcher=LauncherSettings(
+            kind="slurm", jobs=AT_ONCE, reuse=reuse, mem_gb=MEMORY_GB, idle_seconds=3600.0
+        ),
         name=lambda number: f"{place.name}.{number}",
         family=f"{ROOT}/benchmarks/noop.py:Noop",
         stages=1,
@@ -73,7 +75,7 @@ def _train(script: str, folder: str) -> None:
 
 def through_submitit(place: Path, script: Path, trials: list[TrialFolder]) -> None:
     executor = submitit.SlurmExecutor(folder=place)
-    executor.update_parameters(time=10, cpus_per_task=RANKS, mem=f"{MEMORY_GB}GB")
+    executor.update_parameters(time=10, cpus_per_task=RANKS, mem=f"{round(1024 * MEMORY_GB)}M")
     left, jobs = list(trials), []
     while left or jobs:
         while left and len(jobs) < AT_ONCE:

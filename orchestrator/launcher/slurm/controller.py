@@ -35,6 +35,7 @@ class Controller:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="slurm")
         self._looking: Future[float] | None = None
         self._next_look = 0.0
+        self._asked = 0.0  # the first time that has not been answered
         self._silent = False
         self.looks = 0  # answered so far
 
@@ -60,6 +61,8 @@ class Controller:
             self._next_look = time.monotonic() + min(max(_LEAST_SECONDS, pause), _MOST_SECONDS)
             self.looks += not self._watcher.trouble
         if self._looking is None and time.monotonic() >= self._next_look:
+            if not self._watcher.trouble:
+                self._asked = time.monotonic()
             self._looking = self._thread.submit(self._timed_look)
         self._tell_of_silence()
 
@@ -69,7 +72,8 @@ class Controller:
         return time.monotonic() - began
 
     def _tell_of_silence(self) -> None:
-        silent = time.monotonic() - self._watcher.answered
+        waits = self._looking is not None or bool(self._watcher.trouble)
+        silent = time.monotonic() - self._asked if waits else 0.0
         if silent > _SILENT_SECONDS and not self._silent:
             why = f": {self._watcher.trouble}" if self._watcher.trouble else ""
             self._say(f"Slurm has not answered for {words.duration(silent)}{why}; waiting for it")

@@ -7,7 +7,6 @@ end (MinJobAge); what it does not list any more is asked of `scontrol show job`.
 from __future__ import annotations
 
 import getpass
-import time
 from dataclasses import dataclass
 
 from submitit.core.core import InfoWatcher
@@ -59,7 +58,6 @@ class QueueWatcher(InfoWatcher):
     def __init__(self) -> None:
         super().__init__()
         self.states: dict[str, JobState] = {}  # by Slurm's number
-        self.answered = time.monotonic()
         self.trouble = ""  # why the last look found nothing
         self._missed: dict[str, int] = {}
 
@@ -95,7 +93,7 @@ class QueueWatcher(InfoWatcher):
             self.trouble = str(error)
             return
         self.states |= told
-        self.trouble, self.answered = "", time.monotonic()
+        self.trouble = ""
 
     def _look_for(self, number: str, told: dict[str, JobState]) -> None:
         """Ask of a job that squeue does not list; a controller that was just started lists less."""
