@@ -239,6 +239,7 @@ class PretendedLauncher:
 
 class NoInterrupts:
     count = 0
+    left_by = None
 
     def __init__(self) -> None:
         self._read = os.open(os.devnull, os.O_RDONLY)

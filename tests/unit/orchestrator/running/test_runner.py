@@ -108,7 +108,9 @@ class Search(SmallSearch):
         slots = [Slot(devices=(device,), threads=1) for device in devices]
         self.launcher, self.display = Scripted(script), Notices()
         read, write = os.pipe()
-        interrupts = types.SimpleNamespace(count=0, fileno=lambda: read, drain=lambda: None)
+        interrupts = types.SimpleNamespace(
+            count=0, left_by=None, fileno=lambda: read, drain=lambda: None
+        )
         session = types.SimpleNamespace(
             check_hold=lambda: None,
             settings=self.settings,
