@@ -7,14 +7,14 @@ end (MinJobAge); what it does not list any more is asked of `scontrol show job`.
 from __future__ import annotations
 
 import getpass
-import time
 from dataclasses import dataclass
 
 from submitit.core.core import InfoWatcher
 
 from orchestrator.launcher.slurm.ask import Away, Refused, ask
 
-_FORMAT = "%i|%j|%T|%r|%N|%L"
+_FORMAT = "%i|%T|%r|%N|%L|%j"  # last what may hold anything
+_FIELDS = ("JobID", "State", "Reason", "NodeList", "TimeLeft", "JobName")
 _LOOKS = 3  # answers without a job, and as many of scontrol, after which it is gone
 
 
@@ -59,7 +59,6 @@ class QueueWatcher(InfoWatcher):
     def __init__(self) -> None:
         super().__init__()
         self.states: dict[str, JobState] = {}  # by Slurm's number
-        self.answered = time.monotonic()
         self.trouble = ""  # why the last look found nothing
         self._missed: dict[str, int] = {}
 
@@ -71,10 +70,9 @@ class QueueWatcher(InfoWatcher):
         text = string if isinstance(string, str) else string.decode(errors="replace")
         found = {}
         for line in text.splitlines():
-            fields = line.strip().split("|")
-            if len(fields) == 6:
-                names = ("JobID", "JobName", "State", "Reason", "NodeList", "TimeLeft")
-                found[fields[0]] = dict(zip(names, fields, strict=True))
+            fields = line.strip().split("|", len(_FIELDS) - 1)
+            if len(fields) == len(_FIELDS):
+                found[fields[0]] = dict(zip(_FIELDS, fields, strict=True))
         return found
 
     def get_state(self, job_id: str, mode: str = "standard") -> str:
@@ -95,7 +93,7 @@ class QueueWatcher(InfoWatcher):
             self.trouble = str(error)
             return
         self.states |= told
-        self.trouble, self.answered = "", time.monotonic()
+        self.trouble = ""
 
     def _look_for(self, number: str, told: dict[str, JobState]) -> None:
         """Ask of a job that squeue does not list; a controller that was just started lists less."""
@@ -113,7 +111,7 @@ class QueueWatcher(InfoWatcher):
             name=fields.get("JobName", ""),
             state=fields.get("JobState", "UNKNOWN"),
             reason=fields.get("Reason", ""),
-            nodes=fields.get("NodeList", ""),
+            nodes=fields.get("NodeList", "").replace("(null)", ""),
         )
 
 
