@@ -118,6 +118,22 @@ def look_anew(folder: Path) -> None:
         os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
 
 
+def link_once(draft: Path, path: Path) -> bool:
+    """Give a whole file its name too, unless another has it; False where another has it.
+
+    A network file system whose answer got lost asks once more, and says that the name, which is
+    ours by then, is taken.
+    """
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        look_anew(path.parent)
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(draft.stat(), path.stat())
+        return False
+    return True
+
+
 def read_fresh(path: Path) -> str | None:
     """What a small file says that another machine may just have written; None without one."""
     look_anew(path.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,11 @@ from rich.text import Text
 
 from orchestrator import words
 from orchestrator.launcher.slurm.ask import Away, Refused, ask
+from orchestrator.launcher.slurm.letters import read
 from orchestrator.running.interrupts import AT_ONCE
 from orchestrator.running.session import DONE
 from orchestrator.study.find import check_study_name
-from orchestrator.study.holding.lock import live_holder
+from orchestrator.study.holding.lock import live_holder, living_holder
 from protocol.errors import UserError
 from protocol.files import write_text
 from protocol.folders import JobFolder, StudyFolder
@@ -32,12 +34,16 @@ def cancel_study(name: str, runs_dir: Path, console: Console) -> int:
     folder = StudyFolder(runs_dir / check_study_name(name))
     if not folder.path.is_dir():
         raise UserError(f"there is no study {name!r} in {runs_dir}", key="--study_name")
-    holder = live_holder(folder.lock)
+    holder = living_holder(folder.lock, lambda said: console.print(Text(said), soft_wrap=True))
     if holder is not None:
         console.print(Text(f"asking process {holder.pid} on {holder.host} to stop at once"))
         write_text(folder.stop, AT_ONCE)
-        _wait(lambda: live_holder(folder.lock) is None, f"process {holder.pid} on {holder.host}")
-        folder.stop.unlink(missing_ok=True)
+        try:
+            _wait(
+                lambda: live_holder(folder.lock) is None, f"process {holder.pid} on {holder.host}"
+            )
+        finally:
+            folder.stop.unlink(missing_ok=True)
     try:
         ended = _end_jobs(folder)
     except Away as away:
@@ -56,19 +62,31 @@ def cancel_study(name: str, runs_dir: Path, console: Console) -> int:
 def _end_jobs(folder: StudyFolder) -> int:
     """End what no orchestrator looks after any more; how many jobs that were."""
     live = [JobFolder(path) for path in folder.jobs.glob("*") if path.name.isdigit()]
-    numbers = [job.id.read_text().strip() for job in live if job.id.exists()]
+    numbers = [number for job in live for number in _numbers(job)]
     if (folder.jobs / "orchestrator.json").exists():
         from orchestrator.launcher.slurm.detached import detached
 
         own = detached(folder.jobs)
-        numbers += [own.id] if own is not None and own.lives else []
+        numbers += [own.id] if own is not None else []
+    numbers = [number for number in numbers if _lives(number)]
     if numbers:
-        ask("scancel", "--quiet", *numbers)
+        with contextlib.suppress(Refused):  # by those that have ended meanwhile
+            ask("scancel", "--quiet", *numbers)
         _wait(lambda: not any(map(_lives, numbers)), f"jobs {', '.join(numbers)}")
     for job in live:
         (folder.jobs / "ended").mkdir(exist_ok=True)
         job.path.rename(folder.jobs / "ended" / job.path.name)
     return len(numbers)
+
+
+def _numbers(job: JobFolder) -> list[str]:
+    """Slurm's number for a job; by its name, where a kill came before it was written down."""
+    if job.id.exists():
+        return [job.id.read_text().strip()]
+    told = read(job.job)
+    if told is None:
+        return []
+    return ask("squeue", "--noheader", "--format=%A", f"--name={told['name']}").split()
 
 
 def _lives(number: str) -> bool:

@@ -14,7 +14,7 @@ from orchestrator.running.session import DONE, refuse_confirmations
 from orchestrator.settings.checks import check_at_once
 from orchestrator.settings.layers import Asked, load_settings
 from orchestrator.study.find import check_study_name
-from orchestrator.study.holding.lock import holder_of
+from orchestrator.study.holding.lock import living_holder, refuse_holder_elsewhere
 from orchestrator.study.study_file import read_study_file
 from protocol.errors import SettingsError, StudyInUse, UserError
 from protocol.folders import StudyFolder
@@ -48,7 +48,7 @@ def detach_study(
         )
     from orchestrator.launcher.slurm.detached import detached, submit_orchestrator
 
-    _refuse_another(folder)
+    _refuse_another(folder, console)
     try:
         if (waiting := detached(folder.jobs)) is not None and waiting.lives:
             raise StudyInUse(f"study {name!r} has its orchestrator in {waiting.told}")
@@ -70,7 +70,11 @@ def detach_study(
     return DONE
 
 
-def _refuse_another(folder: StudyFolder) -> None:
-    if folder.settings.exists() and (holder := holder_of(folder)) is not None:
+def _refuse_another(folder: StudyFolder, console: Console) -> None:
+    if not folder.settings.exists():
+        return
+    refuse_holder_elsewhere(folder)
+    holder = living_holder(folder.lock, lambda said: console.print(Text(said), soft_wrap=True))
+    if holder is not None:
         who = words.process(holder.pid, holder.host, holder.start)
         raise StudyInUse(f"study {folder.name!r} is in use by {who}")

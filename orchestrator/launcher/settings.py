@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 _SBATCH = "as sbatch's"
 DETACHED = "TOMOSTUDY_DETACHED"  # in the environment of an orchestrator that is a job itself
@@ -103,6 +103,16 @@ class LauncherSettings(BaseModel):
     @classmethod
     def _readable(cls, time: str | int | None) -> str | int | None:
         return _checked_time(time)
+
+    @model_validator(mode="after")
+    def _leaves_time(self) -> LauncherSettings:
+        if self.seconds is not None and self.seconds <= 2 * self.signal_seconds:
+            raise ValueError(
+                f"a job of time: {self.time} would have to leave as soon as it has begun, as it is "
+                f"asked to {self.signal_seconds} s before its end; expected a time of more than "
+                "twice launcher.signal_seconds"
+            )
+        return self
 
 
 def seconds_of(time: str | int) -> float:

@@ -13,6 +13,7 @@ from orchestrator.study.holding.lock import Holder, holder_of
 from orchestrator.study.parent_record import ParentRecord
 from orchestrator.study.peek import peek
 from orchestrator.study.record import StudyRecord, TrialRecord
+from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
 from protocol.messages import Validated, read_events
 
@@ -42,8 +43,17 @@ class Status:
 
 
 def look_at(folder: StudyFolder) -> Status:
-    """Gather the status."""
-    record = read_study(folder)
+    """Gather the status.
+
+    Raises:
+        SettingsError: there is no such study yet, or its database cannot be read.
+    """
+    try:
+        record = read_study(folder)
+    except SettingsError as error:
+        if not (where := _detached(folder)):
+            raise
+        raise SettingsError(f"{error.problem}; its orchestrator is {where}") from None
     known = peek(folder)
     running = [trial.number for trial in record.trials if trial.state == "running"]
     return Status(

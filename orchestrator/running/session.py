@@ -16,6 +16,7 @@ from pathlib import Path
 
 import optuna
 from rich.console import Console
+from rich.text import Text
 
 from orchestrator.database.patient import Patience
 from orchestrator.launcher.base import Launcher
@@ -217,7 +218,9 @@ def open_session(
     """
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts(folder.stop, leave_signals()))
-        lock = stack.enter_context(held(folder, url, console.print))
+        lock = stack.enter_context(
+            held(folder, url, lambda said: console.print(Text(said), soft_wrap=True))
+        )
         folder.stop.unlink(missing_ok=True)  # it was meant for an earlier run
         stack.callback(folder.stop.unlink, missing_ok=True)
         sweep_partials(folder.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 
 from orchestrator.launcher.settings import DETACHED
@@ -20,6 +21,11 @@ _AWAY = (
     "connection reset",
     "protocol authentication error",
     "resource temporarily unavailable",
+    "standby mode",
+    "no route to host",
+    "network is unreachable",
+    "communication connection failure",
+    "message receive failure",
 )
 
 
@@ -63,9 +69,23 @@ def ask(*command: str) -> str:
         raise Refused(
             f"there is no {command[0]} here: launcher.kind: slurm is for machines of a cluster"
         ) from None
+    except OSError as error:  # no room for one process more, for the moment
+        raise Away(f"{command[0]} cannot be started: {error}") from None
     if done.returncode == 0:
         return done.stdout
     said = " ".join((done.stderr.strip() or done.stdout.strip()).split())
     if any(word in said.lower() for word in _AWAY):
         raise Away(said)
     raise Refused(said or f"{command[0]} left with code {done.returncode}")
+
+
+def number_of(told: str) -> str:
+    """The job's number in what `sbatch --parsable` prints; sites may have it print more.
+
+    Raises:
+        Away: there is none, so that whether there is such a job is not known.
+    """
+    found = re.findall(r"^(\d+)(?:;\S*)?$", told, re.MULTILINE)  # ;CLUSTER, where there are several
+    if not found:
+        raise Away(f"sbatch named no job: {' '.join(told.split()) or 'it printed nothing'}")
+    return str(found[-1])

@@ -18,7 +18,7 @@ from orchestrator.launcher.slurm.squeue import JobState, QueueWatcher
 _LEAST_SECONDS = 1.0  # between two looks
 _SHARE = 20  # times as long as an answer takes nobody asks again: Slurm has others to serve
 _MOST_SECONDS = 60.0  # between two looks
-_AWAY_SECONDS = 3.0  # before the next where there was no answer, for which it was waited already
+_AWAY_SECONDS = 5.0  # from a look without an answer to the next
 _SILENT_SECONDS = 20.0  # without an answer, after which people are told
 
 
@@ -35,8 +35,8 @@ class Controller:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="slurm")
         self._looking: Future[float] | None = None
         self._next_look = 0.0
-        self._asked = 0.0  # the first time that has not been answered
         self._silent = False
+        self._unanswered: float | None = None  # since when
         self.looks = 0  # answered so far
 
     def register(self, number: str) -> None:
@@ -50,20 +50,24 @@ class Controller:
         return self._watcher.states
 
     def named(self, name: str) -> JobState | None:
-        """The job that bears a name, if it was seen."""
-        return next((state for state in list(self.states.values()) if state.name == name), None)
+        """The job that bears a name, if it was seen; the latest of several."""
+        found = [state for state in list(self.states.values()) if state.name == name]
+        return max(found, key=lambda state: (len(state.id), state.id), default=None)
 
     def look(self) -> None:
         """Take note of an answer that has come, and ask again when it is time; never blocks."""
         if self._looking is not None and self._looking.done():
             seconds, self._looking = self._looking.result(), None
-            pause = _AWAY_SECONDS if self._watcher.trouble else _SHARE * seconds
-            self._next_look = time.monotonic() + min(max(_LEAST_SECONDS, pause), _MOST_SECONDS)
-            self.looks += not self._watcher.trouble
+            pause = min(max(_LEAST_SECONDS, _SHARE * seconds), _MOST_SECONDS)
+            if self._watcher.trouble:
+                pause = min(pause, _AWAY_SECONDS)
+            else:
+                self.looks += 1
+                self._unanswered = None
+            self._next_look = time.monotonic() + pause
         if self._looking is None and time.monotonic() >= self._next_look:
-            if not self._watcher.trouble:
-                self._asked = time.monotonic()
             self._looking = self._thread.submit(self._timed_look)
+            self._unanswered = self._unanswered or time.monotonic()
         self._tell_of_silence()
 
     def _timed_look(self) -> float:
@@ -72,8 +76,7 @@ class Controller:
         return time.monotonic() - began
 
     def _tell_of_silence(self) -> None:
-        waits = self._looking is not None or bool(self._watcher.trouble)
-        silent = time.monotonic() - self._asked if waits else 0.0
+        silent = 0.0 if self._unanswered is None else time.monotonic() - self._unanswered
         if silent > _SILENT_SECONDS and not self._silent:
             why = f": {self._watcher.trouble}" if self._watcher.trouble else ""
             self._say(f"Slurm has not answered for {words.duration(silent)}{why}; waiting for it")

@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.launcher.settings import DETACHED, LauncherSettings
-from orchestrator.launcher.slurm.ask import Refused, ask
+from orchestrator.launcher.slurm.ask import Away, Refused, ask, number_of
 from orchestrator.launcher.slurm.sbatch import program, refusal, script_of
+from protocol.errors import UserError
 from protocol.files import write_json, write_text
 
 _SIGNAL_SECONDS = 120  # before its time limit
+_SUCCESSOR_SECONDS = 0.5 * _SIGNAL_SECONDS  # for Slurm to take the next; the rest is for leaving
+_AGAIN_SECONDS = 5.0
 _FILE, _SCRIPT = "orchestrator.json", "orchestrator.sh"
 
 
@@ -32,7 +36,14 @@ class Detached:
 
     @property
     def lives(self) -> bool:
-        return self.state in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED")
+        return self.state in (
+            "PENDING",
+            "CONFIGURING",
+            "RUNNING",
+            "COMPLETING",
+            "REQUEUED",
+            "SUSPENDED",
+        )
 
     @property
     def told(self) -> str:
@@ -86,8 +97,26 @@ def submit_orchestrator(
 
 
 def submit_successor(jobs: Path) -> str:
-    """Submit this job's script once more, for when this one has ended; Slurm's number for it."""
-    return _submit(jobs, f"--dependency=afterany:{os.environ['SLURM_JOB_ID']}")
+    """Submit this job's script once more, for when this one has ended; Slurm's number for it.
+
+    Where Slurm does not answer it is asked again: of two successors the second finds the study in
+    use, and none would leave it without an orchestrator.
+
+    Raises:
+        SettingsError: Slurm refuses it.
+        UserError: it did not answer while there was time.
+    """
+    deadline = time.monotonic() + _SUCCESSOR_SECONDS
+    while True:
+        try:
+            return _submit(jobs, f"--dependency=afterany:{os.environ['SLURM_JOB_ID']}")
+        except Away as away:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"Slurm does not answer, so that no job goes on in this one's stead ({away}); "
+                    "type the same command again"
+                ) from None
+        time.sleep(_AGAIN_SECONDS)
 
 
 def is_detached() -> bool:
@@ -124,6 +153,6 @@ def _submit(jobs: Path, *options: str) -> str:
         told = ask("sbatch", "--parsable", *options, str(jobs / _SCRIPT))
     except Refused as refused:
         raise refusal(refused, "launcher.orchestrator") from None
-    number = told.strip().partition(";")[0]
+    number = number_of(told)
     write_json(jobs / _FILE, {"id": number})
     return number

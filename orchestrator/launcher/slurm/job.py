@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from orchestrator import words
@@ -30,6 +31,7 @@ _CAUSES = {
 _LOOKS = 3  # answers of squeue without a job of the name, after which there is none
 # What slurmstepd prints where no control group counts kills, or it limits memory by itself.
 _WANT_OF_MEMORY = re.compile(r"exceeded (job |step )?memory limit|oom[-_ ]kill", re.IGNORECASE)
+_UNNEEDED = "the study needs it no more"
 _LAST_BYTES = 4096
 _LATE_SECONDS = 10.0  # for a job's last letters to be seen after Slurm says that it is over
 
@@ -41,6 +43,7 @@ class Job:
     folder: JobFolder
     name: str
     nodes: int
+    shape: dict[str, Any]  # what it was asked for as, and what it has imported
     reuse: bool = True  # it takes further trials
     id: str | None = None  # Slurm's number, once it is known
     submission: Future[str] | None = None
@@ -60,7 +63,7 @@ class Job:
         told = read(folder.job)
         if told is None:
             return None
-        job = cls(folder, told["name"], told["nodes"], told["reuse"])
+        job = cls(folder, told["name"], told["nodes"], told["shape"], told["reuse"])
         if folder.id.exists():
             job.id = folder.id.read_text().strip()
         for number in count():
@@ -69,6 +72,7 @@ class Job:
                 break
             job.closed = "closed" in letter or not job.reuse
             job.orders = number if "closed" in letter else number + 1
+            job.ended_by_us = letter.get("closed") == _UNNEEDED or folder.kill(number).exists()
         return job
 
     # ------------------------------------------------------------------ what it is doing
@@ -127,10 +131,19 @@ class Job:
         self.closed = not self.reuse  # it then closes itself
         return number
 
+    def gave(self, number: int, folder: TrialFolder, attempt: int) -> bool:
+        """Whether an order was this attempt of the trial in `folder`."""
+        letter = read(self.folder.order(number))
+        return (
+            letter is not None
+            and letter.get("attempt") == attempt
+            and Path(letter["folder"]).name == folder.path.name  # a study may be moved
+        )
+
     def close(self) -> None:
         """Have it leave once it has no trial."""
         if not self.closed:
-            post(self.folder.order(self.orders), {"closed": "the study needs it no more"})
+            post(self.folder.order(self.orders), {"closed": _UNNEEDED})
             self.closed = True
 
     def kill(self, order: int) -> None:
@@ -236,7 +249,11 @@ def node_names(nodes: str) -> list[str]:
             found.append(name)
             continue
         before, ranges, after = bracket.groups()
-        for part in ranges.split(","):
+        parts = ranges.split(",")
+        if not all(re.fullmatch(r"\d+(-\d+)?", part) for part in parts):
+            found.append(name)
+            continue
+        for part in parts:
             low, _, high = part.partition("-")
             numbers = range(int(low), int(high or low) + 1)
             found += [f"{before}{number:0{len(low)}}{after}" for number in numbers]

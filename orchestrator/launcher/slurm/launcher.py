@@ -12,6 +12,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from orchestrator.launcher.slurm.squeue import JobState
 from protocol.errors import UserError
 from protocol.files import write_json, write_text
 from protocol.folders import JobFolder, TrialFolder
-from protocol.messages import Plan
+from protocol.messages import Plan, latest_plan
 
 _STEP_SECONDS = 0.1  # between two looks at all of it
 _SAVE_SECONDS = 2.0  # between two writings of what the jobs do, for those who look from elsewhere
@@ -36,6 +37,7 @@ _STILLBORN = 3  # jobs in a row that end before they begin, after which no more 
 _LEAVE_SECONDS = 60.0  # for jobs to leave at the end
 _MOST_OF_LIMIT = 0.5  # of a job's time: with more than that left it takes any trial
 _REFUSED_SECONDS = 300.0  # between two submissions where Slurm allows no further job
+_OF_NO_JOB = {"jobs", "idle_seconds", "orchestrator", "reuse", "interface"}  # settings
 _WAITED = "it was still waiting for a job"
 ENDED = "ended"  # the folder of jobs that are over
 
@@ -75,6 +77,7 @@ class SlurmLauncher:
         self._avoided: set[str] = set()  # nodes that failed, for the next job
         self._stillborn = 0
         self._left = self._refused = False
+        self._trouble: UserError | None = None  # to be told at the next look
         self._stepped = self._saved = self._submit_after = 0.0
         self._shown = ""
         self.quiet, self._never = os.pipe()  # nothing ever comes of it: jobs are looked at by time
@@ -82,30 +85,64 @@ class SlurmLauncher:
         taken = [int(path.name) for path in (self._folder / ENDED).iterdir() if path.name.isdigit()]
         live = [path for path in self._folder.iterdir() if path.name.isdigit()]
         self._next_number = max([*taken, *(int(path.name) for path in live), -1]) + 1
-        found = [Job.found(JobFolder(path)) for path in live]
-        self.jobs: list[Job] = [job for job in found if job is not None]
-        for job in self.jobs:
-            if job.id is not None:
-                self._controller.register(job.id)
+        self.jobs: list[Job] = []
+        for path in live:
+            self._find(JobFolder(path))
+
+    def _find(self, folder: JobFolder) -> None:
+        """Go on with a job of an earlier orchestrator's."""
+        job = Job.found(folder)
+        if job is None:  # it was not submitted
+            folder.path.rename(self._folder / ENDED / folder.path.name)
+            return
+        self.jobs.append(job)
+        if job.id is not None:
+            self._controller.register(job.id)
+        if job.shape != self._shape:  # the settings ask for others now
+            job.close()
+            if job.orders == 0:
+                self._end([job])
+
+    @property
+    def _shape(self) -> dict[str, Any]:
+        """What a job has to be like to take a trial of these settings."""
+        asked = self._settings.model_dump(mode="json", exclude=_OF_NO_JOB)
+        of_trials = {"family": self._family, "stages": self._stages, "processes": self._processes}
+        return {"asked": asked, **of_trials}
 
     # ------------------------------------------------------------------ the launcher's protocol
 
     def launch(self, folder: TrialFolder, plan: Plan) -> SlurmAttempt:
         attempt = SlurmAttempt(self, folder, plan.attempt)
         self._waiting.append(attempt)
-        self.step(now=True)
+        try:
+            self.step(now=True)
+        except UserError as error:  # of another's: this one is to be followed first
+            self._trouble = error
         return attempt
 
     def take_up(self, folder: TrialFolder) -> SlurmAttempt | None:
+        plan = latest_plan(folder)
+        attempt = self._recorded(folder)
+        if attempt is None or attempt.job is None or plan is None or plan.attempt != attempt.number:
+            return None
+        if attempt.order == attempt.job.orders - 1:
+            attempt.job.holder = attempt
+        return attempt
+
+    def _recorded(self, folder: TrialFolder) -> SlurmAttempt | None:
+        """The order that the attempt in `folder` was, if its job is still there."""
         record = _record(folder)
         if record is None:
             self._local.take_up(folder)  # of a time when trials ran on this machine
             return None
         for job in self.jobs:
-            if job.folder.number == record["job"] and record["order"] < job.orders:
+            if job.folder.number == record["job"]:
                 attempt = SlurmAttempt(self, folder, record["attempt"])
-                attempt.begin(job, record["order"])
-                return attempt
+                # A kill may have come between the record and the order, which another then got.
+                if job.gave(record["order"], attempt.folder, attempt.number):
+                    attempt.job, attempt.order = job, record["order"]
+                    return attempt
         return None
 
     def call(
@@ -126,8 +163,8 @@ class SlurmLauncher:
 
     def sweep(self, folder: TrialFolder) -> int:
         """End the order that is recorded in `folder`, should it still be at work."""
-        attempt = self.take_up(folder)
-        if attempt is None or attempt.poll() is not None:
+        attempt = self._recorded(folder)
+        if attempt is None or attempt.job is None or attempt.job.exit(attempt.order) is not None:
             return 0
         attempt.kill()
         deadline = time.monotonic() + _LEAVE_SECONDS
@@ -173,6 +210,9 @@ class SlurmLauncher:
         if not now and time.monotonic() - self._stepped < _STEP_SECONDS:
             return
         self._stepped = time.monotonic()
+        if self._trouble is not None:
+            trouble, self._trouble = self._trouble, None
+            raise trouble
         self._controller.look()
         for job in list(self.jobs):
             self._follow(job)
@@ -183,9 +223,12 @@ class SlurmLauncher:
     def _follow(self, job: Job) -> None:
         if job.submission is not None and job.submission.done():
             self._submitted(job, job.submission)
+        if job not in self.jobs:  # it never came to be one
+            return
         job.state = self._state_of(job)
+        had_begun = job.began
         job.look()
-        if job.began:
+        if job.began and not had_begun:
             self._stillborn = 0
         if job.over and (job.orders == 0 or job.exit(job.orders - 1) is not None):
             self._over(job)
@@ -194,6 +237,9 @@ class SlurmLauncher:
         job.submission = None
         try:
             number = submission.result()
+        except CancelledError:  # by us, before its turn came
+            self._put_away(job)
+            return
         except Away as away:
             # It may be in the queue all the same: by its name it is found there.
             self._say(f"Slurm did not say whether it took a job ({away}); squeue will tell")
@@ -208,12 +254,15 @@ class SlurmLauncher:
             # Such as a quota of jobs: those that there are go on.
             self._say(f"{refused}; the next try is in {words.duration(_REFUSED_SECONDS)}")
             self._submit_after = time.monotonic() + _REFUSED_SECONDS
+            return
         self._known(job, number)
 
     def _known(self, job: Job, number: str) -> None:
         job.id = number
         write_text(job.folder.id, number + "\n")
         self._controller.register(number)
+        if job.ended_by_us:  # while it was being submitted
+            self._controller.cancel([number])
 
     def _state_of(self, job: Job) -> JobState | None:
         if job.id is None and job.submission is None:
@@ -240,7 +289,7 @@ class SlurmLauncher:
     def _died_before_it_began(self, job: Job, state: JobState) -> None:
         if state.state == "CANCELLED" and self._waiting:
             self._waiting.pop().exit = Exit(vanished=True, word=job.word, cause=Cause.CANCELLED)
-        elif state.state in ("FAILED", "COMPLETED", "OUT_OF_MEMORY"):
+        elif state.state in ("FAILED", "COMPLETED", "OUT_OF_MEMORY", "TIMEOUT"):
             self._stillborn += 1
         if self._stillborn and (self._stillborn >= _STILLBORN or _unseen(state)):
             self._stillborn = 0
@@ -298,13 +347,12 @@ class SlurmLauncher:
         told = {
             "name": name,
             "nodes": self._settings.nodes,
-            "family": self._family,
-            "stages": self._stages,
+            "shape": self._shape,
             "reuse": self._settings.reuse,
             "idle_seconds": self._settings.idle_seconds,
         }
         post(folder.job, told)
-        job = Job(folder, name, self._settings.nodes, self._settings.reuse)
+        job = Job(folder, name, self._settings.nodes, self._shape, self._settings.reuse)
         exclude, self._avoided = frozenset(self._avoided), set()
         command = program("orchestrator.launcher.slurm.member", str(folder.path))
         job.submission = self._controller.do(
@@ -359,7 +407,7 @@ class SlurmLauncher:
         while time.monotonic() < deadline:
             self._controller.look()
             for job in list(self.jobs):
-                with contextlib.suppress(UserError):  # which would have ended the run, had it not
+                with contextlib.suppress(UserError):  # nothing more is to be submitted
                     self._follow(job)
             leaving = [job for job in self.jobs if job.closed or job.ended_by_us]
             if not leaving:
@@ -402,7 +450,7 @@ class SlurmAttempt:
         self.job: Job | None = None
         self.order = -1
         self.exit: Exit | None = None
-        self._began = 0.0
+        self._began: float | None = None  # unknown of one that was taken up
 
     def record(self, job: Job, order: int) -> None:
         """Say in the trial's folder where it is going to run."""
@@ -413,8 +461,7 @@ class SlurmAttempt:
     def begin(self, job: Job, order: int) -> None:
         """It is the order `order` of a job from now on."""
         self.job, self.order = job, order
-        if order == job.orders - 1:
-            job.holder = self
+        job.holder = self
         self._began = time.monotonic()
 
     def fileno(self) -> int:
@@ -428,7 +475,7 @@ class SlurmAttempt:
             if self.exit is not None:
                 if self.job.holder is self:
                     self.job.holder = None
-                if self.exit.cause is None and self.exit.first is None:
+                if self.exit.cause is None and self.exit.first is None and self._began:
                     self._launcher.took(time.monotonic() - self._began)
         return self.exit
 

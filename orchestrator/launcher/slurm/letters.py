@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from protocol.files import read_fresh, sync_folder
+from protocol.files import link_once, read_fresh, sync_folder
 
 
 def post(path: Path, letter: dict[str, Any]) -> bool:
@@ -23,13 +23,11 @@ def post(path: Path, letter: dict[str, Any]) -> bool:
         stream.flush()
         os.fsync(stream.fileno())
     try:
-        os.link(draft, path)
-    except FileExistsError:
-        return False
+        posted = link_once(draft, path)
     finally:
         draft.unlink()
     sync_folder(path.parent)
-    return True
+    return posted
 
 
 def read(path: Path) -> dict[str, Any] | None:

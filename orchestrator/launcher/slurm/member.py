@@ -21,7 +21,7 @@ from orchestrator.launcher.local import LocalAttempt, LocalLauncher
 from orchestrator.launcher.preload import modules_of
 from orchestrator.launcher.slurm.letters import post, read
 from orchestrator.launcher.slurm.memory import kills_for_memory
-from protocol.files import read_fresh
+from protocol.files import link_once, read_fresh
 from protocol.folders import JobFolder, TrialFolder
 from protocol.messages import Plan, Stop
 
@@ -52,7 +52,7 @@ class Member:
         self._signals: list[int] = []
         self._launcher = LocalLauncher(
             log=job.log(node),
-            preload=modules_of(told["family"], told["stages"]),
+            preload=modules_of(told["shape"]["family"], told["shape"]["stages"]),
             deaf_to=(TIME_IS_UP, WANTED_BACK),
         )
 
@@ -122,7 +122,7 @@ class Member:
                 asked = True
                 if self._node == 0:  # rank 0 looks, and all then agree on a step
                     post_text(folder.stop, self._why.value)
-            if read_fresh(self._job.kill(order)) is not None:
+            if read_fresh(self._job.kill(order)) is not None or self._is_given_up:
                 attempt.kill()
             now = time.monotonic()
             if self._nodes > 1 and now - looked > _PEERS_SECONDS:
@@ -132,6 +132,17 @@ class Member:
             if now > give_up:  # they would wait for a reduction that never ends
                 attempt.kill()
         return exit
+
+    @property
+    def _is_given_up(self) -> bool:
+        """Whether the job's folder was put away: its trial goes on elsewhere."""
+        try:
+            self._job.job.stat()
+        except FileNotFoundError:
+            return True
+        except OSError:  # a file system that is away for a moment
+            return False
+        return False
 
     def _a_peer_failed(self, order: int) -> bool:
         others = [node for node in range(self._nodes) if node != self._node]
@@ -144,9 +155,7 @@ def post_text(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
     draft.write_text(text)
     try:
-        os.link(draft, path)
-    except FileExistsError:
-        return
+        link_once(draft, path)
     finally:
         draft.unlink()
 

@@ -13,7 +13,7 @@ from submitit.slurm.slurm import SlurmExecutor
 
 from orchestrator.launcher.local import ROOT
 from orchestrator.launcher.settings import LauncherSettings
-from orchestrator.launcher.slurm.ask import Refused, ask
+from orchestrator.launcher.slurm.ask import Refused, ask, number_of
 from protocol.errors import SettingsError
 
 UNSEEN = 77  # the exit code of a job whose node does not see the study's folder
@@ -93,8 +93,10 @@ def submit(
     try:
         told = ask("sbatch", "--parsable", str(script))
     except Refused as refused:
+        if exclude:  # without them there may be no node left
+            return submit(folder, command, name=name, launcher=launcher, processes=processes)
         raise refusal(refused) from None
-    return told.strip().partition(";")[0]  # behind it the cluster's name, where there are several
+    return number_of(told)
 
 
 def script_of(folder: Path, command: str, asked: dict[str, Any], options: dict[str, Any]) -> str:

@@ -13,7 +13,8 @@ from submitit.core.core import InfoWatcher
 
 from orchestrator.launcher.slurm.ask import Away, Refused, ask
 
-_FORMAT = "%i|%j|%T|%r|%N|%L"
+_FORMAT = "%i|%T|%r|%N|%L|%j"  # last what may hold anything
+_FIELDS = ("JobID", "State", "Reason", "NodeList", "TimeLeft", "JobName")
 _LOOKS = 3  # answers without a job, and as many of scontrol, after which it is gone
 
 
@@ -69,10 +70,9 @@ class QueueWatcher(InfoWatcher):
         text = string if isinstance(string, str) else string.decode(errors="replace")
         found = {}
         for line in text.splitlines():
-            fields = line.strip().split("|")
-            if len(fields) == 6:
-                names = ("JobID", "JobName", "State", "Reason", "NodeList", "TimeLeft")
-                found[fields[0]] = dict(zip(names, fields, strict=True))
+            fields = line.strip().split("|", len(_FIELDS) - 1)
+            if len(fields) == len(_FIELDS):
+                found[fields[0]] = dict(zip(_FIELDS, fields, strict=True))
         return found
 
     def get_state(self, job_id: str, mode: str = "standard") -> str:
@@ -111,7 +111,7 @@ class QueueWatcher(InfoWatcher):
             name=fields.get("JobName", ""),
             state=fields.get("JobState", "UNKNOWN"),
             reason=fields.get("Reason", ""),
-            nodes=fields.get("NodeList", ""),
+            nodes=fields.get("NodeList", "").replace("(null)", ""),
         )
 
 

@@ -20,10 +20,11 @@ from typing import Any, Self
 
 from orchestrator.launcher.slurm.ask import Away, Refused, ask
 from protocol.errors import StudyInUse
-from protocol.files import look_anew, read_fresh
+from protocol.files import link_once, look_anew, read_fresh
 
 BEAT_SECONDS = 10.0  # between two signs of life
 SILENT_SECONDS = 35.0  # without one, after which a holder is taken for dead
+_LOOK_SECONDS = 0.5  # between two looks for one
 _LINE = 512  # bytes, so that each sign of life takes the place of the one before
 
 
@@ -54,7 +55,7 @@ class Claim:
         Raises:
             StudyInUse: somebody on another host has it, and lives.
         """
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
+        draft = self._beside("partial")
         self._descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
             self._beat()
@@ -64,7 +65,7 @@ class Claim:
             os.close(self._descriptor)
             raise
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
         self._thread = threading.Thread(target=self._live, name="sign of life", daemon=True)
         self._thread.start()
         return self
@@ -85,12 +86,16 @@ class Claim:
         except FileNotFoundError:
             return False
 
+    def _beside(self, last: str) -> Path:
+        """A file of this process's alone: hosts number theirs alike."""
+        host, pid = self._record["host"], self._record["pid"]
+        return self._path.with_name(f".{self._path.name}.{host}.{pid}.{last}")
+
     def _made(self, draft: Path) -> bool:
         try:
-            os.link(draft, self._path)
-        except FileExistsError:
-            return False
-        return True
+            return link_once(draft, self._path)
+        except FileNotFoundError:  # who works on the study now has tidied its folder
+            raise self._in_use(_read(self._path) or {}) from None
 
     def _clear(self) -> None:
         """Take a dead holder's file away.
@@ -99,40 +104,27 @@ class Claim:
             StudyInUse: he lives.
         """
         other = _read(self._path)
-        if other is None or other.get("host") == self._record["host"]:
-            pass  # the lock on this host is ours, so that he is dead
-        elif (why := self._dead(other)) is None:
+        if other is None or self._is_earlier(other):
+            pass
+        elif (why := dead(self._path, other, self._say)) is None:
             raise self._in_use(other)
         else:
             self._say(why)
-        gone = self._path.with_name(f".{self._path.name}.{os.getpid()}.gone.partial")
+        gone = self._beside("gone.partial")
         with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+            if _read(self._path) != other:
+                return  # he has a new one now
             self._path.rename(gone)
             gone.unlink()
 
-    def _dead(self, other: dict[str, Any]) -> str | None:
-        """How it is known that a holder on another host is dead; None while he lives."""
-        who = f"process {other.get('pid')} on {other.get('host')}"
-        if (job := other.get("job")) and (state := _state_of(job)) is not None:
-            if state in ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED"):
-                return None
-            return f"{who}, which worked on this study, is gone: Slurm says {state} of job {job}"
-        self._say(
-            f"{who} was the last to work on this study, which cannot be asked from here: watching "
-            f"for a sign of life for {SILENT_SECONDS:g} s"
-        )
-        deadline = time.monotonic() + SILENT_SECONDS
-        while time.monotonic() < deadline:
-            now = _read(self._path)
-            if now is None:
-                break
-            if now != other:
-                return None
-            time.sleep(0.5)
-        return (
-            f"{who} is taken for dead: no sign of life for {SILENT_SECONDS:g} s, where one every "
-            f"{BEAT_SECONDS:g} s is due; should its host have been suspended, that run ends as it "
-            "wakes"
+    def _is_earlier(self, other: dict[str, Any]) -> bool:
+        """Whether he was before this process where there can be but one.
+
+        On this host, where the lock is ours, or in the same job, which Slurm has queued again.
+        """
+        job = self._record.get("job")
+        return other.get("host") == self._record["host"] or (
+            job is not None and other.get("job") == job
         )
 
     def _live(self) -> None:
@@ -147,9 +139,53 @@ class Claim:
         os.fsync(self._descriptor)
 
 
+def dead(path: Path, other: dict[str, Any], say: Callable[[str], None]) -> str | None:
+    """How it is known that a holder on another host is dead; None while he lives.
+
+    Args:
+        path: of his claim.
+        other: what it said a moment ago.
+        say: tells people a sentence.
+    """
+    who = f"process {other.get('pid')} on {other.get('host')}"
+    if (job := other.get("job")) and (state := _state_of(job)) is not None:
+        if state in ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED"):
+            return None
+        return f"{who}, which worked on this study, is gone: Slurm says {state} of job {job}"
+    say(
+        f"{who} was the last to work on this study, which cannot be asked from here: watching "
+        f"for a sign of life for {SILENT_SECONDS:g} s"
+    )
+    deadline = time.monotonic() + SILENT_SECONDS
+    while time.monotonic() < deadline:
+        now = _read(path)
+        if now is None:
+            return f"{who} has left"
+        if now != other:
+            return None
+        time.sleep(_LOOK_SECONDS)
+    return (
+        f"{who} is taken for dead: no sign of life for {SILENT_SECONDS:g} s, where one every "
+        f"{BEAT_SECONDS:g} s is due; should its host have been suspended, that run ends as it "
+        "wakes"
+    )
+
+
+def dead_elsewhere(path: Path, say: Callable[[str], None]) -> bool:
+    """Whether who claimed `path` did so on another host, and is dead; says how that is known."""
+    other = _read(path)
+    if other is None or other.get("host") == socket.gethostname():
+        return False
+    why = dead(path, other, say)
+    if why is not None:
+        say(why)
+    return why is not None
+
+
 def this_process() -> dict[str, Any]:
     """By what a holder is known on other hosts."""
-    job = os.environ.get("SLURM_JOB_ID")
+    # In a shell of salloc's as well there is a job, but its end is not that of its processes.
+    job = os.environ.get("SLURM_JOB_ID") if "SLURMD_NODENAME" in os.environ else None
     return {"pid": os.getpid(), "host": socket.gethostname(), **({"job": job} if job else {})}
 
 

@@ -17,7 +17,7 @@ import psutil
 
 from orchestrator import words
 from orchestrator.launcher.processes import SAME_SECONDS, since_boot
-from orchestrator.study.holding.claim import Claim, this_process
+from orchestrator.study.holding.claim import Claim, dead_elsewhere, this_process
 from orchestrator.study.peek import peek
 from protocol.errors import StudyInUse
 from protocol.folders import StudyFolder
@@ -38,7 +38,7 @@ class StudyLock:
         self._path = path
         self._descriptor = -1
         self._claim = Claim(
-            path.with_name("holder"), this_process(), lambda other: _held_by(path, other), say
+            claim_of(path), this_process(), lambda other: _held_by(path, other), say
         )
 
     def __enter__(self) -> Self:
@@ -119,6 +119,11 @@ def _in_use(path: Path, holder: str) -> str:
     )
 
 
+def claim_of(lock: Path) -> Path:
+    """The file beside a lock by which its holder is known on other hosts."""
+    return lock.with_name("holder")
+
+
 @dataclass(frozen=True)
 class Holder:
     """The process that works on a study."""
@@ -147,6 +152,19 @@ def live_holder(lock: Path) -> Holder | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None  # never taken, given back, or being written at this moment
     return holder if holder.host != socket.gethostname() or _alive(holder) else None
+
+
+def living_holder(lock: Path, say: Callable[[str], None]) -> Holder | None:
+    """The same; whether one on another host lives is found out, by waiting for a sign if need be.
+
+    Args:
+        lock: the file.
+        say: tells people a sentence.
+    """
+    holder = live_holder(lock)
+    if holder is None or holder.host == socket.gethostname():
+        return holder
+    return None if dead_elsewhere(claim_of(lock), say) else holder
 
 
 def _alive(holder: Holder) -> bool:
