@@ -3,9 +3,10 @@
     python -m benchmarks.cluster [--rounds 3] [--json figures.json]
 
 The same no-op trial with two gloo ranks is launched two at a time through our launcher with
-`reuse: true` and with `reuse: false`, and as plain submitit does it, a pickled function a job; the
-ways take turns. The cluster is that of the tests, two nodes of this machine, which root alone can
-start; with --here it is the one whose commands are at hand. The figures are trials a minute, the
+`reuse: true` and with `reuse: false`, as plain submitit does it, a pickled function a job, and by
+Hydra's launcher for submitit where that is installed (hydra-submitit-launcher), a job of an array
+each; the ways take turns. The cluster is that of the tests, two nodes of this machine, which root
+alone can start; with --here it is the one whose commands are at hand. The figures are trials a minute, the
 pool's first jobs already running, as they are from a study's third trial on, and how many times
 those of one job a trial they are.
 """
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -85,6 +87,27 @@ def through_submitit(place: Path, script: Path, trials: list[TrialFolder]) -> No
         jobs = [(job, trial) for job, trial in jobs if not job.paths.result_pickle.exists()]
 
 
+HYDRA_APP = """
+import subprocess, sys
+import hydra
+
+@hydra.main(version_base=None)
+def run(cfg):
+    subprocess.run([sys.executable, %r, cfg.trial], check=True)
+
+run()
+"""
+
+
+def through_hydra(app: Path, trials: list[TrialFolder]) -> None:
+    launcher = "hydra.launcher"
+    command = [sys.executable, str(app), "--multirun", "hydra/launcher=submitit_slurm"]
+    command += [f"{launcher}.array_parallelism={AT_ONCE}", f"{launcher}.cpus_per_task={RANKS}"]
+    command += [f"{launcher}.mem_gb={MEMORY_GB}", f"{launcher}.timeout_min=10"]
+    command += ["+trial=" + ",".join(str(trial.path) for trial in trials)]
+    subprocess.run(command, check=True, cwd=app.parent, stdout=subprocess.DEVNULL)
+
+
 def check(trials: list[TrialFolder]) -> None:
     for trial in trials:
         if not any(isinstance(event, Finished) for event in read_events(trial.events)):
@@ -133,7 +156,8 @@ def main(
 def _measured(folder: Path, rounds: int, many: int, few: int) -> dict[str, list[float]]:
     script = folder / "spawn.py"
     script.write_text(SPAWN_SCRIPT % RANKS)
-    os.environ["PYTHONPATH"] = str(ROOT)
+    paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     os.environ["OMP_NUM_THREADS"] = "1"
     pool, single = ours(folder / "pool", reuse=True), ours(folder / "single", reuse=False)
     ways = {
@@ -141,6 +165,10 @@ def _measured(folder: Path, rounds: int, many: int, few: int) -> dict[str, list[
         "one job a trial": (few, lambda some: through_pool(single, some)),
         "plain submitit": (few, lambda some: through_submitit(folder / "s", script, some)),
     }
+    if find_spec("hydra_plugins") and find_spec("hydra_plugins.hydra_submitit_launcher"):
+        app = folder / "app.py"
+        app.write_text(HYDRA_APP % str(script))
+        ways["Hydra's submitit launcher"] = (few, lambda some: through_hydra(app, some))
     rates: dict[str, list[float]] = {name: [] for name in ways}
     number = 0
     try:
