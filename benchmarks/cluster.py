@@ -6,8 +6,8 @@ The same no-op trial with two gloo ranks is launched two at a time through our l
 `reuse: true` and with `reuse: false`, as plain submitit does it, a pickled function a job, and by
 Hydra's launcher for submitit where that is installed (hydra-submitit-launcher), a job of an array
 each; the ways take turns. The cluster is that of the tests, two nodes of this machine, which root
-alone can start; with --here it is the one whose commands are at hand. The figures are trials a minute, the
-pool's first jobs already running, as they are from a study's third trial on, and how many times
+alone can start; with --here it is the one whose commands are at hand. The figures are trials a
+minute, the pool's first jobs already running, as they are from a study's third trial on, and how many times
 those of one job a trial they are.
 """
 

@@ -53,10 +53,10 @@ def without_passwords(text: str) -> str:
     return re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", text)
 
 
-def process(pid: int, host: str, start: float) -> str:
-    """`process 12 on n1 since 2026-01-31 08:15:00`; `start` is in seconds since the epoch."""
+def process(pid: int, host: str, start: float, job: str | None = None) -> str:
+    """`process 12 on n1 (job 7) since 2026-01-31 08:15:00`; `start` is in seconds since 1970."""
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start))
-    return f"process {pid} on {host} since {since}"
+    return f"process {pid} on {host}{f' (job {job})' if job else ''} since {since}"
 
 
 def stages(processes: int, count: int, mapped: bool = False) -> str:
@@ -65,5 +65,6 @@ def stages(processes: int, count: int, mapped: bool = False) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """`1 trial`, `2 trials`, `2 processes`."""
+    many = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count} {noun if count == 1 else many}"

@@ -76,5 +76,5 @@ def _refuse_another(folder: StudyFolder, console: Console) -> None:
     refuse_holder_elsewhere(folder)
     holder = living_holder(folder.lock, lambda said: console.print(Text(said), soft_wrap=True))
     if holder is not None:
-        who = words.process(holder.pid, holder.host, holder.start)
+        who = words.process(holder.pid, holder.host, holder.start, holder.job)
         raise StudyInUse(f"study {folder.name!r} is in use by {who}")

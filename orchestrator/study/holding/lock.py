@@ -109,8 +109,7 @@ def _in_use(path: Path, holder: str) -> str:
     study = path.parent.name
     try:
         record = json.loads(holder)
-        who = words.process(record["pid"], record["host"], record["start"])
-        who += f" (job {record['job']})" if "job" in record else ""
+        who = words.process(record["pid"], record["host"], record["start"], record.get("job"))
     except (ValueError, KeyError, TypeError):
         who = "another process"
     return (

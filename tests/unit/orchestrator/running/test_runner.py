@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from orchestrator.launcher.base import Exit
+from orchestrator.launcher.base import Cause, Exit
 from orchestrator.running import runner as module
 from orchestrator.running.clock import Clock
 from orchestrator.running.room import DiskFull
@@ -23,6 +23,7 @@ from protocol.messages import (
     Started,
     Validated,
     append_event,
+    latest_plan,
     load_outcome,
 )
 from tests.searches import SmallSearch, make_settings
@@ -52,6 +53,8 @@ def finishing(folder, plan):
 class Scripted:
     """A launcher whose attempts are over at once; what is left of the script finishes."""
 
+    left = False
+
     def __init__(self, script):
         self.script = list(script)
         self.launched = []  # (trial, its devices)
@@ -69,6 +72,9 @@ class Scripted:
 
     def sweep(self, folder):
         return 0
+
+    def leave(self):
+        self.left = True
 
 
 class Over:
@@ -108,9 +114,9 @@ class Search(SmallSearch):
         slots = [Slot(devices=(device,), threads=1) for device in devices]
         self.launcher, self.display = Scripted(script), Notices()
         read, write = os.pipe()
-        interrupts = types.SimpleNamespace(
-            count=0, left_by=None, fileno=lambda: read, drain=lambda: None
-        )
+        interrupts = types.SimpleNamespace(count=0, fileno=lambda: read, drain=lambda: None)
+        interrupts.left_by = None
+        self.interrupts = interrupts
         session = types.SimpleNamespace(
             check_hold=lambda: None,
             settings=self.settings,
@@ -267,3 +273,108 @@ def test_what_kills_left_in_folders_of_trials_that_ended_goes_while_the_next_one
     assert Search(search.runs, more).play(looking) is None
     assert at_the_launch == [True, True]
     assert not any(path.exists() for path in left)
+
+
+MOVED, CANCELLED = (
+    Exit(vanished=True, word="job 7 ended", cause=cause) for cause in (Cause.MOVED, Cause.CANCELLED)
+)
+
+
+def test_a_trial_that_was_moved_goes_on_as_often_as_it_takes(search):
+    times = search.settings.limits.relaunches + 3
+    assert search.play(*[lambda folder, plan: MOVED] * times) is None
+    assert search.states == [COMPLETE] * 3
+    assert len(search.launcher.launched) == 3 + times
+    assert not any("losses" in trial.user_attrs for trial in search.trials())
+    assert "job 7 ended; it goes on" in search.display.words
+
+
+def test_a_trial_whose_job_somebody_cancelled_ends_alone(search):
+    assert search.play(finishing, lambda folder, plan: CANCELLED) is None
+    assert search.states == [COMPLETE, PRUNED, COMPLETE]
+    assert search.trials()[1].user_attrs["ending"] == "cancelled"
+
+
+class Outliving(Scripted):
+    """A launcher whose attempts are found again by the next search, running still."""
+
+    def __init__(self, script):
+        super().__init__(script)
+        self.taken_up = []
+
+    def take_up(self, folder):
+        if load_outcome(folder.outcome) is not None:
+            return None
+        self.taken_up.append(folder.number)
+        return Over(finishing(folder, latest_plan(folder)))
+
+
+def test_trials_that_outlived_their_search_are_followed_though_there_are_fewer_slots(search):
+    search.play(*[failing(Fault.USER)] * 2, devices=("cpu", "cpu"))
+    assert search.states == [RUNNING, RUNNING]
+    with mock.patch(f"{__name__}.Scripted", Outliving):
+        assert search.play(devices=("cpu",)) is None
+    assert search.states == [COMPLETE] * 3
+    assert search.launcher.taken_up == [0, 1]
+    assert search.launcher.launched == [(2, "cpu")]
+    assert "trial 1 is taken up" in search.display.words
+
+
+def test_no_more_trials_are_launched_than_there_are_slots_after_taking_up(search):
+    attempts = []
+
+    class Counted(Over):
+        def __init__(self, exit):
+            super().__init__(exit)
+            self.looks = 3
+            attempts.append(self)
+
+        def poll(self):
+            self.looks -= 1
+            return super().poll() if self.looks == 0 else None
+
+    search.play(*[failing(Fault.USER)] * 2, devices=("cpu", "cpu"))
+    most = []
+
+    class Watched(Outliving):
+        def launch(self, folder, plan):
+            most.append(sum(attempt.looks > 0 for attempt in attempts))
+            return super().launch(folder, plan)
+
+    with (
+        mock.patch(f"{__name__}.Scripted", Watched),
+        mock.patch(f"{__name__}.Over", Counted),
+    ):
+        assert search.play(devices=("cpu",)) is None
+    assert most == [0], "the last trial waited for both that were taken up"
+
+
+def test_a_launcher_that_can_launch_no_more_ends_the_run_and_no_trial(search):
+    class Refusing(Over):
+        polls = 0
+
+        def poll(self):
+            self.polls += 1
+            if self.polls == 1:
+                raise UserError("sbatch refuses: no such partition")
+            return Exit(vanished=True, word="it was still waiting for a job")
+
+    with mock.patch(f"{__name__}.Over", Refusing):
+        trouble = search.play(lambda folder, plan: None)
+    assert str(trouble) == "sbatch refuses: no such partition"
+    assert search.states == [RUNNING]
+
+
+def test_a_search_that_has_to_leave_stops_no_trial(search):
+    class Lasting(Over):
+        def poll(self):
+            search.interrupts.left_by = "SIGUSR2"
+
+        def recall(self):
+            raise AssertionError("it goes on")
+
+    with mock.patch(f"{__name__}.Over", Lasting):
+        assert search.play() is None
+    assert search.launcher.left
+    assert search.states == [RUNNING]
+    assert not search.folder.trial(0).stop.exists()

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from orchestrator.running.slots import Slot, cpu_cores, cut_slots
+from orchestrator.running.slots import Slot, cpu_cores, cut_slots, job_slots
 from protocol.errors import SettingsError
 from tests.searches import NUMBERS, make_settings
 
@@ -167,3 +167,57 @@ def test_cores_are_those_of_the_affinity_or_of_the_containers_quota(
 
 def test_this_machine_has_cores():
     assert 1 <= cpu_cores() <= len(os.sched_getaffinity(0))
+
+
+def of_jobs(threads=None, parallel=None, launcher=None, **given) -> list[Slot]:
+    asked = {"kind": "slurm", "jobs": 2} | (launcher or {})
+    settings = make_settings(NUMBERS, {}, parallel=parallel or {}, launcher=asked, **given)
+    return job_slots(settings, threads)
+
+
+def test_every_job_is_a_slot_and_counts_its_own_devices():
+    assert of_jobs() == [Slot(("cpu",), 1)] * 2
+    assert of_jobs(launcher={"gpus_per_node": 1, "cpus_per_task": 6}) == [Slot(("cuda:0",), 6)] * 2
+    spread = {"nodes": 2, "gres": "gpu:a100:4", "cpus_per_task": 8, "jobs": 1}
+    four = tuple(f"cuda:{index}" for index in range(4))
+    assert of_jobs(parallel={"ranks": 8}, launcher=spread) == [Slot(four * 2, 2)]
+    pair = {"nodes": 2, "gpus_per_node": 2, "jobs": 1}
+    staged = {"kind": "ddp+model", "ranks": 2, "stages": 2}
+    assert of_jobs(parallel=staged, launcher=pair)[0].devices == ("cuda:0", "cuda:1") * 2
+
+
+def test_a_trial_on_cpus_leaves_a_jobs_gpus_alone():
+    assert of_jobs(launcher={"gpus_per_node": 2}, devices="cpu")[0].devices == ("cpu",)
+
+
+def test_threads_of_a_job_stay_what_they_were_until_they_are_set():
+    assert of_jobs(threads=3)[0].threads == 3
+    assert of_jobs(threads=3, launcher={"cpus_per_task": 8})[0].threads == 3
+    settings = make_settings(NUMBERS, {}, launcher={"kind": "slurm"}, threads=5)
+    assert job_slots(settings, 3)[0].threads == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"parallel_trials": 3}, "parallel_trials: found 3, but on a cluster launcher.jobs says"),
+        ({"devices": ["cuda:1"]}, "devices: on a cluster Slurm chooses the devices"),
+        (
+            {"parallel": {"kind": "model", "devices": ["cuda:0", "cuda:1"]}},
+            "parallel.devices: on a cluster Slurm chooses the devices",
+        ),
+        (
+            {"parallel": {"ranks": 3}, "launcher": {"nodes": 2}},
+            "launcher.nodes: found 2, over which 3 processes of a trial cannot be spread evenly",
+        ),
+        ({"launcher": {"nodes": 2}}, "launcher.nodes: found 2, over which 1 process"),
+        (
+            {"parallel": {"ranks": 8}, "launcher": {"nodes": 2, "gpus_per_node": 2}},
+            "launcher.gpus_per_node: found 2, but 8 ranks on 2 nodes need 4 GPUs of each",
+        ),
+    ],
+)
+def test_what_fits_no_job_is_refused_by_key(given, sentence):
+    with pytest.raises(SettingsError) as caught:
+        of_jobs(**given)
+    assert str(caught.value).startswith(sentence)

@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.launcher.base import Exit
+from orchestrator.launcher.base import Cause, Exit
 from orchestrator.running.verdict import judge
 from protocol.messages import (
     NO_ROOM,
@@ -224,3 +224,53 @@ def test_a_crash_is_a_lack_of_memory_only_where_memory_is_limited(code):
 
 def test_a_rank_that_found_no_room_for_a_word_met_a_full_disk():
     assert judge([], crash_of(0, NO_ROOM), None).fault is Fault.DISK
+
+
+EXPIRED = Stopped(**A, reason=Stop.EXPIRED, epoch=1, step=5)
+DISPLACED = Stopped(**A, reason=Stop.DISPLACED, epoch=1, step=5)
+
+
+def ended_by(cause: Cause, **more) -> Exit:
+    return Exit(vanished=True, word="job 7 ended", cause=cause, **more)
+
+
+@pytest.mark.parametrize(
+    ("events", "exit", "stop", "ending", "reason"),
+    [
+        # its job's end explains whatever its ranks saw of that
+        ([STARTED], ended_by(Cause.MOVED), None, "moved", "job 7 ended"),
+        ([BYSTANDER], ended_by(Cause.MOVED), None, "moved", "job 7 ended"),
+        ([STARTED], ended_by(Cause.CANCELLED), None, "cancelled", "job 7 ended"),
+        ([STARTED], ended_by(Cause.MEMORY), None, "memory", "job 7 ended"),
+        (
+            [STARTED],
+            Exit(codes={0: -9}, first=0, cause=Cause.MEMORY),
+            None,
+            "memory",
+            "a process was killed for want of memory",
+        ),
+        # it left in good order; whether by a preemption or a person its job's end says
+        (
+            [EXPIRED],
+            ALL_WELL,
+            None,
+            "moved",
+            "its job's time is up, stopped at step 5",
+        ),
+        ([DISPLACED], None, None, "moved", "its job has to make room, stopped at step 5"),
+        ([DISPLACED], ended_by(Cause.CANCELLED), None, "cancelled", "job 7 ended"),
+        ([DISPLACED], ended_by(Cause.MOVED), None, "moved", "job 7 ended"),
+        # what it had come to before stands
+        ([FINISHED], ended_by(Cause.MOVED), None, "completed", "all epochs trained"),
+        ([FINISHED], ended_by(Cause.CANCELLED), None, "completed", "all epochs trained"),
+        ([DIVERGED], ended_by(Cause.MEMORY), None, "nonfinite", None),
+        ([OVERDUE], ended_by(Cause.MOVED), Stop.TIMEOUT, "overdue", None),
+        ([], ended_by(Cause.MOVED), Stop.PRUNED, "pruned", None),
+        # who stops the search has no part of it counted against a trial
+        ([STARTED], ended_by(Cause.CANCELLED), Stop.INTERRUPT, "interrupted", "ended at once"),
+    ],
+)
+def test_the_end_of_a_job_is_told_from_that_of_its_trial(events, exit, stop, ending, reason):
+    verdict = judge(events, exit, stop)
+    assert verdict.ending == ending
+    assert reason is None or verdict.reason == reason

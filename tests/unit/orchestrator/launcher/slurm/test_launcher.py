@@ -370,6 +370,7 @@ def test_a_folder_whose_job_was_never_submitted_is_put_away(opened, tmp_path):
 def test_what_the_jobs_do_is_written_for_those_who_look(opened, slurm, trial, tmp_path):
     launcher = opened()
     working(launcher, slurm, *trial(0))
+    until(lambda: launcher.jobs[0].state.state == "RUNNING", launcher)
     launcher._save(now=True)
     (job,) = json.loads((tmp_path / "jobs" / "state.json").read_text())["jobs"]
     assert (job["id"], job["state"], job["nodes"]) == ("100", "RUNNING", "n1")
