@@ -7,14 +7,15 @@ The same no-op trial with two gloo ranks is launched two at a time through our l
 Hydra's launcher for submitit where that is installed (hydra-submitit-launcher), a job of an array
 each; the ways take turns. The cluster is that of the tests, two nodes of this machine, which root
 alone can start; with --here it is the one whose commands are at hand. The figures are trials a
-minute, the pool's first jobs already running, as they are from a study's third trial on, and how many times
-those of one job a trial they are.
+minute, the pool's first jobs already running, as they are from a study's third trial on, and how
+many times those of one job a trial they are.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -103,7 +104,7 @@ def through_hydra(app: Path, trials: list[TrialFolder]) -> None:
     launcher = "hydra.launcher"
     command = [sys.executable, str(app), "--multirun", "hydra/launcher=submitit_slurm"]
     command += [f"{launcher}.array_parallelism={AT_ONCE}", f"{launcher}.cpus_per_task={RANKS}"]
-    command += [f"{launcher}.mem_gb={MEMORY_GB}", f"{launcher}.timeout_min=10"]
+    command += [f"{launcher}.mem_gb={math.ceil(MEMORY_GB)}", f"{launcher}.timeout_min=10"]
     command += ["+trial=" + ",".join(str(trial.path) for trial in trials)]
     subprocess.run(command, check=True, cwd=app.parent, stdout=subprocess.DEVNULL)
 

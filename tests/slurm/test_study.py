@@ -13,7 +13,7 @@ import pytest
 from protocol.messages import Ending, Started, Stopped, load_outcome, load_plans
 from tests.faults.invariants import results
 from tests.slurm.cluster import Cluster
-from tests.studio import Studio, finish, wait_until
+from tests.studio import ROOT, Studio, finish, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 LAUNCHER = {"kind": "slurm", "jobs": 2, "mem_gb": 1.9, "signal_seconds": 10}
@@ -106,6 +106,27 @@ def test_the_ranks_of_a_trial_on_two_nodes_compute_what_they_do_on_one(studio, c
     assert [r.curve for r in results(studio)] == [r.curve for r in results(here)]
     assert results(studio) == results(here) == results(one)
     assert load_plans(studio.trial(0))[0].nodes == 2
+    assert_nothing_is_left(studio, cluster)
+
+
+def test_the_stages_of_a_model_may_lie_on_two_nodes(studio, cluster, tmp_path):
+    studio.change(
+        family=f"{ROOT}/tests/families/pipelined_toy.py:PipelinedToy",
+        parallel={"kind": "model", "stages": 2},
+        recipe={"epochs": 2, "step_seconds": 0.0},
+        launcher={"nodes": 2},
+        threads=1,
+        n_trials=1,
+    )
+    code, output = studio.run()
+    assert code == 0, output
+    (tmp_path / "here").mkdir()
+    here = Studio(tmp_path / "here", preset=copy.deepcopy(studio.preset))
+    here.change(launcher={"kind": "local"})
+    code, output = here.run()
+    assert code == 0, output
+    assert results(studio)[0].digests
+    assert results(studio) == results(here)
     assert_nothing_is_left(studio, cluster)
 
 
