@@ -15,6 +15,7 @@ from orchestrator.running.clock import Clock
 from orchestrator.running.room import DiskFull
 from orchestrator.running.runner import Runner
 from orchestrator.running.slots import Slot
+from orchestrator.steering.steering import Steering
 from protocol.errors import UserError
 from protocol.messages import (
     Failed,
@@ -130,6 +131,7 @@ class Search(SmallSearch):
             display=self.display,
             check_data=lambda: None,
             known=types.SimpleNamespace(identity="", inputs={}),
+            steering=Steering(self.folder, lambda: setattr(interrupts, "count", 1)),
         )
         runner = Runner(session, self.asker, Clock(self.folder.clock))
         try:
