@@ -14,7 +14,12 @@ from orchestrator.steering.requests import (
     withdraw,
 )
 from orchestrator.steering.steering import Steering
-from orchestrator.study.holding.lock import StudyLock, holder_of, refuse_holder_elsewhere
+from orchestrator.study.holding.lock import (
+    StudyLock,
+    holder_of,
+    living_holder,
+    refuse_holder_elsewhere,
+)
 from orchestrator.study.storage import open_study
 from orchestrator.study.study_file import read_study_file
 from protocol.errors import SettingsError, StudyInUse, UserError
@@ -97,7 +102,12 @@ def _take_all(folder: StudyFolder) -> None:
     steering.take_all(study)
 
 
-def wait_for_end(folder: StudyFolder) -> None:
-    """Until nobody holds the study any more."""
+def wait_for_end(folder: StudyFolder, say: Callable[[str], None]) -> None:
+    """Until nobody holds the study any more, or whoever did is dead."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while holder_of(folder) is not None:
+        if time.monotonic() > deadline:  # it may have been killed on its host
+            if living_holder(folder.lock, say) is None:
+                return
+            deadline = time.monotonic() + _PATIENCE_SECONDS
         time.sleep(_HOLDER_SECONDS / 2)

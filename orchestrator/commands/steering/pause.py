@@ -35,7 +35,7 @@ def resume_study(folder: StudyFolder, console: Console) -> int:
 
 
 def _say(folder: StudyFolder, request: Request, console: Console) -> int:
-    answer = ask(folder, request, console.print)
+    answer = ask(folder, request, lambda said: console.print(Text(said), soft_wrap=True))
     console.print(Text(f"Study {folder.name}: {answer}"), soft_wrap=True)
     return DONE
 

@@ -18,16 +18,17 @@ def stop_study(folder: StudyFolder, why: str, console: Console) -> int:
     Raises:
         UserError: there is no such study, or its orchestrator does not answer.
     """
-    answer = ask(folder, Request(what=What.STOP, why=why), console.print)
-    console.print(Text(f"Study {folder.name}: {answer}"), soft_wrap=True)
+
+    def say(sentence: str) -> None:
+        console.print(Text(sentence), soft_wrap=True)
+
+    answer = ask(folder, Request(what=What.STOP, why=why), say)
+    say(f"Study {folder.name}: {answer}")
     if answer != ENDED:
-        wait_for_end(folder)
-        console.print(
-            Text(
-                f"Study {folder.name} has stopped; the command that began it goes on with its "
-                "trials from their last checkpoints"
-            ),
-            soft_wrap=True,
+        wait_for_end(folder, say)
+        say(
+            f"Study {folder.name} has stopped; the command that began it goes on with its trials "
+            "from their last checkpoints"
         )
     return DONE
 
@@ -39,6 +40,10 @@ def stop_trial(folder: StudyFolder, number: int, why: str, console: Console) -> 
         UserError: there is no such study or trial, it has ended, or the orchestrator does not
             answer.
     """
-    answer = ask(folder, Request(what=What.STOP_TRIAL, trial=number, why=why), console.print)
+    answer = ask(
+        folder,
+        Request(what=What.STOP_TRIAL, trial=number, why=why),
+        lambda said: console.print(Text(said), soft_wrap=True),
+    )
     console.print(Text(f"Study {folder.name}: {answer}"), soft_wrap=True)
     return DONE
