@@ -29,6 +29,7 @@ StudyName = Annotated[str, typer.Option("--study_name", help="The study's name, 
 RunsDir = Annotated[
     Path, typer.Option("--runs_dir", help="The folder that holds the studies.", show_default="runs")
 ]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Is recorded with the request.")]
 TrialOption = Annotated[str, typer.Option("--trial", help="`best`, or a trial's number.")]
 RUNS = ROOT / "runs"
 
@@ -174,6 +175,53 @@ def log(
     from orchestrator.commands.log import show_log
 
     show_log(_folder(study_name, runs_dir), trial, rank=rank, follow=follow)
+
+
+@app.command()
+def stop(
+    study_name: StudyName,
+    trial: Annotated[
+        int | None, typer.Option("--trial", min=0, help="End this one alone, as pruned.")
+    ] = None,
+    why: Why = "",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """End a search as ^C in its own shell would, or one trial of it, from any host."""
+    from orchestrator.commands.steering.stop import stop_study, stop_trial
+    from orchestrator.live.console import PatientConsole
+
+    folder = _folder(study_name, runs_dir)
+    if trial is None:
+        raise typer.Exit(stop_study(folder, why, PatientConsole()))
+    raise typer.Exit(stop_trial(folder, trial, why, PatientConsole()))
+
+
+@app.command()
+def pause(
+    study_name: StudyName,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="TIME", help="07:00 or 2026-01-31T07:00; else until `resume`."
+        ),
+    ] = None,
+    why: Why = "",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Have no trial of a study train for a while: its devices are free."""
+    from orchestrator.commands.steering.pause import pause_study
+    from orchestrator.live.console import PatientConsole
+
+    raise typer.Exit(pause_study(_folder(study_name, runs_dir), until, why, PatientConsole()))
+
+
+@app.command()
+def resume(study_name: StudyName, runs_dir: RunsDir = RUNS) -> None:
+    """Have a paused study go on."""
+    from orchestrator.commands.steering.pause import resume_study
+    from orchestrator.live.console import PatientConsole
+
+    raise typer.Exit(resume_study(_folder(study_name, runs_dir), PatientConsole()))
 
 
 @app.command()

@@ -45,6 +45,21 @@ class StudyFolder:
         return self.path / "stop"
 
     @property
+    def requests(self) -> Path:
+        """What people ask of the study from other shells, a file each, until it is taken up."""
+        return self.path / "requests"
+
+    @property
+    def requests_journal(self) -> Path:
+        """Every request that was taken up, a line each: who, when, what, and the answer."""
+        return self.path / "requests.jsonl"
+
+    @property
+    def pause(self) -> Path:
+        """There while no trial is to train."""
+        return self.path / "pause.json"
+
+    @property
     def clock(self) -> Path:
         """Seconds searched so far, over all the study's runs."""
         return self.path / "clock.json"

@@ -278,7 +278,7 @@ class Ending(StrEnum):
     PRUNED = "pruned"  # stopped because the pruner said so
     INTERRUPTED = "interrupted"  # stopped because the user or the system said so
     MOVED = "moved"  # a cluster took its place back, or the place failed
-    CANCELLED = "cancelled"  # somebody ended its job
+    CANCELLED = "cancelled"  # somebody ended it, or its job
     NONFINITE = "nonfinite"  # NaN or infinity
     MEMORY = "memory"  # ran out of memory
     INVALID = "invalid"  # a point of the search that the family refuses; never launched

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from orchestrator import words
 from orchestrator.launcher.slurm.ask import Away, Refused, ask
-from orchestrator.launcher.slurm.letters import read
 from orchestrator.running.interrupts import AT_ONCE
 from orchestrator.running.session import DONE
 from orchestrator.study.find import check_study_name
@@ -20,6 +19,7 @@ from orchestrator.study.holding.lock import live_holder, living_holder
 from protocol.errors import UserError
 from protocol.files import write_text
 from protocol.folders import JobFolder, StudyFolder
+from protocol.letters import read
 
 _GONE_SECONDS = 120.0  # for the search, or the jobs, to end
 _LOOK_SECONDS = 0.5

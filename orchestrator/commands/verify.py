@@ -23,6 +23,7 @@ from orchestrator.verifying.data import check_data
 from orchestrator.verifying.findings import Report
 from orchestrator.verifying.opened import opened_copy
 from orchestrator.verifying.replay import check_decisions, check_suggestions
+from orchestrator.verifying.requests import check_requests
 from orchestrator.verifying.trials import TrialChecker, check_numbers
 from protocol.doors import Call
 from protocol.errors import SettingsError
@@ -84,6 +85,7 @@ def verified(folder: StudyFolder, study: optuna.Study, launcher: Launcher) -> Re
         study.get_trials(deepcopy=False),
         lambda paths: launcher.call(Call.DIGESTS, {"paths": paths}),
     )
+    check_requests(report, study, folder)
     _check_best(report, study, folder)
     return report
 

@@ -22,7 +22,7 @@ _TITLES = {
     Ending.INVALID: "Pruned: not a valid point",
     Ending.OVERDUE: "Pruned: over its time",
     Ending.MOVED: "Moved to another job",
-    Ending.CANCELLED: "Pruned: its job was cancelled",
+    Ending.CANCELLED: "Pruned: somebody ended it",
     Ending.FAILED: "Failed",
     Ending.LOST: "Failed: a process was lost",
     Ending.HUNG: "Failed: no progress",

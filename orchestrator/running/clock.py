@@ -26,6 +26,10 @@ class Clock:
     def seconds(self) -> float:
         return self._earlier + time.monotonic() - self._start
 
+    def leave_out(self, seconds: float) -> None:
+        """Do not count what has just passed, in which the study was paused."""
+        self._start += seconds
+
     def save(self, *, now: bool = False) -> None:
         """Write the count down, every few seconds or at once."""
         if now or time.monotonic() - self._saved > _SAVE_SECONDS:

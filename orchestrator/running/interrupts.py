@@ -47,6 +47,10 @@ class Interrupts:
         except FileNotFoundError:
             return 0
 
+    def stop(self) -> None:
+        """Have it stop politely, as the first signal does; asked twice it is no more than that."""
+        self._signals = max(self._signals, 1)
+
     def fileno(self) -> int:
         """Readable when a signal has come since `drain`."""
         return self._read

@@ -46,6 +46,13 @@ class TrialQueue:
         """Have a trial resumed as soon as it is its turn."""
         self._waiting.append(running)
 
+    def withdraw(self, number: int) -> RunningTrial | None:
+        """Take a trial out that waits to be resumed; None where it does not."""
+        found = next((waiting for waiting in self._waiting if waiting.number == number), None)
+        if found is not None:
+            self._waiting.remove(found)
+        return found
+
     def next(self) -> RunningTrial | None:
         """The trial to launch next; None where none waits and the budget allows no new one.
 

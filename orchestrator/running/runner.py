@@ -67,6 +67,7 @@ class Runner:
         self._free = list(session.slots)
         self._running: list[RunningTrial] = []
         self._politely_stopped = self._killed = False
+        self._paused = False
         self._trouble: UserError | None = None
         self._repeated = Repeated(session.settings.limits.same_failures)
         self._looked = 0.0  # when others' ends were looked for
@@ -79,12 +80,14 @@ class Runner:
         """
         self._take_up_unfinished()
         self._follow_interrupts()
+        self._follow_requests()
         self._start_what_fits()
         self._tidy_up()  # while trials train: it takes a look into every folder
         while True:
             self._follow_interrupts()
+            self._follow_requests()
             self._start_what_fits()
-            if not self._running:
+            if not self._running and not self._rests:
                 break
             if self.left:
                 self._session.launcher.leave()
@@ -144,6 +147,8 @@ class Runner:
         running.take_up(attempt, slot)
         self._session.display.notice(f"trial {running.number} is taken up: {attempt.place}")
         self._started(running, slot)
+        if running.asked_to_end:
+            self._request_stop(running, Stop.INTERRUPT)
 
     def _take_up(self, running: RunningTrial) -> None:
         outcome = load_outcome(running.folder.outcome)
@@ -165,7 +170,7 @@ class Runner:
             self._end(running, make_outcome(running, verdict))
 
     def _start_what_fits(self) -> None:
-        while self._free and not self._stopping and not self.left:
+        while self._free and not self._stopping and not self.left and not self._paused:
             try:
                 self._session.check_data()
                 running = self._queue.next()
@@ -174,11 +179,14 @@ class Runner:
                 return
             if running is None:
                 return
-            if running.refusal:
+            if running.asked_to_end:
+                self._end(running, make_outcome(running, running.cancelled))
+            elif running.refusal:
                 self._refuse(running)
             else:
                 self._launch(running, self._free.pop(0))
             self._follow_interrupts()
+            self._follow_requests()
 
     def _refuse(self, running: RunningTrial) -> None:
         """End a trial whose point cannot be trained; the sampler hears that it is infeasible."""
@@ -223,7 +231,10 @@ class Runner:
     def _wait(self) -> None:
         """Until a group has gone, a signal has come, or it is time for a look at the events."""
         attempts = [running.attempt.fileno() for running in self._running if running.attempt]
+        began = time.monotonic()
         select.select([*attempts, self._interrupts.fileno()], [], [], _LOOK_SECONDS)
+        if not self._running:  # all rest
+            self._clock.leave_out(time.monotonic() - began)
         self._interrupts.drain()
         self._session.check_hold()
 
@@ -322,9 +333,10 @@ class Runner:
         log.info("trial %d: %s, %s", running.number, verdict.ending, verdict.reason)
         self._follow_fault(running, verdict)
         stopped = verdict.ending in (Ending.INTERRUPTED, Ending.MOVED) and self._stopping
+        rests = running.rests and verdict.ending is Ending.INTERRUPTED and verdict.fault is None
         if self._killed or stopped:
             self._set_aside(running, verdict)
-        elif self._goes_on(running, verdict):
+        elif rests or self._goes_on(running, verdict):
             self._set_aside(running, verdict)
             self._queue.put(running)
         else:
@@ -425,6 +437,37 @@ class Runner:
             for running in self._running:
                 if running.attempt is not None:
                     running.attempt.kill()
+
+    @property
+    def _rests(self) -> bool:
+        """Whether this run waits until the study is resumed."""
+        if not self._paused or self._stopping or self.left:
+            return False
+        return not self._queue.budget_spent
+
+    def _follow_requests(self) -> None:
+        """What people ask for from other shells."""
+        for number in self._session.steering.look(self._session.study):
+            self._end_trial(number)
+        pause = self._session.steering.paused()
+        if pause is not None and not self._paused:
+            self._session.display.notice(f"{pause.told}: no trial trains")
+            for running in self._running:
+                running.rests = True
+                self._request_stop(running, Stop.INTERRUPT)
+        elif pause is None and self._paused:
+            self._session.display.notice("the pause is over, the study goes on")
+        self._paused = pause is not None
+
+    def _end_trial(self, number: int) -> None:
+        """Somebody wants a trial to end; one that was never begun ends when it is its turn."""
+        waiting = self._queue.withdraw(number)
+        if waiting is not None:
+            self._end(waiting, make_outcome(waiting, waiting.cancelled))
+        for running in self._running:
+            if running.number == number:
+                self._session.display.notice(f"trial {number} is {running.asked_to_end}")
+                self._request_stop(running, Stop.INTERRUPT)
 
     def _stop_all(self, reason: Stop) -> None:
         for running in self._running:

@@ -29,6 +29,7 @@ from orchestrator.running.slots import Slot, cpu_cores, cut_slots, job_slots
 from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
+from orchestrator.steering.steering import Steering
 from orchestrator.study.holding.lock import StudyLock, refuse_holder_elsewhere
 from orchestrator.study.identity import new_identity
 from orchestrator.study.inputs import DataWatch, Input, caches_of, found_in, remember, take
@@ -77,6 +78,8 @@ class Session:
         self.display = display
         self.interrupts = interrupts
         self._stack = stack  # closes all of it
+        self.steering = Steering(folder, interrupts.stop)
+        self.steering.refuse_stale()
         self.check_hold: Callable[[], None] = lambda: None  # raises once another host has the study
 
     def begin(self, settings: Settings, layers: Layers, threads: int | None) -> Checked:
@@ -186,6 +189,7 @@ class Session:
 
     def pause(self, seconds: float) -> bool:
         """Sleep; False, at once, where the user wants to stop."""
+        self.steering.look()
         if self.interrupts.count == 0:
             select.select([self.interrupts.fileno()], [], [], seconds)
             self.interrupts.drain()
@@ -197,6 +201,7 @@ class Session:
         Raises:
             StoppedEarly: ^C came.
         """
+        self.steering.look()
         if self.interrupts.count > 0:
             raise StoppedEarly
 

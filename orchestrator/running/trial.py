@@ -16,6 +16,7 @@ from orchestrator.running.folds import step_and_value
 from orchestrator.running.slots import Slot
 from orchestrator.running.verdict import Verdict, judge
 from orchestrator.settings.schema import Settings
+from orchestrator.steering.trials import reason_to_stop
 from protocol.files import LineTail, write_text
 from protocol.folders import TrialFolder
 from protocol.messages import (
@@ -32,6 +33,13 @@ from protocol.messages import (
 from protocol.objective import Objective
 from protocol.recipe import Recipe
 
+_NO_END = (  # after which a trial would be tried again
+    Ending.INTERRUPTED,
+    Ending.MOVED,
+    Ending.LOST,
+    Ending.HUNG,
+    Ending.MEMORY,
+)
 _LONGEST_LOOK_SECONDS = 10.0  # between two looks that count in full
 
 
@@ -48,6 +56,7 @@ class RunningTrial:
     told_by_fold: bool = False  # the pruner compares folds rather than epochs
     events: list[Event] = field(default_factory=list)  # of all attempts, in order
     stop: Stop | None = None  # what was asked of the present attempt
+    rests: bool = False  # it stops because the study is paused
     pruned_at: int | None = None  # the step at which it was decided that the trial ends
     attempt: Attempt | None = None
     number_of_attempt: int = -1
@@ -83,6 +92,7 @@ class RunningTrial:
         self.folder.stop.unlink(missing_ok=True)
         save_plan(self.folder, plan)
         self.stop, self.slot, self.number_of_attempt = None, slot, plan.attempt
+        self.rests = False
         self._seconds, self._looked = trained_seconds(self.events), time.monotonic()
         self.attempt = launcher.launch(self.folder, plan)
 
@@ -119,11 +129,23 @@ class RunningTrial:
         plan = latest_plan(self.folder)
         limited = plan is not None and memory_rule.limited(plan)
         verdict = judge(self.attempt_events(), exit, self.stop, limited=limited)
+        if self.asked_to_end and (verdict is None or verdict.ending in _NO_END):
+            return self.cancelled
         stacks = self.folder.stacks(self.number_of_attempt)
         if verdict is not None and verdict.ending is Ending.HUNG and stacks.exists():
             where = f"{verdict.reason}; {stacks.name} says where each of them stood"
             return replace(verdict, reason=where)
         return verdict
+
+    @property
+    def asked_to_end(self) -> str:
+        """Why somebody wants this trial to end; empty where nobody does."""
+        return reason_to_stop(self.frozen)
+
+    @property
+    def cancelled(self) -> Verdict:
+        """The verdict on a trial that ends because somebody wants it to."""
+        return Verdict(ending=Ending.CANCELLED, reason=self.asked_to_end)
 
     def overdue(self, limit: float | None) -> bool:
         """Whether it has trained for longer than `limit` seconds; to be asked while it runs.

@@ -21,7 +21,8 @@ INTERRUPTED   ^C, SIGTERM, data that are gone         nothing yet          resum
               the trial alone, by others              nothing yet          resumed, boundedly
 MOVED         a job's time limit, a preemption, a     nothing yet          resumed in another job,
               node that failed                                             as often as it takes
-CANCELLED     somebody ended its job (scancel)        PRUNED, at its step  —
+CANCELLED     somebody ended it (`stop --trial`),     PRUNED, at its step  —
+              or its job (scancel)
 
 The bound is `limits.relaunches`; `limits.same_failures` trials in a row that fail alike end the
 run. Time in which the whole study was suspended counts neither as hanging nor as training.

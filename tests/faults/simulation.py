@@ -304,6 +304,7 @@ class World:
             surroundings={},
             check_data=lambda: None,
             known=SimpleNamespace(identity="", inputs={}),
+            steering=SimpleNamespace(look=lambda study: [], paused=lambda: None),
         )
         asker = Asker(self.folder, study, settings, space, line)
         Runner(session, asker, Clock(self.folder.clock)).run()

@@ -13,9 +13,9 @@ from typing import Any
 
 from orchestrator import words
 from orchestrator.launcher.base import Cause, Exit
-from orchestrator.launcher.slurm.letters import post, read
 from orchestrator.launcher.slurm.squeue import JobState
 from protocol.folders import JobFolder, TrialFolder
+from protocol.letters import post, read
 from protocol.messages import Stop
 
 _CAUSES = {

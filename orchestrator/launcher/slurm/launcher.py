@@ -23,12 +23,12 @@ from orchestrator.launcher.settings import LauncherSettings
 from orchestrator.launcher.slurm.ask import Away, ask
 from orchestrator.launcher.slurm.controller import Controller
 from orchestrator.launcher.slurm.job import Job
-from orchestrator.launcher.slurm.letters import post
 from orchestrator.launcher.slurm.sbatch import UNSEEN, program, submit
 from orchestrator.launcher.slurm.squeue import JobState
 from protocol.errors import UserError
 from protocol.files import write_json, write_text
 from protocol.folders import JobFolder, TrialFolder
+from protocol.letters import post
 from protocol.messages import Plan, latest_plan
 
 _STEP_SECONDS = 0.1  # between two looks at all of it

@@ -19,10 +19,10 @@ from typing import Any
 from orchestrator.launcher.base import Exit
 from orchestrator.launcher.local import LocalAttempt, LocalLauncher
 from orchestrator.launcher.preload import modules_of
-from orchestrator.launcher.slurm.letters import post, read
 from orchestrator.launcher.slurm.memory import kills_for_memory
 from protocol.files import link_once, read_fresh
 from protocol.folders import JobFolder, TrialFolder
+from protocol.letters import post, read
 from protocol.messages import Plan, Stop
 
 TIME_IS_UP = signal.SIGUSR2  # comes launcher.signal_seconds before the job's limit

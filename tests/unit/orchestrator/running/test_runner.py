@@ -1,7 +1,9 @@
 """What a rank's fault means for its own trial, the other trials and the devices."""
 
 import contextlib
+import json
 import os
+import time
 import types
 from unittest import mock
 
@@ -15,6 +17,8 @@ from orchestrator.running.clock import Clock
 from orchestrator.running.room import DiskFull
 from orchestrator.running.runner import Runner
 from orchestrator.running.slots import Slot
+from orchestrator.steering.requests import Request, What, ask_for
+from orchestrator.steering.steering import Steering
 from protocol.errors import UserError
 from protocol.messages import (
     Failed,
@@ -130,6 +134,7 @@ class Search(SmallSearch):
             display=self.display,
             check_data=lambda: None,
             known=types.SimpleNamespace(identity="", inputs={}),
+            steering=Steering(self.folder, lambda: setattr(interrupts, "count", 1)),
         )
         runner = Runner(session, self.asker, Clock(self.folder.clock))
         try:
@@ -378,3 +383,27 @@ def test_a_search_that_has_to_leave_stops_no_trial(search):
     assert search.launcher.left
     assert search.states == [RUNNING]
     assert not search.folder.trial(0).stop.exists()
+
+
+def test_a_trial_that_has_not_begun_or_waits_to_be_resumed_is_ended_by_a_request(search):
+    search.asker.ask()  # and its orchestrator was killed
+    search.study.enqueue_trial({"rate": 0.5})
+    for number in (0, 1):
+        ask_for(search.folder, Request(what=What.STOP_TRIAL, trial=number, why="no", pid=number))
+    assert search.play() is None
+    assert search.states == [PRUNED, PRUNED, COMPLETE]
+    assert [trial for trial, _ in search.launcher.launched] == [2]
+    for number in (0, 1):
+        outcome = load_outcome(search.folder.trial(number).outcome)
+        assert outcome.ending == "cancelled"
+        assert outcome.reason.endswith(": no")
+
+
+def test_while_it_is_paused_nothing_is_launched_and_no_time_counts(search):
+    ask_for(search.folder, Request(what=What.PAUSE, until=time.time() + 2.0))
+    began = time.monotonic()
+    assert search.play() is None
+    assert time.monotonic() - began > 1.8
+    assert json.loads(search.folder.clock.read_text())["seconds"] < 1.5
+    assert "paused by" in search.display.words
+    assert search.states == [COMPLETE] * 3

@@ -3,9 +3,9 @@ import pytest
 from orchestrator.launcher.base import Cause, Exit
 from orchestrator.launcher.slurm import job as module
 from orchestrator.launcher.slurm.job import Job, node_names
-from orchestrator.launcher.slurm.letters import post
 from orchestrator.launcher.slurm.squeue import JobState
 from protocol.folders import JobFolder, TrialFolder
+from protocol.letters import post
 
 TOLD = {"name": "x.0", "nodes": 1, "shape": {"family": "toy"}, "reuse": True}
 WELL = {"codes": {"0": 0}, "first": None, "hung": None, "vanished": False, "word": ""}

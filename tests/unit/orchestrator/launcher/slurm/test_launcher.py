@@ -14,9 +14,9 @@ from orchestrator.launcher.slurm import controller, sbatch, squeue
 from orchestrator.launcher.slurm import launcher as module
 from orchestrator.launcher.slurm.ask import Away, Refused
 from orchestrator.launcher.slurm.launcher import ENDED, SlurmLauncher
-from orchestrator.launcher.slurm.letters import post, read
 from protocol.errors import UserError
 from protocol.folders import JobFolder, TrialFolder
+from protocol.letters import post, read
 from protocol.messages import Plan, save_plan
 from protocol.objective import Objective
 

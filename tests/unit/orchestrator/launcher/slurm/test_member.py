@@ -10,9 +10,9 @@ import pytest
 
 from orchestrator.launcher.base import Exit
 from orchestrator.launcher.slurm import member as module
-from orchestrator.launcher.slurm.letters import post, read
 from orchestrator.launcher.slurm.member import TIME_IS_UP, WANTED_BACK, Member
 from protocol.folders import JobFolder
+from protocol.letters import post, read
 from tests.ranks import make_plan
 
 TOLD = {"name": "x.0", "reuse": True, "shape": {"family": "toy", "stages": 1}}

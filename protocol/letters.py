@@ -1,4 +1,4 @@
-"""What an orchestrator and the nodes of a job write to each other: small files, whole or not there.
+"""What processes write to each other, on whatever hosts: small files, whole or not there.
 
 A letter is written once and never changed. On a network file system it may be seen late, but is
 then seen whole; of two who write the same one, on whatever hosts, one succeeds.

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from orchestrator.launcher.slurm.letters import post, read
+from protocol.letters import post, read
 
 
 def test_of_two_who_write_the_same_letter_one_succeeds(tmp_path):

@@ -1,0 +1,1 @@
+"""The commands by which a study is steered from another shell."""
