@@ -40,6 +40,11 @@ class StudyFolder:
         return self.path / "lock"
 
     @property
+    def holder(self) -> Path:
+        """By which the holder of the lock is known on other hosts."""
+        return self.path / "holder"
+
+    @property
     def stop(self) -> Path:
         """There while somebody outside wants the search to stop, as ^C in its shell would."""
         return self.path / "stop"

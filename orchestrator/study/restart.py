@@ -20,7 +20,7 @@ from orchestrator.study.peek import peek
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
 
-_KEPT = ("lock", "stop", "orchestrator.log")
+_KEPT = ("lock", "holder", "stop", "orchestrator.log")
 
 
 def may_be_discarded(folder: StudyFolder) -> bool:
@@ -41,6 +41,12 @@ def discard(folder: StudyFolder) -> int:
         raise SettingsError(
             f"{complete} of the trials of study {folder.name!r} are complete, so it is not "
             f"discarded; choose another --study_name, or remove {folder.path} yourself",
+            key="--restart",
+        )
+    if any(path.name.isdigit() for path in folder.jobs.glob("*")):
+        raise SettingsError(
+            f"trials of study {folder.name!r} may still run in jobs of a cluster, so it is not "
+            "discarded; end them first by --cancel",
             key="--restart",
         )
     trials = folder.trials()

@@ -49,7 +49,7 @@ def test_a_preempted_job_hears_of_it_and_is_started_again(cluster):
     assert cluster.job(low)["Restarts"] == "1"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_job_over_its_time_limit_is_warned_asked_and_ended(cluster):
     script = """
         trap "echo warned" USR1
@@ -77,7 +77,7 @@ def test_a_controller_that_was_away_knows_the_jobs(cluster):
         assert cluster.job(job)["Restarts"] == "0"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_node_that_loses_power_fails_its_jobs_and_comes_back(cluster):
     job = cluster.submit("echo $$; exec sleep 600", "--nodelist=n2", "--no-requeue")
     wait_until(lambda: cluster.output(job), 10, "output")

@@ -120,7 +120,7 @@ def _in_use(path: Path, holder: str) -> str:
 
 def claim_of(lock: Path) -> Path:
     """The file beside a lock by which its holder is known on other hosts."""
-    return lock.with_name("holder")
+    return StudyFolder(lock.parent).holder
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import optuna
 import pytest
 
 from orchestrator.study import restart
+from orchestrator.study.holding.lock import StudyLock
 from orchestrator.study.identity import IDENTITY
 from orchestrator.study.restart import discard, may_be_discarded
 from protocol.errors import SettingsError
@@ -32,6 +33,21 @@ def test_a_study_without_a_complete_trial_makes_way(made):
     assert left(made.folder) == ["lock", "orchestrator.log"]
     assert not may_be_discarded(made.folder)
     assert discard(made.folder) == 0
+
+
+def test_whoever_discards_a_study_holds_it_on(made):
+    with StudyLock(made.folder.lock) as lock:
+        discard(made.folder)
+        lock.check()
+
+
+def test_a_study_whose_trials_may_run_on_a_cluster_is_not_discarded(made):
+    (made.folder.jobs / "ended").mkdir(parents=True)
+    (made.folder.jobs / "0").mkdir()
+    with pytest.raises(SettingsError, match="--cancel"):
+        discard(made.folder)
+    (made.folder.jobs / "0").rename(made.folder.jobs / "ended" / "0")
+    assert discard(made.folder) == 2
 
 
 def test_a_complete_trial_is_never_discarded(made):
