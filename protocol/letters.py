@@ -17,9 +17,14 @@ from protocol.files import link_once, read_fresh, sync_folder
 
 def post(path: Path, letter: dict[str, Any]) -> bool:
     """Write a letter; False where somebody else has written it already."""
+    return post_text(path, json.dumps(letter) + "\n")
+
+
+def post_text(path: Path, text: str) -> bool:
+    """The same with a file of plain text."""
     draft = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
     with draft.open("w") as stream:
-        stream.write(json.dumps(letter) + "\n")
+        stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
     try:

@@ -79,6 +79,12 @@ def ask(*command: str) -> str:
     raise Refused(said or f"{command[0]} left with code {done.returncode}")
 
 
+def fields_of(shown: str) -> dict[str, str]:
+    """A job by Slurm's own keys, from `scontrol --oneliner show job`; what it lacks is empty."""
+    pairs = (word.split("=", 1) for word in shown.split() if "=" in word)
+    return {key: "" if value in ("(null)", "None") else value for key, value in pairs}
+
+
 def number_of(told: str) -> str:
     """The job's number in what `sbatch --parsable` prints; sites may have it print more.
 

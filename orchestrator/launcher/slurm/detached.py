@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.launcher.settings import DETACHED, LauncherSettings
-from orchestrator.launcher.slurm.ask import Away, Refused, ask, number_of
+from orchestrator.launcher.slurm.ask import Away, Refused, ask, fields_of, number_of
 from orchestrator.launcher.slurm.sbatch import program, refusal, script_of
 from protocol.errors import UserError
 from protocol.files import write_json, write_text
@@ -138,13 +138,12 @@ def detached(jobs: Path) -> Detached | None:
         shown = ask("scontrol", "--oneliner", "show", "job", number)
     except Refused:
         return Detached(id=number, state="GONE")
-    words = dict(word.split("=", 1) for word in shown.split() if "=" in word)
-    reason = words.get("Reason", "None")
+    fields = fields_of(shown)
     return Detached(
         id=number,
-        state=words.get("JobState", "UNKNOWN"),
-        reason="" if reason == "None" else reason,
-        node=words.get("NodeList", "").replace("(null)", ""),
+        state=fields.get("JobState", "UNKNOWN"),
+        reason=fields.get("Reason", ""),
+        node=fields.get("NodeList", ""),
     )
 
 

@@ -20,9 +20,9 @@ from orchestrator.launcher.base import Exit
 from orchestrator.launcher.local import LocalAttempt, LocalLauncher
 from orchestrator.launcher.preload import modules_of
 from orchestrator.launcher.slurm.memory import kills_for_memory
-from protocol.files import link_once, read_fresh
+from protocol.files import read_fresh
 from protocol.folders import JobFolder, TrialFolder
-from protocol.letters import post, read
+from protocol.letters import post, post_text, read
 from protocol.messages import Plan, Stop
 
 TIME_IS_UP = signal.SIGUSR2  # comes launcher.signal_seconds before the job's limit
@@ -148,16 +148,6 @@ class Member:
         others = [node for node in range(self._nodes) if node != self._node]
         exits = [read(self._job.exit(order, node)) for node in others]
         return any(exit and (exit["first"] is not None or exit["vanished"]) for exit in exits)
-
-
-def post_text(path: Path, text: str) -> None:
-    """Write a file that is not there yet; what somebody else has written stays."""
-    draft = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
-    draft.write_text(text)
-    try:
-        link_once(draft, path)
-    finally:
-        draft.unlink()
 
 
 def _plan_of(folder: TrialFolder, number: int) -> Plan:

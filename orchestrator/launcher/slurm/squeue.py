@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from submitit.core.core import InfoWatcher
 
-from orchestrator.launcher.slurm.ask import Away, Refused, ask
+from orchestrator.launcher.slurm.ask import Away, Refused, ask, fields_of
 
 _FORMAT = "%i|%T|%r|%N|%L|%j"  # last what may hold anything
 _FIELDS = ("JobID", "State", "Reason", "NodeList", "TimeLeft", "JobName")
@@ -105,13 +105,13 @@ class QueueWatcher(InfoWatcher):
                 name = self.states[number].name if number in self.states else ""
                 told[number] = JobState(id=number, name=name, state="GONE")
             return
-        fields = dict(word.split("=", 1) for word in shown.split() if "=" in word)
+        fields = fields_of(shown)
         told[number] = JobState(
             id=number,
             name=fields.get("JobName", ""),
             state=fields.get("JobState", "UNKNOWN"),
             reason=fields.get("Reason", ""),
-            nodes=fields.get("NodeList", "").replace("(null)", ""),
+            nodes=fields.get("NodeList", ""),
         )
 
 

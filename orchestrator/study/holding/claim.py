@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from orchestrator.launcher.slurm.ask import Away, Refused, ask
+from orchestrator.launcher.slurm.ask import Away, Refused, ask, fields_of
 from protocol.errors import StudyInUse
 from protocol.files import link_once, look_anew, read_fresh
 
@@ -202,13 +202,9 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _state_of(job: str) -> str | None:
     """What Slurm says of a job; None where it cannot be asked."""
     try:
-        words = dict(
-            word.split("=", 1)
-            for word in ask("scontrol", "--oneliner", "show", "job", job).split()
-            if "=" in word
-        )
+        fields = fields_of(ask("scontrol", "--oneliner", "show", "job", job))
     except Refused as refused:
         return "GONE" if "invalid job id" in str(refused).lower() else None
     except Away:
         return None
-    return words.get("JobState")
+    return fields.get("JobState")
