@@ -204,8 +204,8 @@ def _leave(session: Session, console: Console) -> int:
     """This orchestrator is a job whose time is up, or which has to make room."""
     from orchestrator.launcher.slurm.detached import submit_successor
 
-    told = "its jobs go on, and the orchestrator's own comes back"
-    if session.interrupts.left_by is signal.SIGUSR2:  # otherwise Slurm itself queues it again
+    told = "its jobs go on; its own is queued again by Slurm, unless somebody cancelled it"
+    if session.interrupts.left_by is signal.SIGUSR2:
         told = f"its jobs go on, and job {submit_successor(session.folder.jobs)} with the study"
     console.print(Text(f"Study {session.name}: {told}"), soft_wrap=True)
     return DONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,8 +73,8 @@ def open_study_launcher(
         if error.name != "submitit":
             raise
         raise SettingsError(
-            "slurm needs submitit, which is not installed; run .venv/bin/python -m pip install "
-            "'.[slurm]'",
+            "slurm needs submitit, which is not installed; run "
+            f"{sys.executable} -m pip install submitit",
             key="launcher.kind",
         ) from None
     return SlurmLauncher(

@@ -56,7 +56,7 @@ class RunningTrial:
     told_by_fold: bool = False  # the pruner compares folds rather than epochs
     events: list[Event] = field(default_factory=list)  # of all attempts, in order
     stop: Stop | None = None  # what was asked of the present attempt
-    rests: bool = False  # it stops because the study is paused
+    rests: bool = False  # it stops for a pause, or for an orchestrator that went before it
     pruned_at: int | None = None  # the step at which it was decided that the trial ends
     attempt: Attempt | None = None
     number_of_attempt: int = -1
@@ -69,9 +69,9 @@ class RunningTrial:
 
     def __post_init__(self) -> None:
         self._tail = LineTail(self.folder.events)
-        self.stop = self._recorded_prune()
-        if self.stop is Stop.PRUNED:  # at the step that was the last to be reported
-            self.pruned_at = self.frozen.last_step
+        recorded = self._recorded_stop()
+        if recorded is Stop.PRUNED:  # at the step that was the last to be reported
+            self.stop, self.pruned_at = recorded, self.frozen.last_step
         plan = latest_plan(self.folder)
         if plan is not None:
             self.number_of_attempt, self.micro_batch = plan.attempt, plan.micro_batch
@@ -99,6 +99,8 @@ class RunningTrial:
     def take_up(self, attempt: Attempt, slot: Slot) -> None:
         """Follow an attempt on that an earlier orchestrator launched."""
         self.attempt, self.slot = attempt, slot
+        self.stop = self._recorded_stop()
+        self.rests = self.stop is Stop.INTERRUPT
         self._seconds, self._looked = trained_seconds(self.events), time.monotonic()
 
     def new_events(self) -> list[Event]:
@@ -206,12 +208,12 @@ class RunningTrial:
     def _step_and_value(self, event: Event) -> tuple[int, float] | None:
         return step_and_value(self.events, event, self.objective, by_fold=self.told_by_fold)
 
-    def _recorded_prune(self) -> Stop | None:
+    def _recorded_stop(self) -> Stop | None:
+        """What was asked of the attempt that an earlier orchestrator launched."""
         try:
-            recorded = self.folder.stop.read_text(errors="replace").strip()
-        except FileNotFoundError:
+            return Stop(self.folder.stop.read_text(errors="replace").strip())
+        except (FileNotFoundError, ValueError):
             return None
-        return Stop.PRUNED if recorded == Stop.PRUNED else None
 
 
 def trained_seconds(events: Iterable[Event]) -> float:

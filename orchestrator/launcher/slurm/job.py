@@ -116,6 +116,8 @@ class Job:
             return name
         if self.waits and (self.state.waits or not self.state.nodes):
             return f"{name} waits: {self.state.reason or self.state.state}"
+        if not self.state.nodes:  # its nodes said so before squeue did
+            return f"{name} begins"
         left = "" if self.state.left is None else f", {words.duration(self.state.left)} left"
         return f"{name} on {self.state.nodes}{left}"
 

@@ -25,7 +25,7 @@ from orchestrator.launcher.slurm.controller import Controller
 from orchestrator.launcher.slurm.job import Job
 from orchestrator.launcher.slurm.sbatch import UNSEEN, program, submit
 from orchestrator.launcher.slurm.squeue import JobState
-from protocol.errors import UserError
+from protocol.errors import SettingsError, UserError
 from protocol.files import write_json, write_text
 from protocol.folders import JobFolder, TrialFolder
 from protocol.letters import post
@@ -230,8 +230,23 @@ class SlurmLauncher:
         job.look()
         if job.began and not had_begun:
             self._stillborn = 0
+        self._check_time(job)
         if job.over and (job.orders == 0 or job.exit(job.orders - 1) is not None):
             self._over(job)
+
+    def _check_time(self, job: Job) -> None:
+        """Refuse a partition whose jobs would be told to leave before they have a trial."""
+        if self._refused or job.orders or job.closed or job.state is None or job.state.left is None:
+            return
+        if job.state.left < self._settings.signal_seconds:
+            self._refused = True
+            job.close()
+            raise SettingsError(
+                f"found {self._settings.signal_seconds}, but job {job.id} has "
+                f"{words.duration(job.state.left)} in all; expected less than that, or a longer "
+                "launcher.time",
+                key="launcher.signal_seconds",
+            )
 
     def _submitted(self, job: Job, submission: Any) -> None:
         job.submission = None

@@ -25,6 +25,8 @@ from protocol.messages import (
     Fault,
     Finished,
     Started,
+    Stop,
+    Stopped,
     Validated,
     append_event,
     latest_plan,
@@ -323,6 +325,25 @@ def test_trials_that_outlived_their_search_are_followed_though_there_are_fewer_s
     assert search.launcher.taken_up == [0, 1]
     assert search.launcher.launched == [(2, "cpu")]
     assert "trial 1 is taken up" in search.display.words
+
+
+def test_what_a_killed_search_had_stopped_is_no_loss_when_it_is_taken_up(search):
+    def stopping(folder, plan):
+        stopped = Stopped(attempt=plan.attempt, epoch=1, step=1, reason=Stop.INTERRUPT)
+        append_event(folder.events, stopped)
+        return Exit(codes={0: 0})
+
+    search.play(failing(Fault.USER))  # it left, its trial did not
+    search.folder.trial(0).stop.write_text(Stop.INTERRUPT.value)
+
+    class Stopping(Outliving):
+        def take_up(self, folder):
+            return Over(stopping(folder, latest_plan(folder))) if folder.number == 0 else None
+
+    with mock.patch(f"{__name__}.Scripted", Stopping):
+        assert search.play() is None
+    assert search.states == [COMPLETE] * 3
+    assert "losses" not in search.trials()[0].user_attrs
 
 
 def test_no_more_trials_are_launched_than_there_are_slots_after_taking_up(search):

@@ -211,6 +211,8 @@ def test_where_a_job_is_is_said_for_people(folder):
     job.id = "42"
     seen(job, "PENDING", reason="Resources", left=60.0)
     assert job.place == "job 42 waits: Resources"
+    job.began = True  # which squeue does not show yet
+    assert job.place == "job 42 begins"
     seen(job, "RUNNING", nodes="n[1-2]", left=90.0)
     assert job.place.startswith("job 42 on n[1-2], ")
     assert job.place.endswith(" left")

@@ -14,7 +14,7 @@ from orchestrator.launcher.slurm import controller, sbatch, squeue
 from orchestrator.launcher.slurm import launcher as module
 from orchestrator.launcher.slurm.ask import Away, Refused
 from orchestrator.launcher.slurm.launcher import ENDED, SlurmLauncher
-from protocol.errors import UserError
+from protocol.errors import SettingsError, UserError
 from protocol.folders import JobFolder, TrialFolder
 from protocol.letters import post, read
 from protocol.messages import Plan, save_plan
@@ -344,6 +344,16 @@ def test_a_trial_without_a_job_can_be_taken_back(opened, slurm, trial):
     begin(slurm, launcher.jobs[0])
     until(lambda: launcher.jobs[0].idle, launcher)
     assert launcher.jobs[0].orders == 0
+
+
+def test_jobs_that_would_be_told_to_leave_at_once_end_the_run(opened, slurm, trial):
+    launcher = opened(signal_seconds=3700)  # the partition's jobs have an hour
+    attempt = launcher.launch(*trial(0))
+    with pytest.raises(SettingsError, match=r"signal_seconds: found 3700.* has 1 h 00 min in all"):
+        until(lambda: False, launcher)
+    attempt.recall()
+    launcher.step(now=True)
+    assert len(slurm.submitted) == 1, "no further one follows"
 
 
 def test_a_job_with_too_little_time_takes_no_further_trial(opened, slurm, trial):
