@@ -241,7 +241,8 @@ class Runner:
     def _follow(self, running: RunningTrial) -> None:
         assert running.attempt is not None
         exit = self._polled(running.attempt)  # first: the events read below are all there are
-        self._session.display.trial_placed(running.number, running.attempt.place)
+        if exit is None:
+            self._session.display.trial_placed(running.number, running.attempt.place)
         self._guarded(running, lambda: self._report(running))
         if exit is not None:
             self._running.remove(running)
