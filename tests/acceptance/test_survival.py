@@ -19,7 +19,7 @@ from protocol.messages import Started, Stopped, Validated
 from tests.studio import ROOT, Studio, finish, wait_until
 from worker.training.checkpoint import load_checkpoint
 
-KILLS = 20
+KILLS, SHORT_KILLS = 20, 8
 
 
 def slow(studio: Studio, **sections):
@@ -34,10 +34,10 @@ def slow(studio: Studio, **sections):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_study_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(studio, launcher):
+def test_a_study_killed_at_random_moments_ends_as_if_it_had_not_been(studio, launcher, request):
     slow(studio, n_trials=6)
     moments = random.Random(1)
-    for _ in range(KILLS):
+    for _ in range(KILLS if request.config.getoption("--long") else SHORT_KILLS):
         run = studio.start()
         if moments.random() < 0.3:
             delay = moments.uniform(0.1, 4.0)  # while it starts

@@ -48,6 +48,10 @@ SMALLER: dict[str, dict[str, Any]] = {
     "refine256": {"block": "plain", "width": 32},
 }
 
+# Whose step takes a minute's half or more; the others are the short form.
+LONG = ("refine256", "direct64", "diffx2ct")
+NAMES = [case.name for case in CASES if not case.plugged]
+
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory):
@@ -64,7 +68,10 @@ def scans(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [case.name for case in CASES if not case.plugged])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in NAMES],
+)
 def test_the_published_recipe_takes_a_step_at_full_size(name, scans, tmp_path, record_property):
     preset = yaml.safe_load((ROOT / "studies" / f"{name}.yml").read_text())
     root = scans(load_family(name).Data)

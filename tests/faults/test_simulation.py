@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.simulation import simulate
 
-SEEDS = 40  # of the short form
+SEEDS = 20  # of the short form
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ def test_a_job_of_two_nodes_has_its_steps_on_both(cluster):
     assert sorted(cluster.output(job).split()) == ["n1", "n2"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_preempted_job_hears_of_it_and_is_started_again(cluster):
     script = """
         trap "echo asked; exit 1" TERM
@@ -63,7 +63,7 @@ def test_a_job_over_its_time_limit_is_warned_asked_and_ended(cluster):
     assert sorted(said) == ["asked", "warned"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_controller_that_was_away_knows_the_jobs(cluster):
     running = cluster.submit("sleep 8; echo done", *WHOLE)
     cluster.wait_for_state(running, "RUNNING")
