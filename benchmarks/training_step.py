@@ -3,20 +3,26 @@
     python -m benchmarks.training_step [--rounds 31]
 
 One rank beside a plain PyTorch loop, and two beside plain DistributedDataParallel over gloo, one
-thread a rank. They take turns of a fifth of a second within the same processes, so that whatever
-else the machine does falls on both alike. Samples are read and collated by both in the training
-process. A step includes what we do beside training: seeds for every sample and micro-batch, the
+thread a rank; and where pytorch-lightning is installed, beside its Trainer with neither progress
+bar, logger nor checkpoints, which would cost more. They take turns of a fifth of a second within
+the same processes, so that whatever else the machine does falls on all alike. Samples are read and
+collated by all in the training process. A step includes what we do beside training: seeds for every sample and micro-batch, the
 watch for numbers that are not finite, the ranks' agreement on stopping, heartbeats, mean losses.
 The ratios are medians over the rounds.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import statistics
 import tempfile
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,6 +121,8 @@ def measured(folder: TrialFolder, group: Group, rounds: int) -> dict[str, list[f
     torch.set_num_threads(1)
     peer = "plain loop" if group.ranks == 1 else "plain DDP"
     turns = {"ours": ours(folder, group), peer: plain(folder, group)}
+    if find_spec("pytorch_lightning"):
+        turns["Lightning"] = through_lightning(folder, group)
     for turn in turns.values():
         turn(20)
     counts = {name: _steps(turn, group) for name, turn in turns.items()}
@@ -144,22 +152,29 @@ def ours(folder: TrialFolder, group: Group) -> Turn:
     return lambda count: training.take_steps([next(steps) for _ in range(count)])
 
 
-def plain(folder: TrialFolder, group: Group) -> Turn:
-    """A loop as one would write it."""
+def _parts(
+    folder: TrialFolder, group: Group
+) -> tuple[ConvNet, nn.Module, DataLoader[dict[str, torch.Tensor]], float]:
+    """What both peers train: the family's losses, its net, its batches, the learning rate."""
     plan = load_plan(folder.plan)
     data = ConvNetData(**plan.data)
     family = ConvNet(ConvNetSettings(**plan.recipe.own), data)
-    net: nn.Module = family.build_model()
     images = Images(data.samples, data.size)
     sampler = DistributedSampler(images) if group.ranks > 1 else None  # type: ignore[arg-type, var-annotated]
-    model = DistributedDataParallel(net) if group.ranks > 1 else net
-    optimizer = torch.optim.Adam(model.parameters(), lr=plan.recipe.training.learning_rate)
     loader: DataLoader[Any] = DataLoader(
         images,  # type: ignore[arg-type]
         batch_size=plan.recipe.training.batch_size,
         sampler=sampler,
         shuffle=sampler is None,
     )
+    return family, family.build_model(), loader, plan.recipe.training.learning_rate
+
+
+def plain(folder: TrialFolder, group: Group) -> Turn:
+    """A loop as one would write it."""
+    family, net, loader, rate = _parts(folder, group)
+    model = DistributedDataParallel(net) if group.ranks > 1 else net
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
 
     def endless() -> Iterator[dict[str, torch.Tensor]]:
         while True:
@@ -177,6 +192,68 @@ def plain(folder: TrialFolder, group: Group) -> Turn:
             optimizer.step()
 
     return turn
+
+
+def through_lightning(folder: TrialFolder, group: Group) -> Turn:
+    """Steps of Lightning's Trainer, in a thread that goes on for as many as it is told."""
+    import pytorch_lightning as lightning
+
+    family, net, loader, rate = _parts(folder, group)
+    allowed, waits = threading.Semaphore(0), threading.Semaphore(0)
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def training_step(self, batch: dict[str, torch.Tensor], _: int) -> Any:
+            return sum(family.losses(self.net, batch).values())
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters(), lr=rate)
+
+        def on_train_batch_start(self, *_: Any) -> None:
+            waits.release()
+            allowed.acquire()
+
+    def train() -> None:
+        torch.set_num_threads(1)
+        _trainer(group).fit(Module(), loader)
+
+    threading.Thread(target=train, daemon=True).start()
+    waits.acquire()  # what it does before the first batch is over on all ranks
+
+    def turn(count: int) -> None:
+        allowed.release(count)
+        for _ in range(count):
+            waits.acquire()
+
+    return turn
+
+
+def _trainer(group: Group) -> Any:
+    """Lightning's, with nothing beside training; its ranks meet as ours have."""
+    import pytorch_lightning as lightning
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning_fabric|pytorch_lightning")
+    shared: dict[str, Any] = {"devices": 1}
+    if group.ranks > 1:
+        told = {"RANK": group.rank, "LOCAL_RANK": group.rank, "GROUP_RANK": 0, "MASTER_PORT": 0}
+        told |= {"WORLD_SIZE": group.ranks, "LOCAL_WORLD_SIZE": group.ranks}
+        told |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "one"}
+        os.environ |= {key: str(value) for key, value in told.items()}
+        strategy = lightning.strategies.DDPStrategy(process_group_backend="gloo")
+        shared = {"devices": group.ranks, "strategy": strategy}
+    return lightning.Trainer(
+        max_epochs=-1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **shared,
+    )
 
 
 def _steps(turn: Turn, group: Group) -> int:
