@@ -6,9 +6,9 @@ One rank beside a plain PyTorch loop, and two beside plain DistributedDataParall
 thread a rank; and where pytorch-lightning is installed, beside its Trainer with neither progress
 bar, logger nor checkpoints, which would cost more. They take turns of a fifth of a second within
 the same processes, so that whatever else the machine does falls on all alike. Samples are read and
-collated by all in the training process. A step includes what we do beside training: seeds for every sample and micro-batch, the
-watch for numbers that are not finite, the ranks' agreement on stopping, heartbeats, mean losses.
-The ratios are medians over the rounds.
+collated by all in the training process. A step includes what we do beside training: seeds for every
+sample and micro-batch, the watch for numbers that are not finite, the ranks' agreement on stopping,
+heartbeats, mean losses. The ratios are medians over the rounds.
 """
 
 from __future__ import annotations
