@@ -178,14 +178,14 @@ class Session:
 
     def track(self) -> None:
         """Mirror the trials to where the settings ask, until the session closes."""
-        if self.settings.tracking.wandb == "off":
+        if not self.settings.tracking.used:
             return
-        from orchestrator.tracking.tracker import Tracker
+        from orchestrator.tracking.trackers import start_trackers
 
-        tracker = Tracker.start(self.folder, self.settings.tracking)
-        self._stack.callback(tracker.close)
-        if tracker.sentence:
-            self.display.notice(tracker.sentence)
+        for tracker in start_trackers(self.folder, self.settings.tracking):
+            self._stack.callback(tracker.close)
+            if tracker.sentence:
+                self.display.notice(tracker.sentence)
 
     def pause(self, seconds: float) -> bool:
         """Sleep; False, at once, where the user wants to stop."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from orchestrator.launcher.base import Launcher
@@ -52,6 +54,7 @@ def check_at_once(settings: Settings, layers: Layers) -> None:
     with _placed(layers):
         _check_search(settings)
         _check_folds(settings)
+        _check_tracking(settings)
         for given in candidates(settings.search, settings.recipe):
             _check_training(given, settings.search)
 
@@ -69,6 +72,15 @@ def _check_search(settings: Settings) -> None:
                 "first, expected []",
                 key="enqueue",
             )
+
+
+def _check_tracking(settings: Settings) -> None:
+    if settings.tracking.tensorboard and find_spec("tensorboard") is None:
+        raise SettingsError(
+            "true needs tensorboard, which is not installed; run "
+            f"{sys.executable} -m pip install tensorboard",
+            key="tracking.tensorboard",
+        )
 
 
 def _check_folds(settings: Settings) -> None:

@@ -284,13 +284,19 @@ class ParentSettings(Section):
 
 
 class TrackingSettings(Section):
-    """Weights & Biases: off, or one run a trial."""
+    """Weights & Biases, TensorBoard: off, or one run a trial."""
 
     wandb: Literal["off", "auto", "offline", "online"] = Field(
         "off", description="auto and online are offline without WANDB_API_KEY in the environment"
     )
     project: str = Field("tomostudy", description="the W&B project")
     entity: str | None = Field(None, description="the W&B user or team; null: the key's own")
+    tensorboard: bool = Field(False, description="event files in runs/<study>/tensorboard")
+
+    @property
+    def used(self) -> bool:
+        """Whether trials are mirrored to anything."""
+        return self.wandb != "off" or self.tensorboard
 
 
 class Deviation(Section):

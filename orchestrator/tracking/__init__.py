@@ -1,5 +1,5 @@
-"""Weights & Biases, one run a trial: a process beside the study that only reads its folders.
+"""Weights & Biases and TensorBoard, one run a trial: processes beside the study that only read it.
 
-It can neither fail nor delay a trial: it tails what the trials write anyway, and whatever goes
-wrong in it stays in its log. Others use `tracker.Tracker`.
+They can neither fail nor delay a trial: they tail what the trials write anyway, and whatever goes
+wrong in one stays in its log. Others use `trackers.start_trackers`.
 """

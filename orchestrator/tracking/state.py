@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
 from protocol.files import write_text
 from protocol.folders import StudyFolder
+
+Library = Literal["wandb", "tensorboard"]
 
 
 class Told(BaseModel):
@@ -51,16 +54,16 @@ class ToldState:
             self._saved = text
 
 
-def wandb_folder(study: StudyFolder) -> Path:
-    """What Weights & Biases writes, online and offline; it names this folder itself."""
-    return study.path / "wandb"
+def tracked_folder(study: StudyFolder, library: Library) -> Path:
+    """What a library writes; W&B names its folder itself."""
+    return study.path / library
 
 
-def log_file(study: StudyFolder) -> Path:
+def log_file(study: StudyFolder, library: Library) -> Path:
     """What tracking did, and what went wrong in it."""
-    return wandb_folder(study) / "tracking.log"
+    return tracked_folder(study, library) / "tracking.log"
 
 
-def state_file(study: StudyFolder) -> Path:
+def state_file(study: StudyFolder, library: Library) -> Path:
     """How far each trial has been told."""
-    return wandb_folder(study) / "tracked.json"
+    return tracked_folder(study, library) / "tracked.json"

@@ -14,7 +14,7 @@ from wandb.proto import wandb_internal_pb2
 import orchestrator
 from orchestrator.settings.schema import TrackingSettings
 from orchestrator.tracking import tracker
-from orchestrator.tracking.tracker import Tracker, mode_for
+from orchestrator.tracking.trackers import start_trackers, start_wandb
 from protocol.messages import Ending
 from tests.made_study import MadeStudy
 
@@ -112,37 +112,13 @@ def runs(made):
 
 
 def test_off_starts_nothing_and_leaves_nothing(made):
-    off = Tracker.start(made.folder, TrackingSettings())
-    off.close()
-    assert off.sentence == ""
+    assert start_trackers(made.folder, TrackingSettings()) == []
     assert not (made.folder.path / "wandb").exists()
-
-
-@pytest.mark.parametrize(
-    ("wanted", "key", "mode"),
-    [
-        ("auto", KEY, "online"),
-        ("online", KEY, "online"),
-        ("auto", "", "offline"),
-        ("online", "", "offline"),
-        ("offline", KEY, "offline"),
-    ],
-)
-def test_online_needs_a_key_in_the_environment(wanted, key, mode):
-    environment = {"WANDB_API_KEY": key} if key else {}
-    assert mode_for(TrackingSettings(wandb=wanted), environment) == mode
-
-
-def test_without_a_key_the_user_is_told_that_it_is_offline(made, monkeypatch):
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    started = Tracker.start(made.folder, TrackingSettings(wandb="auto"))
-    started.close()
-    assert "offline, because WANDB_API_KEY is not set" in started.sentence
 
 
 def test_each_trial_is_a_run_with_settings_metrics_pictures_and_ending(made, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    started = Tracker.start(made.folder, OFFLINE)
+    started = start_wandb(made.folder, OFFLINE)
     pid = started._process.pid
     trial = made.begin(epochs=3)
     made.draw(0, "validation_0000")
@@ -180,7 +156,7 @@ def test_each_trial_is_a_run_with_settings_metrics_pictures_and_ending(made, mon
 def test_a_restart_goes_on_in_the_same_run_without_telling_twice(made):
     made.begin(epochs=1)
     for epoch in (2, 3):
-        started = Tracker.start(made.folder, OFFLINE)
+        started = start_wandb(made.folder, OFFLINE)
         lines = epoch
         wait_for(lambda lines=lines: told(made) == lines)
         pid = started._process.pid
@@ -197,10 +173,11 @@ def test_a_restart_goes_on_in_the_same_run_without_telling_twice(made):
 def test_it_ends_when_the_orchestrator_is_killed(made):
     made.begin(epochs=1)
     program = (
-        "import time; from pathlib import Path; from orchestrator.tracking.tracker import Tracker;"
+        "import time; from pathlib import Path;"
+        "from orchestrator.tracking.trackers import start_wandb;"
         "from orchestrator.settings.schema import TrackingSettings;"
         "from protocol.folders import StudyFolder;"
-        f"t = Tracker.start(StudyFolder(Path({str(made.folder.path)!r})),"
+        f"t = start_wandb(StudyFolder(Path({str(made.folder.path)!r})),"
         " TrackingSettings(wandb='offline'));"
         "print(t._process.pid, flush=True); time.sleep(100)"
     )
@@ -224,7 +201,7 @@ def test_a_server_that_never_answers_delays_nothing_and_what_was_told_stays_here
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         made.add(24.0, epochs=2)
         begun = time.monotonic()
-        started = Tracker.start(made.folder, TrackingSettings(wandb="online"))
+        started = start_wandb(made.folder, TrackingSettings(wandb="online"))
         assert time.monotonic() - begun < 2.0
         pid = started._process.pid
         wait_for(lambda: told(made) == 3)
@@ -244,7 +221,7 @@ def test_a_process_that_hangs_is_ended_after_its_time(made, tmp_path, monkeypatc
     (tmp_path / "hangs" / "wandb.py").write_text("import time; time.sleep(1000)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "hangs"))
     monkeypatch.setattr(tracker, "FLUSH_SECONDS", 1.0)
-    started = Tracker.start(made.folder, OFFLINE)
+    started = start_wandb(made.folder, OFFLINE)
     process = started._process
     begun = time.monotonic()
     started.close()
@@ -257,7 +234,7 @@ def test_a_missing_wandb_is_told_in_the_log_and_nowhere_else(made, tmp_path, mon
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "wandb.py").write_text("raise ImportError('no wandb here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "none"))
-    started = Tracker.start(made.folder, OFFLINE)
+    started = start_wandb(made.folder, OFFLINE)
     started._process.wait(30)
     started.close()
     started.close()
