@@ -12,6 +12,8 @@ root=$(CDPATH="" cd -- "$(dirname "$script")" && pwd -P)
 
 source "$root/scripts/setup.sh"
 source "$root/scripts/answers.sh"
+# A shell that completes waits for no installation.
+ready || [[ -z ${_TOMOSTUDY_COMPLETE:-} ]] || exit 0
 ready || answer "$@" || set_up
 
 # -P: a folder of the user's that happens to be called data or models must not shadow ours.

@@ -69,8 +69,11 @@ def main() -> None:
         _speak_utf8()
         # Here, for it takes half a second in which ^C may come.
         from orchestrator.command_line import app
+        from orchestrator.completion import VARIABLE, prepare
 
-        app(args=with_command(sys.argv[1:]), prog_name="run_study.sh")
+        if VARIABLE in os.environ:
+            prepare(os.environ)
+        app(args=with_command(sys.argv[1:]), prog_name="run_study.sh", complete_var=VARIABLE)
     except UserError as error:
         _say(str(error))
         sys.exit(2)

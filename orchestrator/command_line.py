@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.completion import Shell, presets, studies
+
 if TYPE_CHECKING:
     from orchestrator.settings.layers import Asked
     from protocol.folders import StudyFolder
@@ -25,7 +27,12 @@ app = typer.Typer(
     "`run` is the command when none is given: ./run_study.sh --study_name demo",
 )
 
-StudyName = Annotated[str, typer.Option("--study_name", help="The study's name, its folder's too.")]
+StudyName = Annotated[
+    str,
+    typer.Option(
+        "--study_name", help="The study's name, its folder's too.", autocompletion=studies
+    ),
+]
 RunsDir = Annotated[
     Path, typer.Option("--runs_dir", help="The folder that holds the studies.", show_default="runs")
 ]
@@ -59,7 +66,10 @@ def main_options(
 def run(
     study_name: StudyName,
     preset: Annotated[
-        str | None, typer.Option("--preset", help="A name in studies/, or a .yml file.")
+        str | None,
+        typer.Option(
+            "--preset", help="A name in studies/, or a .yml file.", autocompletion=presets
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="Central settings instead of config.yml.")
@@ -148,6 +158,25 @@ def status(
     from orchestrator.commands.status import show_status
 
     show_status(_folder(study_name, runs_dir), as_json=json)
+
+
+@app.command()
+def completion(
+    shell: Annotated[Shell, typer.Option("--shell", help="To complete in.")] = Shell.BASH,
+    install: Annotated[
+        bool, typer.Option("--install", help="Write it where the shell reads it as it starts.")
+    ] = False,
+) -> None:
+    """Print what has a shell complete commands, options and names of studies."""
+    from orchestrator.completion import install as installed
+    from orchestrator.completion import scripts
+
+    if not install:
+        print(scripts(shell))
+        return
+    for path in installed(shell):
+        print(f"written to {path}")
+    print("It counts in shells that start from now on.")
 
 
 @app.command(name="list")
