@@ -179,6 +179,12 @@ def completion(
     print("It counts in shells that start from now on.")
 
 
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the settings, by which editors complete and check a file of them."""
+    print((ROOT / "studies" / "schema.json").read_text(encoding="utf-8"), end="")
+
+
 @app.command(name="list")
 def list_(
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,

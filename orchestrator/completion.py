@@ -7,8 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import typer
-from typer.completion import completion_init, get_completion_script
-from typer.completion import install as install_script
+from typer import completion as typers
 
 from protocol.errors import UserError
 
@@ -28,7 +27,9 @@ class Shell(StrEnum):
 def scripts(shell: Shell) -> str:
     """What a shell has to be told, for each name of the program."""
     found = [
-        get_completion_script(prog_name=program, complete_var=VARIABLE, shell=shell)
+        typers.get_completion_script(  # type: ignore[attr-defined]
+            prog_name=program, complete_var=VARIABLE, shell=shell
+        )
         for program in PROGRAMS
     ]
     return "\n\n".join(found)
@@ -42,9 +43,12 @@ def install(shell: Shell) -> Iterator[Path]:
     """
     for program in PROGRAMS:
         try:
-            yield install_script(shell=shell, prog_name=program, complete_var=VARIABLE)[1]
+            _, path = typers.install(  # type: ignore[attr-defined]
+                shell=shell, prog_name=program, complete_var=VARIABLE
+            )
         except OSError as error:
             raise UserError(f"completion cannot be installed: {error}") from None
+        yield path
 
 
 def prepare(environment: MutableMapping[str, str]) -> None:
@@ -53,7 +57,7 @@ def prepare(environment: MutableMapping[str, str]) -> None:
     Args:
         environment: in which the shell says what was typed; changed.
     """
-    completion_init()
+    typers.completion_init()  # type: ignore[attr-defined]
     for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS"):
         program, _, typed = environment.get(name, "").partition(" ")
         if not typed.lstrip().startswith("-"):

@@ -229,7 +229,7 @@ class Reader:
 
     def _at_home(self, arguments: list[str]) -> list[str]:
         """With the studies in this folder, where the page does not say where they are."""
-        if arguments[0] == "prepare" or "--runs_dir" in arguments:
+        if arguments[0] in ("prepare", "schema", "completion") or "--runs_dir" in arguments:
             return arguments
         return [*arguments, "--runs_dir", str(self.place / "runs")]
 
