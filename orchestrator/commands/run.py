@@ -21,7 +21,7 @@ from orchestrator.preflight.rehearsal import Rehearsal
 from orchestrator.proposing.ask import Asker
 from orchestrator.reporting.final import final_report
 from orchestrator.reporting.notes import annotate_study
-from orchestrator.running.search import run_trials
+from orchestrator.running.search import Ended, run_trials
 from orchestrator.running.session import (
     DONE,
     INTERRUPTED,
@@ -37,7 +37,7 @@ from orchestrator.settings.schema import Settings
 from orchestrator.study.find import check_study_name
 from orchestrator.study.journal import note
 from orchestrator.study.parent import adopt, relocated
-from orchestrator.study.record import record_of
+from orchestrator.study.record import StudyRecord, record_of
 from orchestrator.study.restart import discard, may_be_discarded
 from orchestrator.study.study_file import StudyFile, read_study_file, refuse_other_meaning
 from protocol.errors import SettingsError
@@ -211,11 +211,27 @@ def _leave(session: Session, console: Console) -> int:
     return DONE
 
 
+def _tell_the_end(session: Session, ended: Ended, record: StudyRecord) -> None:
+    """People hear of an end that they have not made themselves."""
+    if ended.trouble is not None:
+        session.say_farewell("failure", f"Study {session.name} stopped: {ended.trouble}")
+    elif ended.budget_spent:
+        ended_trials = sum(record.counts[state] for state in ("complete", "pruned", "failed"))
+        text = f"Study {session.name} has ended: {words.counted(ended_trials, 'trial')}"
+        if record.best is not None:
+            value = f"{session.settings.objective.metric} {record.best.value:.5g}"
+            text += f", the best is trial {record.best.number}, {value}"
+        session.say_farewell("end", text)
+
+
 def _search(session: Session, source: Asker, console: Console) -> int:
+    session.say_farewell("failure", f"Study {session.name}: a defect ended its search")
     ended = run_trials(session, source)
+    session.say_farewell("", "")
     if ended.left:
         return _leave(session, console)
     record = record_of(session.study)
+    _tell_the_end(session, ended, record)
     interrupted = ended.interrupted or ended.trouble is not None
     report = final_report(record, session.folder, total=source.total, interrupted=interrupted)
     console.print(report, soft_wrap=True)

@@ -6,6 +6,7 @@ Hold the folder, log, check with the family, cut the devices into slots, track.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import select
@@ -13,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 from rich.console import Console
@@ -41,6 +43,9 @@ from protocol.doors import Call
 from protocol.errors import SettingsError, UserError
 from protocol.files import sweep_partials
 from protocol.folders import StudyFolder
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +85,7 @@ class Session:
         self._stack = stack  # closes all of it
         self.steering = Steering(folder, interrupts.stop)
         self.steering.refuse_stale()
+        self._trackers: list[Tracker] = []
         self.check_hold: Callable[[], None] = lambda: None  # raises once another host has the study
 
     def begin(self, settings: Settings, layers: Layers, threads: int | None) -> Checked:
@@ -178,14 +184,20 @@ class Session:
 
     def track(self) -> None:
         """Mirror the trials to where the settings ask, until the session closes."""
-        if not self.settings.tracking.used:
+        if not (self.settings.tracking.used or self.settings.notify.used):
             return
         from orchestrator.tracking.trackers import start_trackers
 
-        for tracker in start_trackers(self.folder, self.settings.tracking):
+        self._trackers = start_trackers(self.folder, self.settings.tracking, self.settings.notify)
+        for tracker in self._trackers:
             self._stack.callback(tracker.close)
             if tracker.sentence:
                 self.display.notice(tracker.sentence)
+
+    def say_farewell(self, what: str, text: str) -> None:
+        """What people are told of the search's end once the session closes; empty: nothing."""
+        for tracker in self._trackers:
+            tracker.last_word = json.dumps({"what": what, "text": text}) if what else ""
 
     def pause(self, seconds: float) -> bool:
         """Sleep; False, at once, where the user wants to stop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ def check_at_once(settings: Settings, layers: Layers) -> None:
         _check_search(settings)
         _check_folds(settings)
         _check_tracking(settings)
+        _check_notices(settings)
         for given in candidates(settings.search, settings.recipe):
             _check_training(given, settings.search)
 
@@ -80,6 +82,14 @@ def _check_tracking(settings: Settings) -> None:
             "true needs tensorboard, which is not installed; run "
             f"{sys.executable} -m pip install tensorboard",
             key="tracking.tensorboard",
+        )
+
+
+def _check_notices(settings: Settings) -> None:
+    variable = settings.notify.variable
+    if variable is not None and not os.environ.get(variable):
+        raise SettingsError(
+            f"names the environment variable {variable}, which is not set", key="notify.url"
         )
 
 

@@ -299,6 +299,40 @@ class TrackingSettings(Section):
         return self.wandb != "off" or self.tensorboard
 
 
+class NotifySettings(Section):
+    """Whom to tell when the search ends, a trial fails, or one is the best so far."""
+
+    command: str | None = Field(
+        None, description="of the shell; hears TOMOSTUDY_TEXT, and JSON at its input"
+    )
+    url: str | None = Field(
+        None, description="a webhook's, as ${VARIABLE} of the environment: it is a secret"
+    )
+    of: list[Literal["end", "failure", "best"]] = Field(
+        ["end", "failure", "best"], description="what is told"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _from_the_environment(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"\$\{\w+\}", url):
+            raise ValueError(
+                "the URL is a secret; put it into an environment variable and write "
+                "${VARIABLE} in its place"
+            )
+        return url
+
+    @property
+    def variable(self) -> str | None:
+        """Of the environment, which holds the URL."""
+        return None if self.url is None else self.url[2:-1]
+
+    @property
+    def used(self) -> bool:
+        """Whether anybody is told anything."""
+        return bool(self.of) and (self.command is not None or self.url is not None)
+
+
 class Deviation(Section):
     """Where a preset differs from the published recipe; it changes nothing."""
 
@@ -364,6 +398,7 @@ class Settings(Section):
         4, ge=0, description="validation samples drawn at a trial's end"
     )
     tracking: Annotated[TrackingSettings, FREE] = TrackingSettings()
+    notify: Annotated[NotifySettings, FREE] = NotifySettings()
 
     @field_validator("search")
     @classmethod

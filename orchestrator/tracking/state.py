@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from protocol.files import write_text
 from protocol.folders import StudyFolder
 
-Library = Literal["wandb", "tensorboard"]
+Library = Literal["wandb", "tensorboard", "notify"]
 
 
 class Told(BaseModel):
@@ -31,6 +31,7 @@ class ToldState:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.is_new = not path.exists()
         try:
             self._content = _Content.model_validate_json(path.read_text())
         except (OSError, ValidationError):

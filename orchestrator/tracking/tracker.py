@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -25,6 +26,7 @@ class Tracker:
     def __init__(self, process: subprocess.Popen[bytes] | None, sentence: str) -> None:
         self._process = process
         self.sentence = sentence  # what the user should know, or nothing
+        self.last_word = ""  # told to the process at the end: what people are to hear, as JSON
 
     @classmethod
     def start(
@@ -61,7 +63,9 @@ class Tracker:
         if process is None:
             return
         assert process.stdin is not None
-        process.stdin.close()  # the sign to end
+        with contextlib.suppress(OSError):  # it has ended by itself
+            process.stdin.write(self.last_word.encode() + b"\n")
+            process.stdin.close()  # the sign to end
         try:
             process.wait(FLUSH_SECONDS + 5.0)
         except subprocess.TimeoutExpired:

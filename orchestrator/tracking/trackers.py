@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Literal
 
-from orchestrator.settings.schema import TrackingSettings
+from orchestrator.settings.schema import NotifySettings, TrackingSettings
 from orchestrator.tracking.state import tracked_folder
 from orchestrator.tracking.tracker import Tracker
 from protocol.folders import StudyFolder
@@ -19,14 +19,26 @@ _OTHERS_RUN = ("ID", "RESUME", "GROUP", "NAME", "JOB_TYPE", "TAGS", "NOTES")
 _OTHERS = ("WANDB_SWEEP_ID", "WANDB_NAME", "WANDB_RESUME", "WANDB_NOTES", "WANDB_TAGS")
 
 
-def start_trackers(folder: StudyFolder, settings: TrackingSettings) -> list[Tracker]:
+def start_trackers(
+    folder: StudyFolder, settings: TrackingSettings, notify: NotifySettings
+) -> list[Tracker]:
     """Begin what the settings ask for, if anything."""
     found = []
     if settings.wandb != "off":
         found.append(start_wandb(folder, settings))
     if settings.tensorboard:
         found.append(start_tensorboard(folder))
+    if notify.used:
+        found.append(start_notices(folder, notify))
     return found
+
+
+def start_notices(folder: StudyFolder, settings: NotifySettings) -> Tracker:
+    """Begin to tell people."""
+    options = ["--of", ",".join(settings.of)]
+    options += ["--command", settings.command] if settings.command else []
+    options += ["--variable", settings.variable] if settings.variable else []
+    return Tracker.start(folder, "notify", options=options, environment=os.environ, sentence="")
 
 
 def start_tensorboard(folder: StudyFolder) -> Tracker:

@@ -1,7 +1,6 @@
 import pytest
 
-from orchestrator.settings.schema import TrackingSettings
-from orchestrator.tracking.trackers import start_trackers
+from orchestrator.tracking.trackers import start_tensorboard
 from protocol.messages import Ending, Started, append_event
 from tests.made_study import MadeStudy
 from tests.unit.orchestrator.tracking.test_tracker import survivors, wait_for
@@ -18,7 +17,7 @@ def made(tmp_path):
 
 def tracked(made, until):
     """Start, wait until so much is told, close; as an orchestrator that ends."""
-    (tracker,) = start_trackers(made.folder, TrackingSettings(tensorboard=True))
+    tracker = start_tensorboard(made.folder)
     pid = tracker._process.pid
     wait_for(until)
     tracker.close()

@@ -12,7 +12,7 @@ import pytest
 from wandb.proto import wandb_internal_pb2
 
 import orchestrator
-from orchestrator.settings.schema import TrackingSettings
+from orchestrator.settings.schema import NotifySettings, TrackingSettings
 from orchestrator.tracking import tracker
 from orchestrator.tracking.trackers import start_trackers, start_wandb
 from protocol.messages import Ending
@@ -112,7 +112,7 @@ def runs(made):
 
 
 def test_off_starts_nothing_and_leaves_nothing(made):
-    assert start_trackers(made.folder, TrackingSettings()) == []
+    assert start_trackers(made.folder, TrackingSettings(), NotifySettings()) == []
     assert not (made.folder.path / "wandb").exists()
 
 
@@ -175,7 +175,7 @@ def test_it_ends_when_the_orchestrator_is_killed(made):
     program = (
         "import time; from pathlib import Path;"
         "from orchestrator.tracking.trackers import start_wandb;"
-        "from orchestrator.settings.schema import TrackingSettings;"
+        "from orchestrator.settings.schema import NotifySettings, TrackingSettings;"
         "from protocol.folders import StudyFolder;"
         f"t = start_wandb(StudyFolder(Path({str(made.folder.path)!r})),"
         " TrackingSettings(wandb='offline'));"

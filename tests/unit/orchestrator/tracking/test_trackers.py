@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.settings.schema import TrackingSettings
+from orchestrator.settings.schema import NotifySettings, TrackingSettings
 from orchestrator.tracking.trackers import mode_for, start_trackers, start_wandb
 from tests.made_study import MadeStudy
 
@@ -13,11 +13,16 @@ def made(tmp_path):
 
 
 def test_every_library_that_the_settings_name_is_told(made):
-    found = start_trackers(made.folder, TrackingSettings(wandb="offline", tensorboard=True))
+    found = start_trackers(
+        made.folder,
+        TrackingSettings(wandb="offline", tensorboard=True),
+        NotifySettings(command="true"),
+    )
     for tracker in found:
         tracker.close()
     told = [tracker.sentence for tracker in found]
     assert told[0].startswith("W&B: offline")
+    assert told[2] == ""
     assert told[1] == f"TensorBoard: tensorboard --logdir {made.folder.path}/tensorboard"
 
 
