@@ -53,6 +53,7 @@ _SECTIONS: dict[str, Model] = {
     "keep": schema.Keep,
     "limits": schema.Limits,
     "tracking": schema.TrackingSettings,
+    "notify": schema.NotifySettings,
     "recipe": TrainingRecipe,
 }
 _TITLES = {"search": "`search.KEY`, a range", "recipe": "`recipe`, of every family"}

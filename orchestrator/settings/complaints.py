@@ -12,7 +12,7 @@ from orchestrator.settings.schema import Choices, Range, Settings
 from protocol.errors import SettingsError
 from protocol.problems import expected
 
-_SECRET = ("storage", "storage.url")  # what was found there may hold a password
+_SECRET = ("storage", "storage.url", "notify", "notify.url")  # what was found may be a secret
 
 
 def complaints(error: ValidationError, given: Any) -> list[SettingsError]:

@@ -301,6 +301,12 @@ def test_a_password_is_not_repeated_in_the_error(refused):
         assert "s3cret" not in message
 
 
+def test_an_address_to_post_to_is_not_repeated_in_the_error(refused):
+    message = refused("notify: {url: 'https://hooks.example/s3cret'}")
+    assert "notify.url: the URL is a secret" in message
+    assert "s3cret" not in message
+
+
 @pytest.mark.parametrize("entry", ["n_trials", "=3", "n_trials:3", "a..b=1", ".a=1", "a b=1"])
 def test_a_set_option_that_is_no_assignment_is_refused(refused, entry):
     message = refused("", entry)
