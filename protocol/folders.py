@@ -282,6 +282,11 @@ class TrialFolder(RunFolder):
         """What `evaluate` keeps so as not to run the model again; may be deleted."""
         return self.path / "residuals"
 
+    @property
+    def panels(self) -> Path:
+        """What the pictures show, as numbers, for the gallery; may be deleted."""
+        return self.path / "panels"
+
     def fold(self, fold: int) -> RunFolder:
         """Of a cross-validated trial: what training on one of its folds left."""
         return RunFolder(self.path / f"fold_{fold}")

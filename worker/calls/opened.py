@@ -16,6 +16,7 @@ from protocol.folders import parent_of
 from protocol.recipe import FILE_KEY, Recipe, TrainingRecipe
 from worker.ranks.trial import open_family
 from worker.training.checkpoint import load_checkpoint
+from worker.training.pictures import caption_of
 
 _LOOKS = 5  # at a checkpoint that a running trial replaces meanwhile
 
@@ -30,7 +31,13 @@ class OpenedCheckpoint:
     sha256: str  # of the file
     epoch: int
     seed: int
+    study: str
+    trial: int
     training: TrainingRecipe
+
+    def caption(self, split: str) -> str:
+        """What a picture of it is of."""
+        return caption_of(self.study, self.trial, split, self.epoch)
 
 
 def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> OpenedCheckpoint:
@@ -44,7 +51,8 @@ def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Op
         SettingsError: there is no such device, or the family is gone or has other keys.
     """
     content, sha256 = _whole(path)
-    missing = {"model", "family", "recipe", "data", "seed", "epoch"} - content.keys()
+    needed = {"model", "family", "recipe", "data", "seed", "epoch", "study", "trial"}
+    missing = needed - content.keys()
     if missing:
         raise CheckpointError(f"{path} is not of a trial: it has no {min(missing)!r}")
     place = _device(device)
@@ -62,6 +70,8 @@ def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Op
         sha256=sha256,
         epoch=content["epoch"],
         seed=content["seed"],
+        study=content["study"],
+        trial=content["trial"],
         training=_as_fitted(recipe.training, content.get("micro_batch")),
     )
 
