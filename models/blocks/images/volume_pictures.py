@@ -60,8 +60,8 @@ def _picture(
     columns = {"Target": target} | dict(results)
     planes = {title: middle_planes(_hu(volume, hu_window)) for title, volume in columns.items()}
     last = list(results)[-1]
-    roles: dict[str, Role] = dict.fromkeys(results, "baseline") | {"Target": "target"}
-    roles[last] = "result"
+    roles: dict[str, Role] = {title: "baseline" for title in results}
+    roles |= {last: "result", "Target": "target"}
     panels: list[Panel] = []
     for row, plane in enumerate(PLANES):
         panels.extend(
