@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-
 Role = Literal["target", "baseline", "result", ""]
 
 

@@ -100,6 +100,16 @@ class StudyFolder:
         return self.path / "confirmation.json"
 
     @property
+    def report(self) -> Path:
+        """What the study found, as a page; may be written anew at any time."""
+        return self.path / "report.html"
+
+    @property
+    def gallery(self) -> Path:
+        """Trials side by side, as a page; likewise."""
+        return self.path / "gallery.html"
+
+    @property
     def preflight(self) -> Path:
         """What the largest configuration needs, found before the first trial."""
         return self.path / "preflight.json"

@@ -1,7 +1,8 @@
 """What a picture shows, kept as numbers: the gallery lays trials side by side in one window.
 
-A file is a line of JSON, and behind it the zlib-compressed levels of all panels, row by row: 16 bits
-each, little-endian, evenly from a panel's lowest value (0) to its highest (65534); 65535 is NaN.
+A file is a line of JSON, and behind it the zlib-compressed levels of all panels, row by row: 16
+bits each, little-endian, evenly from a panel's lowest value (0) to its highest (65534); 65535 is
+NaN.
 """
 
 from __future__ import annotations

@@ -107,5 +107,3 @@ def inputs(look: Look) -> dict[str, dict[str, Any]]:
 def surroundings(look: Look) -> dict[str, str]:
     """Processor, versions and commit of the best trial's last attempt."""
     return dict(look.plan.surroundings) if look.plan else {}
-
-

@@ -7,7 +7,6 @@ target is laid side by side; windows are the target's, and differences of all tr
 from __future__ import annotations
 
 import base64
-import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,26 +40,43 @@ class Gallery:
 
 
 def kept_cases(look: Look, trials: Sequence[TrialRecord]) -> list[str]:
-    """The cases that trials kept, those of most trials first, else by name."""
+    """The cases that at least half of some trials kept, those of most trials first, else by name.
+
+    The others were asked for by somebody, of a trial or two.
+    """
     found: dict[str, int] = defaultdict(int)
     for trial in trials:
         for path in look.folder.trial(trial.number).panels.glob("*.panels"):
             found[path.stem] += 1
-    return sorted(found, key=lambda case: (-found[case], case))
+    common = [case for case in found if 2 * found[case] >= len(trials)]
+    return sorted(common, key=lambda case: (-found[case], case))
 
 
 def gallery_of(
-    look: Look, trials: Sequence[TrialRecord], cases: Sequence[str], most: int
+    look: Look,
+    trials: Sequence[TrialRecord],
+    cases: Sequence[str],
+    most: int,
+    elsewhere: Mapping[int, Path] | None = None,
 ) -> Gallery:
-    """Cases that trials kept, as many as fit into `most` characters, one at least."""
+    """Cases that trials kept, as many as fit into `most` characters, one at least.
+
+    Args:
+        elsewhere: folders of panels of trials that do not keep them in their own.
+    """
     gallery = Gallery()
     for case in cases:
-        kept = {}
+        kept: dict[int, Panels] = {}
         for trial in trials:
-            path = look.folder.trial(trial.number).panels / f"{case}.panels"
-            with contextlib.suppress(FileNotFoundError):
-                kept[trial.number] = load_readable(path, gallery.remarks)
-        shown, remarks = shown_case(look, case, {n: p for n, p in kept.items() if p is not None})
+            own = look.folder.trial(trial.number).panels
+            path = (elsewhere or {}).get(trial.number, own) / f"{case}.panels"
+            try:
+                kept[trial.number] = load_panels(path)
+            except FileNotFoundError:
+                gallery.remarks.append(f"trial {trial.number} kept nothing of {case}")
+            except DataError as error:
+                gallery.remarks.append(str(error))
+        shown, remarks = shown_case(look, case, kept)
         if gallery.cases and gallery.size + _size(shown) > most:
             left = len(cases) - len(gallery.cases)
             gallery.remarks.append(
@@ -72,19 +88,6 @@ def gallery_of(
         if shown["views"]:
             gallery.cases.append(shown)
     return gallery
-
-
-def load_readable(path: Path, remarks: list[str]) -> Panels | None:
-    """Kept panels; None of a damaged file, which is remarked.
-
-    Raises:
-        FileNotFoundError: there are none.
-    """
-    try:
-        return load_panels(path)
-    except DataError as error:
-        remarks.append(str(error))
-        return None
 
 
 def shown_case(

@@ -27,11 +27,6 @@ class Importance:
     highs: dict[str, float]
     word: str  # how far to trust it
 
-    @property
-    def leading(self) -> list[str]:
-        """The two that matter most."""
-        return list(self.shares)[:2]
-
 
 def importance(look: Look) -> Importance | None:
     """PED-ANOVA's shares (Watanabe et al., IJCAI 2023), with their spread over resampled trials.

@@ -27,7 +27,12 @@ log = logging.getLogger(__name__)
 # Trials beyond which a plot is slow to draw or too dense to read.
 _HISTORY, _PARALLEL, _SLICE, _CONTOUR, _CURVES = 3000, 1000, 2000, 200, 200
 _HEIGHT = 420  # pixels
-_CONFIG = {"displaylogo": False, "responsive": True}
+_CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "plotlyServerURL": "",  # a chart's data go nowhere
+    "modeBarButtonsToRemove": ["sendChartToCloud", "lasso2d", "select2d"],
+}
 _COMPLETE = (TrialState.COMPLETE,)
 
 
@@ -82,6 +87,8 @@ def curves(look: Look) -> Plot:
 
 def slices(look: Look, keys: Sequence[str]) -> Plot:
     """The value over each of some keys."""
+    if not keys:
+        return Plot(name="slices", title="Values over keys", word="No key varies.")
     return _plot(
         look,
         "slices",
@@ -94,6 +101,9 @@ def slices(look: Look, keys: Sequence[str]) -> Plot:
 
 def contour(look: Look, keys: Sequence[str]) -> Plot:
     """The value over two keys."""
+    title = f"{look.metric} over two keys"
+    if len(keys) < 2:
+        return Plot(name="contour", title=title, word="It takes two keys that vary.")
     return _plot(
         look,
         "contour",
@@ -245,7 +255,8 @@ def _html(figure: Figure, name: str) -> str:
         template="plotly_white",
         height=figure.layout.height or _HEIGHT,
         autosize=True,
-        margin={"l": 60, "r": 20, "t": 30, "b": 50},
+        margin={"l": 60, "r": 20, "t": 40, "b": 50},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         font={"size": 12},
     )
     html: str = figure.to_html(

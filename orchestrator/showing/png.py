@@ -63,7 +63,7 @@ def _palette() -> bytes:
     stops = np.array([[int(stop[at : at + 2], 16) for at in (1, 3, 5)] for stop in _STOPS])
     places = np.linspace(0, len(_STOPS) - 1, 256)
     channels = [np.interp(places, range(len(_STOPS)), stops[:, channel]) for channel in range(3)]
-    return np.rint(np.stack(channels, axis=1)).astype(np.uint8).tobytes()
+    return bytes(np.rint(np.stack(channels, axis=1)).astype(np.uint8))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

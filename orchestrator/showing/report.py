@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from orchestrator.reporting.confirmation_note import EXPLANATION, interval
@@ -22,9 +22,7 @@ _GALLERY_TRIALS, _PICTURES = 6, 4
 def report(look: Look) -> str:
     """The report as HTML."""
     found = importance(look)
-    two = found.leading if found else look.searched[:2]
-    slices = [plots.slices(look, two)] if two else []
-    contour = [plots.contour(look, two)] if len(two) == 2 else []
+    two = varying(look, found.shares if found else look.searched)[:2]
     return rendered(
         "report.html",
         look=look,
@@ -38,7 +36,12 @@ def report(look: Look) -> str:
         explanation=" ".join(EXPLANATION),
         gallery=_gallery(look),
         course=[plots.history(look), plots.curves(look), plots.endings(look)],
-        mattered=[plots.importances(look, found), *slices, *contour, plots.parallel(look)],
+        mattered=[
+            plots.importances(look, found),
+            plots.slices(look, two),
+            plots.contour(look, two),
+            plots.parallel(look),
+        ],
         table=table(look),
         commands=asked.commands(look),
         inputs=asked.inputs(look),
@@ -46,6 +49,15 @@ def report(look: Look) -> str:
         methods=methods(look),
         plotly=plotly_script(),
     )
+
+
+def varying(look: Look, keys: Iterable[str]) -> list[str]:
+    """The keys that have several values among the trials that can be the best."""
+    return [
+        key
+        for key in keys
+        if len({trial.params[key] for trial in look.record.ranked if key in trial.params}) > 1
+    ]
 
 
 def leading_trials(look: Look, most: int = _GALLERY_TRIALS) -> list[TrialRecord]:
@@ -68,7 +80,8 @@ def _pictures(look: Look) -> Sequence[tuple[str, str]]:
     if look.best is None:
         return []
     found: list[Path] = sorted(look.folder.trial(look.best.number).pictures.glob("*.png"))
-    chosen, room = [], MOST_IMAGES // 2
+    chosen: list[tuple[str, str]] = []
+    room = MOST_IMAGES // 2
     for path in found[:_PICTURES]:
         url = picture_url(path)
         room -= len(url)

@@ -28,8 +28,8 @@ def thinned(
     chosen |= dict.fromkeys(others[index * len(others) // room] for index in range(room))
     shown = [there[number] for number in sorted(chosen)]
     word = (
-        f"{len(shown)} of {len(trials)} trials are drawn: those that were the best when they ended, "
-        f"the best {min(most // 3, len(ranked))}, and evenly some of the others."
+        f"{len(shown)} of {len(trials)} trials are drawn: those that were the best when they "
+        f"ended, the best {min(most // 3, len(ranked))}, and evenly some of the others."
     )
     return shown, word
 

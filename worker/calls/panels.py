@@ -14,9 +14,9 @@ from worker.training.pictures import sample_pictures
 
 
 def panels(
-    *, checkpoint: str, out: str, split: Split, index: int, prefix: str, device: str
+    *, checkpoint: str, out: str, split: Split, indices: list[int], prefix: str, device: str
 ) -> dict[str, Any]:
-    """Have a model show one sample of a split, and keep what it shows.
+    """Have a model show samples of a split, and keep what it shows.
 
     Args:
         out: the folder of panels.
@@ -30,17 +30,13 @@ def panels(
     """
     opened = open_checkpoint(Path(checkpoint), device)
     dataset = open_split(opened.family, split)
-    if not 0 <= index < len(dataset):
-        raise SettingsError(
-            f"found {index}, expected 0 to {len(dataset) - 1} in the {split} split", key="--case"
-        )
-    found = sample_pictures(
-        opened.family, opened.model, dataset, index, split=split, seed=opened.seed
-    )
-    folder = Path(out)
-    return {
-        "panels": [
-            str(keep_panels(folder, f"{prefix}{stem}", picture, opened.epoch))
-            for stem, picture in found
-        ]
-    }
+    paths, folder = [], Path(out)
+    for index in indices:
+        if not 0 <= index < len(dataset):
+            there = f"0 to {len(dataset) - 1} in the {split} split"
+            raise SettingsError(f"found {index}, expected {there}", key="--case")
+        for stem, picture in sample_pictures(
+            opened.family, opened.model, dataset, index, split=split, seed=opened.seed
+        ):
+            paths.append(str(keep_panels(folder, f"{prefix}{stem}", picture, opened.epoch)))
+    return {"panels": paths}

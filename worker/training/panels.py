@@ -25,7 +25,7 @@ def keep_panels(folder: Path, case: str, picture: Picture, epoch: int) -> Path:
     head = KeptPicture(
         case=case, title=picture.title, epoch=epoch, panels=[panel for panel, _ in packed]
     )
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{case}.panels"
     save_panels(path, Panels(head, [levels for _, levels in packed]))
     return path

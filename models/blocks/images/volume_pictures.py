@@ -60,7 +60,7 @@ def _picture(
     columns = {"Target": target} | dict(results)
     planes = {title: middle_planes(_hu(volume, hu_window)) for title, volume in columns.items()}
     last = list(results)[-1]
-    roles: dict[str, Role] = {title: "baseline" for title in results}
+    roles: dict[str, Role] = dict.fromkeys(results, "baseline")
     roles |= {last: "result", "Target": "target"}
     panels: list[Panel] = []
     for row, plane in enumerate(PLANES):
