@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -61,7 +62,9 @@ def _shares(look: Look, trials: Sequence[FrozenTrial]) -> dict[str, float]:
     if len(trials) < 2 or len({trial.value for trial in trials}) < 2:
         return {}
     try:
-        return dict(get_param_importances(look.study_of(trials)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of few trials: the word says so
+            return dict(get_param_importances(look.study_of(trials)))
     except (ValueError, RuntimeError):  # nothing varied, or too few trials have it
         return {}
 

@@ -66,7 +66,7 @@ class Look:
         section = self.settings.get(name)
         return section if isinstance(section, dict) else {}
 
-    @property
+    @cached_property
     def best(self) -> TrialRecord | None:
         return self.record.best
 
@@ -77,7 +77,7 @@ class Look:
         plans = (latest_plan(self.folder.trial(number)) for number in numbers)
         return next((plan for plan in plans if plan is not None), None)
 
-    @property
+    @cached_property
     def searched(self) -> list[str]:
         """The keys that trials of this study were given values for, in the settings' order."""
         found = dict.fromkeys(name for trial in self.record.trials for name in trial.params)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from orchestrator import words
 
@@ -17,7 +16,7 @@ _PAGES = Path(__file__).with_name("pages")
 
 
 def rendered(template: str, **content: Any) -> str:
-    """A page of a template; all text is escaped but what is marked as HTML."""
+    """A page of a template; all text is escaped but what that marks as safe."""
     environment = Environment(
         loader=FileSystemLoader(_PAGES),
         autoescape=True,
@@ -31,11 +30,12 @@ def rendered(template: str, **content: Any) -> str:
     return environment.get_template(template).render(written=written, **content)
 
 
-def plotly_script() -> Markup:
+def plotly_script() -> str:
     """Plotly's own script, about 5 MB: once a page."""
     from plotly.offline import get_plotlyjs
 
-    return Markup(get_plotlyjs())
+    script: str = get_plotlyjs()
+    return script
 
 
 def picture_url(path: Path) -> str:
@@ -43,15 +43,15 @@ def picture_url(path: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _asset(name: str) -> Markup:
+def _asset(name: str) -> str:
     """A style or a script of ours."""
-    return Markup((_PAGES / name).read_text(encoding="utf-8"))
+    return (_PAGES / name).read_text(encoding="utf-8")
 
 
-def _as_json(value: Any) -> Markup:
+def _as_json(value: Any) -> str:
     """JSON that cannot end the script that it stands in; what is not finite is null."""
     text = json.dumps(_finite(value), separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))
+    return text.replace("<", "\\u003c")
 
 
 def _finite(value: Any) -> Any:

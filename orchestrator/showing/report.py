@@ -33,7 +33,7 @@ def report(look: Look) -> str:
         settings=asked.settings_text(look),
         pictures=_pictures(look),
         interval=interval,
-        explanation=" ".join(EXPLANATION),
+        explanation=" ".join(EXPLANATION).replace("`", ""),
         gallery=_gallery(look),
         course=[plots.history(look), plots.curves(look), plots.endings(look)],
         mattered=[
