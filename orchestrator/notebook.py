@@ -149,10 +149,14 @@ class OpenStudy:
 
     def optuna_study(self) -> optuna.Study:
         """The study for Optuna's own functions: a copy in memory, which is written nowhere."""
+        import optuna
+
         from orchestrator.showing.look import look
 
         found = look(self.folder)
-        return found.study_of(found.trials)
+        copy = optuna.create_study(study_name=found.name, direction=found.record.direction)
+        copy.add_trials(found.trials)
+        return copy
 
 
 def _flat(event: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 import yaml
-from optuna.storages import InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.confirmation.saved import Confirmation, load_confirmation
@@ -36,6 +36,9 @@ class GivenTrials(InMemoryStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         return [trial for trial in self._given if states is None or trial.state in states]
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        return BaseStorage.get_best_trial(self, study_id)  # which asks for the trials
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ _HEIGHT = 420  # pixels
 _CONFIG = {
     "displaylogo": False,
     "responsive": True,
-    "plotlyServerURL": "",  # a chart's data go nowhere
+    # Nobody is to send a chart's data away by a slip of the hand.
     "modeBarButtonsToRemove": ["sendChartToCloud", "lasso2d", "select2d"],
 }
 _COMPLETE = (TrialState.COMPLETE,)
