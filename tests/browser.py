@@ -36,7 +36,8 @@ addEventListener("load", () => setTimeout(() => {{
 </script>
 """
 _FRAME = """<body style="margin:0">
-<iframe src="{page}" style="width:{width}px;height:9000px;border:0"></iframe><pre id="found"></pre><script>
+<iframe src="{page}" style="width:{width}px;height:9000px;border:0"></iframe>
+<pre id="found"></pre><script>
 addEventListener("message", (told) => {{
   document.getElementById("found").textContent = told.data;
 }});

@@ -7,12 +7,12 @@
   const of = (name) => root.querySelector(`[data-of="${name}"]`);
   const [choose, plane, difference, zoom, mode, one, other, tiles] =
     ["case", "view", "difference", "zoom", "mode", "one", "other", "tiles"].map(of);
-  let x = 0, y = 0, edge = 0.5, timer = null; // the visible part's corner, as shares of the image
+  let scale = 1, x = 0, y = 0, edge = 0.5, timer = null; // x, y: the visible part's corner, as shares of the image
   const five = (value) => String(Number(value.toPrecision(5)));
   const view = () => cases[choose.selectedIndex].views[Math.max(0, plane.selectedIndex)];
 
   const place = () => {
-    const scale = Number(zoom.value), most = 1 - 1 / scale;
+    const most = 1 - 1 / scale;
     x = Math.min(Math.max(x, 0), most);
     y = Math.min(Math.max(y, 0), most);
     for (const image of tiles.querySelectorAll("img")) image.style.transform = `scale(${scale}) translate(${-100 * x}%, ${-100 * y}%)`;
@@ -23,12 +23,12 @@
       frame.children[2].style.left = `${100 * edge}%`;
     }
   };
-  const zoomed = (scale, across, down) => {
-    const before = Number(zoom.value);
+  const zoomed = (wanted, across, down) => {
+    const before = scale;
+    scale = Math.min(Math.max(wanted, Number(zoom.min)), Number(zoom.max));
     zoom.value = scale;
-    const after = Number(zoom.value);
-    x += across * (1 / before - 1 / after);
-    y += down * (1 / before - 1 / after);
+    x += across * (1 / before - 1 / scale);
+    y += down * (1 / before - 1 / scale);
     place();
   };
   const moved = (frame) => {
@@ -39,7 +39,7 @@
     };
     frame.addEventListener("wheel", (event) => {
       event.preventDefault();
-      zoomed(Number(zoom.value) * (event.deltaY < 0 ? 1.2 : 1 / 1.2), ...share(event));
+      zoomed(scale * (event.deltaY < 0 ? 1.2 : 1 / 1.2), ...share(event));
     }, { passive: false });
     frame.onpointerdown = (event) => { frame.setPointerCapture(event.pointerId); fingers.set(event.pointerId, share(event)); };
     frame.onpointerup = frame.onpointercancel = (event) => fingers.delete(event.pointerId);
@@ -53,11 +53,11 @@
       fingers.set(event.pointerId, now);
       if (others.length) {
         const apart = ([a, b], [c, d]) => Math.hypot(a - c, b - d);
-        zoomed(Number(zoom.value) * apart(now, others[0]) / (apart(before, others[0]) || 1), (now[0] + others[0][0]) / 2, (now[1] + others[0][1]) / 2);
-      } else if (frame.classList.contains("curtain") && Number(zoom.value) === 1) { edge = now[0]; place(); }
+        zoomed(scale * apart(now, others[0]) / (apart(before, others[0]) || 1), (now[0] + others[0][0]) / 2, (now[1] + others[0][1]) / 2);
+      } else if (frame.classList.contains("curtain") && scale === 1) { edge = now[0]; place(); }
       else {
-        x -= (now[0] - before[0]) / Number(zoom.value);
-        y -= (now[1] - before[1]) / Number(zoom.value);
+        x -= (now[0] - before[0]) / scale;
+        y -= (now[1] - before[1]) / scale;
         place();
       }
     };
@@ -131,6 +131,6 @@
   plane.onchange = names;
   difference.onchange = mode.onchange = one.onchange = other.onchange = draw;
   zoom.oninput = () => zoomed(Number(zoom.value), 0.5, 0.5);
-  of("reset").onclick = () => { zoom.value = 1; x = y = 0; place(); };
+  of("reset").onclick = () => { x = y = 0; zoomed(1, 0, 0); };
   planes();
 })();
