@@ -12,6 +12,7 @@ import optuna
 import yaml
 from optuna.trial import TrialState
 
+from models.panels import keep_panels
 from models.pictures import Panel, Picture
 from protocol.folders import StudyFolder, TrialFolder
 from protocol.messages import (
@@ -25,7 +26,6 @@ from protocol.messages import (
     save_message,
 )
 from protocol.objective import Objective
-from worker.training.panels import keep_panels
 
 OBJECTIVE = Objective(metric="psnr", direction="maximize")
 STATES = {

@@ -31,8 +31,8 @@ class OpenedCheckpoint:
     sha256: str  # of the file
     epoch: int
     seed: int
-    study: str
-    trial: int
+    study: str  # empty, and no trial, where somebody else wrote the file
+    trial: int | None
     training: TrainingRecipe
 
     def caption(self, split: str) -> str:
@@ -51,8 +51,7 @@ def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Op
         SettingsError: there is no such device, or the family is gone or has other keys.
     """
     content, sha256 = _whole(path)
-    needed = {"model", "family", "recipe", "data", "seed", "epoch", "study", "trial"}
-    missing = needed - content.keys()
+    missing = {"model", "family", "recipe", "data", "seed", "epoch"} - content.keys()
     if missing:
         raise CheckpointError(f"{path} is not of a trial: it has no {min(missing)!r}")
     place = _device(device)
@@ -70,8 +69,8 @@ def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Op
         sha256=sha256,
         epoch=content["epoch"],
         seed=content["seed"],
-        study=content["study"],
-        trial=content["trial"],
+        study=content.get("study", ""),
+        trial=content.get("trial"),
         training=_as_fitted(recipe.training, content.get("micro_batch")),
     )
 

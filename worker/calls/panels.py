@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from models.family import Split
+from models.panels import keep_panels
 from protocol.errors import SettingsError
 from worker.calls.opened import open_checkpoint
 from worker.ranks.trial import open_split
-from worker.training.panels import keep_panels
 from worker.training.pictures import sample_pictures
 
 

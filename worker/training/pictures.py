@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from models.family import Family, MapDataset
+from models.panels import keep_panels
 from models.pictures import Panel, Picture
 from worker.ranks.loading import SeededDataset, to_device
 from worker.ranks.memory import out_of_memory
@@ -25,7 +26,6 @@ from worker.ranks.trial import Trial, open_split
 from worker.training.chart import Scale
 from worker.training.checkpoint import load_checkpoint
 from worker.training.learner import Learner
-from worker.training.panels import keep_panels
 from worker.training.raster import lettering, write_png
 from worker.training.teller import Teller
 
@@ -89,9 +89,10 @@ def _draw_samples(trial: Trial, model: nn.Module, epoch: int, teller: Teller) ->
         trial.tick()
 
 
-def caption_of(study: str, trial: int, split: str, epoch: int) -> str:
+def caption_of(study: str, trial: int | None, split: str, epoch: int) -> str:
     """What a picture is of, wherever it is shown."""
-    return f"{study}, trial {trial}, {split} split, epoch {epoch}"
+    whose = f"{study}, trial {trial}, " if study else ""
+    return f"{whose}{split} split, epoch {epoch}"
 
 
 def evenly_spread(count: int, total: int) -> list[int]:

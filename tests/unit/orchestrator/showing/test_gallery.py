@@ -93,8 +93,8 @@ def test_cases_that_somebody_asked_for_of_one_trial_are_not_among_the_common_one
 
 
 def test_images_of_a_family_without_roles_are_shown_without_differences(made):
+    from models.panels import keep_panels
     from models.pictures import Panel, Picture
-    from worker.training.panels import keep_panels
 
     for number in (0, 2):
         panels = [Panel(title=name, image=shown_by(number)) for name in ("slice", "map")]

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from models.panels import keep_panels
 from models.pictures import Panel, Picture
 from orchestrator.showing.png import values_of
 from protocol.panels import load_panels
-from worker.training.panels import keep_panels
 
 
 def kept(folder, *panels, window=(0.0, 1.0)):
