@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Role = Literal["target", "baseline", "result", ""]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,8 @@ class Panel:
     difference: bool = False  # drawn symmetric about zero in a diverging colour map
     window: tuple[float, float] | None = None  # instead of the picture's
     outlines: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)  # (H, W) by colour
+    role: Role = ""  # by which the gallery knows what to lay beside what
+    view: str = ""  # of a volume, such as "axial": panels of one view show the same plane
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -260,6 +260,64 @@ def resume(study_name: StudyName, runs_dir: RunsDir = RUNS) -> None:
 
 
 @app.command()
+def report(
+    study_name: StudyName,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A .html file; else report.html of the study.")
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Put all that a study found on one page, which needs no network; works while it runs."""
+    from orchestrator.commands.showing.report import report_study
+
+    report_study(_folder(study_name, runs_dir), out)
+
+
+@app.command()
+def gallery(
+    study_name: StudyName,
+    trials: Annotated[
+        str | None,
+        typer.Option("--trials", metavar="3,7,best", help="Which ones; else the best few."),
+    ] = None,
+    case: Annotated[
+        str | None,
+        typer.Option(
+            "--case",
+            help="A sample's number, or a name such as validation_0003; else all kept ones.",
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="Of a number: train, validation or test.")
+    ] = "validation",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A .html file; else gallery.html of the study.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda:0, …")] = "cpu",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Lay the same case, slice and window of several trials side by side, on a page."""
+    from orchestrator.commands.showing.gallery import Wanted, show_gallery
+
+    wanted = Wanted(trials=trials, case=case, split=split, out=out, device=device)
+    show_gallery(_folder(study_name, runs_dir), wanted)
+
+
+@app.command()
+def compare(
+    study_name: Annotated[
+        list[str], typer.Option("--study_name", metavar="A B …", help="The studies' names.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Also as a page: a .html file.")] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Say which of several studies has the better best, and by how much."""
+    from orchestrator.commands.showing.compare import compare_studies
+
+    compare_studies([_folder(name, runs_dir) for name in study_name], out)
+
+
+@app.command()
 def verify(study_name: StudyName, runs_dir: RunsDir = RUNS) -> None:
     """Check that a study's record fits together: recompute what was asked and decided."""
     from orchestrator.commands.verify import verify_study
@@ -321,12 +379,22 @@ def visualize(
         Path | None, typer.Option("--out", help="Folder for the pictures; else the trial's.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda:0, …")] = "cpu",
+    curves: Annotated[
+        bool,
+        typer.Option(
+            "--curves",
+            help="Draw its losses and its objective over epochs instead, as they are now.",
+        ),
+    ] = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Draw pictures from a trial's best checkpoint, and print its metrics on the whole split."""
-    from orchestrator.commands.visualize import visualize_trial
+    from orchestrator.commands.visualize import draw_curves, visualize_trial
 
     folder = _folder(study_name, runs_dir)
+    if curves:
+        draw_curves(folder, trial, out=out)
+        return
     visualize_trial(folder, trial, split=split, samples=samples, out=out, device=device)
 
 

@@ -11,6 +11,9 @@ FORK_SERVER = "worker.processes.forkserver"  # a program, from which attempts ar
 RANK = "worker.processes.rank"  # what all ranks import
 CUT_MODEL = ("worker.pipeline.staged", "worker.pipeline.guard")  # and those of a model in stages
 FAMILIES = "models.families"  # the package of our own families, a module each
+LOAD_MODEL = (
+    "worker.calls.show:load_model"  # a function, for a notebook that wants the model itself
+)
 
 
 class Call(StrEnum):
@@ -23,6 +26,8 @@ class Call(StrEnum):
     TUNING = "worker.calls.evaluation:tuning"
     SCORE = "worker.calls.evaluation:score"
     VISUALIZE = "worker.calls.show:visualize"
+    PANELS = "worker.calls.panels:panels"
+    CURVES = "worker.calls.curves:curves"
     INFER = "worker.calls.infer:infer"
     DIGESTS = "worker.calls.digests:digests"
 

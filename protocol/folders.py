@@ -100,6 +100,16 @@ class StudyFolder:
         return self.path / "confirmation.json"
 
     @property
+    def report(self) -> Path:
+        """What the study found, as a page; may be written anew at any time."""
+        return self.path / "report.html"
+
+    @property
+    def gallery(self) -> Path:
+        """Trials side by side, as a page; likewise."""
+        return self.path / "gallery.html"
+
+    @property
     def preflight(self) -> Path:
         """What the largest configuration needs, found before the first trial."""
         return self.path / "preflight.json"
@@ -281,6 +291,11 @@ class TrialFolder(RunFolder):
     def residuals(self) -> Path:
         """What `evaluate` keeps so as not to run the model again; may be deleted."""
         return self.path / "residuals"
+
+    @property
+    def panels(self) -> Path:
+        """What the pictures show, as numbers, for the gallery; may be deleted."""
+        return self.path / "panels"
 
     def fold(self, fold: int) -> RunFolder:
         """Of a cross-validated trial: what training on one of its folds left."""

@@ -24,7 +24,6 @@ NEEDS = {
     "a PostgreSQL server",
     "a Slurm cluster",
     "a network",
-    "the extra notebook",
 }
 TAKES = {"minutes", "hours"}
 

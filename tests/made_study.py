@@ -7,10 +7,13 @@ import tempfile
 import zlib
 from pathlib import Path
 
+import numpy as np
 import optuna
 import yaml
 from optuna.trial import TrialState
 
+from models.panels import keep_panels
+from models.pictures import Panel, Picture
 from protocol.folders import StudyFolder, TrialFolder
 from protocol.messages import (
     Ending,
@@ -118,6 +121,23 @@ class MadeStudy:
         relative = path.relative_to(folder.path)
         append_event(folder.events, Pictured(attempt=0, path=str(relative)))
         return path
+
+    def keep(
+        self,
+        number: int,
+        result: np.ndarray,
+        target: np.ndarray,
+        case: str = "validation_0000",
+        baseline: np.ndarray | None = None,
+    ) -> Path:
+        """Let a trial keep what a picture shows."""
+        panels = [Panel(title="Target", image=target, role="target")]
+        if baseline is not None:
+            panels.append(Panel(title="FBP\nPSNR 1 dB", image=baseline, role="baseline"))
+        panels.append(Panel(title=f"Result\nPSNR {number} dB", image=result, role="result"))
+        window = (float(target.min()), float(target.max()))
+        picture = Picture(name="a", title="Sample 0", panels=panels, window=window)
+        return keep_panels(self.trial(number).panels, case, picture, epoch=3)
 
     def settle(self, trial: optuna.Trial, value: float | None = 24.0, **changes) -> Outcome:
         """Write a trial's outcome."""

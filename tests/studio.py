@@ -38,6 +38,7 @@ TOY_PRESET: dict[str, Any] = {
     "pruner": {"kind": "none"},
     "devices": "cpu",
     "pictures": 0,  # drawing takes as long as all the rest of a trial
+    "report": False,  # likewise
 }
 
 

@@ -15,13 +15,19 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator import words
+from orchestrator.commands.showing.report import try_to_report
 from orchestrator.launcher.preload import clash
 from orchestrator.preflight.preflight import is_wanted, preflight
 from orchestrator.preflight.rehearsal import Rehearsal
 from orchestrator.proposing.ask import Asker
 from orchestrator.reporting.final import final_report
 from orchestrator.reporting.notes import annotate_study
+<<<<<<< HEAD
 from orchestrator.running.search import Ended, run_trials
+=======
+from orchestrator.reporting.screen import near
+from orchestrator.running.search import run_trials
+>>>>>>> see
 from orchestrator.running.session import (
     DONE,
     INTERRUPTED,
@@ -235,6 +241,9 @@ def _search(session: Session, source: Asker, console: Console) -> int:
     interrupted = ended.interrupted or ended.trouble is not None
     report = final_report(record, session.folder, total=source.total, interrupted=interrupted)
     console.print(report, soft_wrap=True)
+    if session.settings.report and not interrupted and try_to_report(session.folder):
+        told = f"The report: {near(session.folder.report)}; open it in a browser."
+        console.print(Text(told), soft_wrap=True)
     if ended.trouble is not None:
         console.print(Text(f"Stopped: {ended.trouble}", style="bold red"), soft_wrap=True)
     if ended.interrupted:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from orchestrator.launcher.open import open_launcher
 from orchestrator.live.console import PatientConsole
-from orchestrator.study.find import resolve_trial
+from orchestrator.study.find import chosen_trial, read_study, resolve_trial
 from protocol.doors import Call
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
@@ -53,6 +53,24 @@ def visualize_trial(
         console.print(_table(answer["shown"]))
     for picture in answer["pictures"]:
         console.print(Text(str(picture)), soft_wrap=True)
+
+
+def draw_curves(study: StudyFolder, trial: str, *, out: Path | None) -> None:
+    """Draw a trial's losses and its objective over epochs from its events, also while it trains.
+
+    Raises:
+        SettingsError: there is no such trial, or it has not validated an epoch yet.
+    """
+    folder = study.trial(chosen_trial(read_study(study), trial).number)
+    target = out if out is not None else folder.pictures / "curves"
+    with tempfile.NamedTemporaryFile(prefix="tomostudy-", suffix=".log") as log:
+        launcher = open_launcher(Path(log.name), calls=(Call.CURVES,), trains=False)
+        with closing(launcher):
+            arguments = {"trial": str(folder.path.absolute()), "out": str(target.absolute())}
+            answer = launcher.call(Call.CURVES, arguments)
+    console = PatientConsole()
+    for path in answer["curves"]:
+        console.print(Text(str(path)), soft_wrap=True)
 
 
 def _table(values: dict[str, float]) -> Table:

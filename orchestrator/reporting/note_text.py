@@ -30,6 +30,11 @@ _TITLES = {
 _LONGEST_TRACEBACK = 6000  # characters; a note is read with every look at the dashboard
 
 
+def title_of(ending: str) -> str:
+    """An ending for people; empty for one that is not known."""
+    return next((title for known, title in _TITLES.items() if known == ending), "")
+
+
 def trial_note(folder: TrialFolder, plan: Plan | None, outcome: Outcome) -> str:
     """Why the trial ended, what it reached, and where its files are."""
     parts = [f"## {_TITLES[outcome.ending]}", _plain(outcome.reason), _facts(folder, plan, outcome)]

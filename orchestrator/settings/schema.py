@@ -397,6 +397,9 @@ class Settings(Section):
     pictures: Annotated[int, FREE] = Field(
         4, ge=0, description="validation samples drawn at a trial's end"
     )
+    report: Annotated[bool, FREE] = Field(
+        True, description="write report.html when a search has ended"
+    )
     tracking: Annotated[TrackingSettings, FREE] = TrackingSettings()
     notify: Annotated[NotifySettings, FREE] = NotifySettings()
 

@@ -8,6 +8,7 @@ import torch
 from matplotlib.image import imread
 
 from protocol.messages import Pictured
+from protocol.panels import load_panels
 from tests.contracts.conftest import PICTURES
 from tests.contracts.objectives import GOALS
 from tests.ranks import events
@@ -97,6 +98,21 @@ def test_panels_are_finite_and_show_different_things(trained):
         first, *others = picture.panels
         assert first.image.std() > 0
         assert all(not np.array_equal(first.image, other.image) for other in others)
+
+
+def test_a_training_keeps_what_the_gallery_lays_side_by_side(trained):
+    """Of every case and view a target and a result of one size, in the target's window."""
+    kept = [load_panels(path).picture for path in trained.folder.panels.iterdir()]
+    assert len(kept) >= PICTURES
+    for picture in kept:
+        for view in {panel.view for panel in picture.panels}:
+            of_view = [panel for panel in picture.panels if panel.view == view]
+            (target,) = [panel for panel in of_view if panel.role == "target"]
+            (result,) = [panel for panel in of_view if panel.role == "result"]
+            assert {(p.rows, p.columns, p.window) for p in of_view} == {
+                (target.rows, target.columns, target.window)
+            }
+            assert result.low < result.high
 
 
 def test_validation_in_batches_of_one_gives_the_same_means(bench, trained):

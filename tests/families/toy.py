@@ -160,8 +160,8 @@ class Toy(Family[ToySettings, ToyData]):
                 name=f"sample_{number}",
                 title=f"RMSE {np.sqrt(np.mean((result - target) ** 2)):.3f}",
                 panels=[
-                    Panel(title="target", image=target[0]),
-                    Panel(title="result", image=result[0]),
+                    Panel(title="target", image=target[0], role="target"),
+                    Panel(title="result", image=result[0], role="result"),
                     Panel(title="difference", image=(result - target)[0], difference=True),
                 ],
                 window=(-1.0, 1.0),

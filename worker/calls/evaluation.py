@@ -64,7 +64,7 @@ def judge(
         "settings": dict(judgement.settings),
         "cases": [asdict(case) for case in judgement.cases],
         "notes": list(judgement.notes),
-        "pictures": _draw(judgement, Path(pictures), prefix),
+        "pictures": _draw(judgement, Path(pictures), prefix, opened.caption(split)),
     }
 
 
@@ -150,12 +150,12 @@ def _named(name: str) -> Scorer:
     return scorer
 
 
-def _draw(judgement: Judgement, folder: Path, prefix: str) -> list[str]:
+def _draw(judgement: Judgement, folder: Path, prefix: str, caption: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for stem, picture in judgement.pictures:
         path = folder / f"{prefix}{stem}.png"
-        draw(picture, path)
+        draw(picture, path, caption)
         paths.append(str(path))
     return paths
 

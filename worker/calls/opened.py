@@ -16,6 +16,7 @@ from protocol.folders import parent_of
 from protocol.recipe import FILE_KEY, Recipe, TrainingRecipe
 from worker.ranks.trial import open_family
 from worker.training.checkpoint import load_checkpoint
+from worker.training.pictures import caption_of
 
 _LOOKS = 5  # at a checkpoint that a running trial replaces meanwhile
 
@@ -30,7 +31,13 @@ class OpenedCheckpoint:
     sha256: str  # of the file
     epoch: int
     seed: int
+    study: str  # empty, and no trial, where somebody else wrote the file
+    trial: int | None
     training: TrainingRecipe
+
+    def caption(self, split: str) -> str:
+        """What a picture of it is of."""
+        return caption_of(self.study, self.trial, split, self.epoch)
 
 
 def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> OpenedCheckpoint:
@@ -62,6 +69,8 @@ def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Op
         sha256=sha256,
         epoch=content["epoch"],
         seed=content["seed"],
+        study=content.get("study", ""),
+        trial=content.get("trial"),
         training=_as_fitted(recipe.training, content.get("micro_batch")),
     )
 

@@ -85,7 +85,7 @@ def visualize(
             opened.family, opened.model, dataset, index, split=split, seed=opened.seed
         ):
             path = folder / f"{stem}.png"
-            draw(picture, path)
+            draw(picture, path, opened.caption(split))
             paths.append(str(path))
             pictures.append(picture)
     judged = None if isinstance(samples, int) else chosen

@@ -17,7 +17,7 @@ from PIL.Image import Image
 from protocol.errors import is_full
 from protocol.files import write_text
 from protocol.folders import RunFolder
-from protocol.messages import Validated, read_events
+from protocol.messages import Plan, Validated, read_events
 from worker.training.chart import Curve, Plot, draw_chart
 from worker.training.raster import write_png
 
@@ -43,7 +43,9 @@ def write_history(folder: RunFolder, validated: Sequence[Validated]) -> None:
         write_text(folder.history, _table(validated))
 
 
-def draw_history(folder: RunFolder, validated: Sequence[Validated], objective: str = "") -> None:
+def draw_history(
+    folder: RunFolder, validated: Sequence[Validated], objective: str = "", name: str = ""
+) -> None:
     """Draw history.png, whole or not at all; nothing without an epoch.
 
     It is for people alone: where it cannot be drawn, the log says so.
@@ -52,6 +54,7 @@ def draw_history(folder: RunFolder, validated: Sequence[Validated], objective: s
         folder: where it goes.
         validated: the epochs, in order.
         objective: the metric that is drawn; the first one if it is not among the metrics.
+        name: what they are the curves of.
 
     Raises:
         OSError: the disk is full, of which a trial that goes on later must not lose its curves.
@@ -59,11 +62,17 @@ def draw_history(folder: RunFolder, validated: Sequence[Validated], objective: s
     if not validated:
         return
     try:
-        write_png(_chart(validated, objective), folder.history_curve)
+        write_png(history_chart(validated, objective, name), folder.history_curve)
     except Exception as error:
         if is_full(error):
             raise
         log.exception("history.png could not be drawn")
+
+
+def history_name(plan: Plan, fold: int) -> str:
+    """What a trial's curves are of."""
+    of_fold = f", fold {fold}" if plan.folds > 1 else ""
+    return f"{plan.study}, trial {plan.trial}{of_fold}"
 
 
 def _table(validated: Sequence[Validated]) -> str:
@@ -86,9 +95,10 @@ def _names(mappings: Iterable[dict[str, float]]) -> list[str]:
     return list(dict.fromkeys(name for mapping in mappings for name in mapping))
 
 
-def _chart(validated: Sequence[Validated], objective: str) -> Image:
+def history_chart(validated: Sequence[Validated], objective: str, name: str = "") -> Image:
     """The training loss's terms, with their sum where there are several, above the metric."""
     names = _names(event.losses for event in validated)
+    of = f"{name}: " if name else ""
     terms = [
         Curve(
             label=name,
@@ -99,16 +109,16 @@ def _chart(validated: Sequence[Validated], objective: str) -> Image:
     ]
     sums = [sum(event.losses.values()) for event in validated]
     sum_of_them = [Curve(label="sum", colour="black", values=sums)] if len(terms) > 1 else []
-    name = objective if objective in validated[0].metrics else next(iter(validated[0].metrics))
-    values = [event.metrics.get(name, math.nan) for event in validated]
+    metric = objective if objective in validated[0].metrics else next(iter(validated[0].metrics))
+    values = [event.metrics.get(metric, math.nan) for event in validated]
     best = [index for index, event in enumerate(validated) if event.best][-1:]
     marked = [(i, f"best: {values[i]:.5g} at epoch {validated[i].epoch}") for i in best]
     return draw_chart(
         [event.epoch for event in validated],
         [
-            Plot(title="training loss", curves=[*sum_of_them, *terms]),
+            Plot(title=f"{of}training loss", curves=[*sum_of_them, *terms]),
             Plot(
-                title=f"validation {name}",
+                title=f"validation {metric}",
                 curves=[Curve(label="", colour=METRIC, values=values)],
                 marked=marked[0] if marked else None,
             ),

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from models.family import Family, MapDataset
+from models.panels import keep_panels
 from models.pictures import Panel, Picture
 from worker.ranks.loading import SeededDataset, to_device
 from worker.ranks.memory import out_of_memory
@@ -50,36 +51,48 @@ def draw_best(trial: Trial, learner: Learner, teller: Teller) -> None:
     """
     if trial.group.replicas.rank > 0 or trial.plan.pictures == 0:
         return
-    learner.placement.load(learner.judged_model, load_checkpoint(trial.place.best)["model"])
+    content = load_checkpoint(trial.place.best)
+    learner.placement.load(learner.judged_model, content["model"])
+    epoch = content["epoch"]
     if trial.group.chain.ranks > 1:
         from worker.pipeline.judging import with_whole
 
-        with_whole(trial, learner.judged_model, lambda model: _try_to_draw(trial, model, teller))
+        with_whole(
+            trial, learner.judged_model, lambda model: _try_to_draw(trial, model, epoch, teller)
+        )
     else:
-        _try_to_draw(trial, learner.judged_runner, teller)
+        _try_to_draw(trial, learner.judged_runner, epoch, teller)
 
 
-def _try_to_draw(trial: Trial, model: nn.Module, teller: Teller) -> None:
+def _try_to_draw(trial: Trial, model: nn.Module, epoch: int, teller: Teller) -> None:
     try:
-        _draw_samples(trial, model, teller)
+        _draw_samples(trial, model, epoch, teller)
     except Exception as error:
         if not out_of_memory(error, limited=trial.plan.memory_gb is not None):
             raise
         log.warning("out of memory while drawing; the remaining pictures are left out: %s", error)
 
 
-def _draw_samples(trial: Trial, model: nn.Module, teller: Teller) -> None:
-    dataset = open_split(trial.family, "validation")
+def _draw_samples(trial: Trial, model: nn.Module, epoch: int, teller: Teller) -> None:
+    dataset, plan = open_split(trial.family, "validation"), trial.plan
+    caption = caption_of(plan.study, plan.trial, "validation", epoch)
     trial.folder.pictures.mkdir(exist_ok=True)
-    for index in evenly_spread(trial.plan.pictures, len(dataset)):
+    for index in evenly_spread(plan.pictures, len(dataset)):
         for stem, picture in sample_pictures(
-            trial.family, model, dataset, index, split="validation", seed=trial.plan.seed
+            trial.family, model, dataset, index, split="validation", seed=plan.seed
         ):
-            of_fold = f"fold{trial.fold}_" if trial.plan.folds > 1 else ""
-            path = trial.folder.pictures / f"{of_fold}{stem}.png"
-            draw(picture, path)
+            stem = f"fold{trial.fold}_{stem}" if plan.folds > 1 else stem
+            path = trial.folder.pictures / f"{stem}.png"
+            keep_panels(trial.folder.panels, stem, picture, epoch)
+            draw(picture, path, caption)
             teller.pictured(str(path.relative_to(trial.folder.path)))
         trial.tick()
+
+
+def caption_of(study: str, trial: int | None, split: str, epoch: int) -> str:
+    """What a picture is of, wherever it is shown."""
+    whose = f"{study}, trial {trial}, " if study else ""
+    return f"{whose}{split} split, epoch {epoch}"
 
 
 def evenly_spread(count: int, total: int) -> list[int]:
@@ -112,8 +125,8 @@ def sample_pictures(
     return [(f"{stem}_{picture.name}", picture) for picture in pictures]
 
 
-def draw(picture: Picture, path: Path) -> None:
-    """Write a picture as a PNG: its panels, row by row, in its one window.
+def draw(picture: Picture, path: Path, caption: str = "") -> None:
+    """Write a picture as a PNG: its panels, row by row, in its one window, below its titles.
 
     Difference panels have a window of their own, symmetric about zero, and a colour bar.
     """
@@ -126,10 +139,11 @@ def draw(picture: Picture, path: Path) -> None:
     ]
     widths = [max(row[column].width for row in tiles) + GAP for column in range(columns)]
     heights = [max(tile.height for tile in row) + GAP for row in tiles]
-    head = _text_size(picture.title, TITLE)
+    words = "\n".join(filter(None, (caption, picture.title)))
+    head = _text_size(words, TITLE)
     width = max(sum(widths) + GAP, head[0] + 2 * GAP)
     image = Image.new("RGB", (width, head[1] + sum(heights) + 2 * GAP), "white")
-    _centred(image, picture.title, width / 2, GAP, TITLE)
+    _centred(image, words, width / 2, GAP, TITLE)
     top = head[1] + 2 * GAP
     for row, height in zip(tiles, heights, strict=True):
         left = (width - sum(widths) + GAP) // 2

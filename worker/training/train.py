@@ -17,7 +17,7 @@ from worker.ranks.loading import BatchLoader
 from worker.ranks.stopping import StopAgreed, StopRequest
 from worker.ranks.trial import Trial, open_split
 from worker.ranks.validate import Validator
-from worker.training.history import draw_history, read_history, write_history
+from worker.training.history import draw_history, history_name, read_history, write_history
 from worker.training.keeping import Keeper
 from worker.training.learner import Learner
 from worker.training.pictures import draw_best
@@ -219,7 +219,8 @@ class Training:
             told = [e for e in read_history(trial.folder.events) if e.fold == trial.fold]
             write_history(trial.place, told)
             if trial.plan.pictures > 0:
-                draw_history(trial.place, told, trial.plan.objective.metric)
+                name = history_name(trial.plan, trial.fold)
+                draw_history(trial.place, told, trial.plan.objective.metric, name)
 
     def _judge(self, metrics: dict[str, float]) -> bool:
         """Whether these metrics are the best so far, on all ranks the same."""

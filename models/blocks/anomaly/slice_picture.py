@@ -32,9 +32,11 @@ def slice_picture(
         name=f"slice_{index:05d}",
         title=f"Slice {index}, reconstructed from t = {steps}",
         panels=(
-            Panel(title="Original", image=_array(original)),
+            Panel(title="Original", image=_array(original), role="target"),
             Panel(
-                title=f"Reconstruction\nPSNR {psnr:.2f} dB, SSIM {ssim:.3f}", image=_array(shown)
+                title=f"Reconstruction\nPSNR {psnr:.2f} dB, SSIM {ssim:.3f}",
+                image=_array(shown),
+                role="result",
             ),
             Panel(
                 title=f"Original − reconstruction\nmean |difference| in the brain {error:.4f}",

@@ -43,9 +43,9 @@ def _picture(index: int, target: Tensor, given: tuple[str, Tensor], result: Tens
         name=f"sample_{index:05d}",
         title=f"Sample {index}",
         panels=(
-            Panel(title="Target", image=_array(target)),
-            Panel(title=_scored(name, image, target), image=_array(image)),
-            Panel(title=_scored("Result", result, target), image=_array(result)),
+            Panel(title="Target", image=_array(target), role="target"),
+            Panel(title=_scored(name, image, target), image=_array(image), role="baseline"),
+            Panel(title=_scored("Result", result, target), image=_array(result), role="result"),
             Panel(title="Result − target", image=_array(result - target), difference=True),
         ),
         window=(float(target.min()), float(target.max())),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.blocks.images.volume_metrics import mae_hu, psnr, ssim
-from models.pictures import Panel, Picture
+from models.pictures import Panel, Picture, Role
 
 PLANES = ("Axial", "Coronal", "Sagittal")
 
@@ -60,10 +60,17 @@ def _picture(
     columns = {"Target": target} | dict(results)
     planes = {title: middle_planes(_hu(volume, hu_window)) for title, volume in columns.items()}
     last = list(results)[-1]
+    roles: dict[str, Role] = dict.fromkeys(results, "baseline")
+    roles |= {last: "result", "Target": "target"}
     panels: list[Panel] = []
     for row, plane in enumerate(PLANES):
         panels.extend(
-            Panel(title=f"{title}, {plane.lower()}", image=images[row])
+            Panel(
+                title=f"{title}, {plane.lower()}",
+                image=images[row],
+                role=roles[title],
+                view=plane.lower(),
+            )
             for title, images in planes.items()
         )
         difference = planes[last][row] - planes["Target"][row]

@@ -135,7 +135,7 @@ def test_curves_that_cannot_be_drawn_fail_no_trial_unless_they_could_be_drawn_la
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(history, "_chart", fail)
+    monkeypatch.setattr(history, "history_chart", fail)
     error: Exception = ZeroDivisionError()
     draw_history(folder, [epoch(1)])
     assert "history.png could not be drawn" in caplog.text

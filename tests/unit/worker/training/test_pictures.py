@@ -8,7 +8,7 @@ from models.pictures import Panel, Picture
 from protocol.messages import Pictured
 from tests.ranks import attempt, events, make_plan
 from worker.calls.show import visualize
-from worker.training.pictures import draw, evenly_spread
+from worker.training.pictures import caption_of, draw, evenly_spread
 
 RAMP = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
 
@@ -125,6 +125,8 @@ def test_a_trial_ends_with_pictures_of_its_best_weights_each_told_once(tmp_path)
     assert attempt(trial) == [0]
     paths = [event.path for event in events(trial, Pictured)]
     assert paths == [f"pictures/validation_000{index}.png" for index in (0, 4, 7)]
+    kept = sorted(path.name for path in trial.panels.iterdir())
+    assert kept == [f"validation_000{index}.panels" for index in (0, 4, 7)]
     assert all((trial.path / path).stat().st_size > 1000 for path in paths)
     make_plan(tmp_path, pictures=3, recipe={"epochs": 1}, attempt=1)
     assert attempt(trial) == [0]
@@ -144,3 +146,18 @@ def test_a_trials_pictures_are_those_of_its_best_weights_not_its_last(tmp_path):
     }
     assert drawn_by_trial == shown["best"].read_bytes()
     assert drawn_by_trial != shown["last"].read_bytes()
+
+
+def test_a_caption_stands_above_the_title(tmp_path):
+    picture = Picture(
+        name="x", title="Sample 1", panels=[Panel(title="a", image=RAMP)], window=(0.0, 1.0)
+    )
+    draw(picture, tmp_path / "plain.png")
+    draw(picture, tmp_path / "said.png", caption_of("demo", 7, "validation", 3))
+    plain, said = (
+        matplotlib.image.imread(tmp_path / name)[..., :3] for name in ("plain.png", "said.png")
+    )
+    more = said.shape[0] - plain.shape[0]
+    assert 15 < more < 30
+    np.testing.assert_array_equal(said[-200:, :200], plain[-200:, :200])
+    assert caption_of("demo", 7, "validation", 3) == "demo, trial 7, validation split, epoch 3"

@@ -1,0 +1,1 @@
+"""What a study found, as pages: report, gallery, comparison. It only looks."""

@@ -1,0 +1,43 @@
+import pytest
+
+from orchestrator.showing.look import look
+from protocol.errors import SettingsError
+from protocol.folders import StudyFolder
+
+
+def test_a_study_is_read_with_its_settings_and_trials(example, seen):
+    assert (seen.name, seen.metric, seen.record.direction) == ("made", "psnr", "maximize")
+    assert seen.best.number == 2
+    assert sorted(seen.searched) == ["harmonics", "learning_rate", "window"]
+    assert seen.plan.trial == 2
+    assert [trial.params for trial in seen.trials] == [t.params for t in example.study.trials]
+
+
+def test_looking_changes_nothing(made):
+    before = made.folder.database.read_bytes()
+    look(made.folder)
+    assert made.folder.database.read_bytes() == before
+
+
+def test_some_trials_are_a_study_for_optuna_under_their_own_numbers(seen):
+    study = seen.study_of([seen.trials[1], seen.trials[2]])
+    assert [trial.number for trial in study.get_trials()] == [1, 2]
+    assert study.best_trial.number == 2
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda f: f.settings.unlink(), lambda f: f.settings.write_text("a: [")]
+)
+def test_a_study_without_readable_settings_is_shown_all_the_same(made, spoil):
+    spoil(made.folder)
+    found = look(made.folder)
+    assert found.metric == "value"
+    assert found.best.value == 31.25
+
+
+def test_a_study_that_is_not_there_or_has_not_begun_is_told(made):
+    with pytest.raises(SettingsError, match="did you mean made"):
+        look(StudyFolder(made.folder.path.with_name("mad")))
+    made.folder.database.unlink()
+    with pytest.raises(SettingsError, match="has not begun"):
+        look(made.folder)
