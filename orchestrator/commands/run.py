@@ -22,12 +22,8 @@ from orchestrator.preflight.rehearsal import Rehearsal
 from orchestrator.proposing.ask import Asker
 from orchestrator.reporting.final import final_report
 from orchestrator.reporting.notes import annotate_study
-<<<<<<< HEAD
-from orchestrator.running.search import Ended, run_trials
-=======
 from orchestrator.reporting.screen import near
-from orchestrator.running.search import run_trials
->>>>>>> see
+from orchestrator.running.search import Ended, run_trials
 from orchestrator.running.session import (
     DONE,
     INTERRUPTED,
