@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from orchestrator import words
+from orchestrator.ledger.account import Account
+from orchestrator.ledger.study import study_ledger
 from orchestrator.reporting.hints import Commands, commands_on
+from orchestrator.reporting.ledger_text import account_sentence
 from orchestrator.reporting.screen import near
 from orchestrator.study.peek import peek
 from orchestrator.study.record import State, StudyRecord, TrialRecord
@@ -27,6 +30,7 @@ class Report:
     metric: str
     total: int  # the study's budget
     commands: Commands
+    used: Account | None = None
     interrupted: bool = False
 
     @property
@@ -44,6 +48,7 @@ def final_report(
         metric=peek(folder).metric or "value",
         total=total,
         commands=commands_on(folder),
+        used=study_ledger(folder, record).total,
         interrupted=interrupted,
     )
     return Text("\n").join(report_lines(report))
@@ -54,6 +59,8 @@ def report_lines(report: Report) -> Iterator[Text]:
     best = report.record.best
     yield Text()
     yield _headline(report)
+    if report.used is not None and report.used.seconds:
+        yield Text(f"Used: {account_sentence(report.used)}.")
     yield from _nothing_complete(report) if best is None else _best(report, best)
     yield Text()
     yield from _next(report, best)

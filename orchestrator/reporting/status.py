@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.confirmation.saved import load_confirmation
+from orchestrator.ledger.account import GIB, HOUR, JOULES_PER_KWH, USES, Account
+from orchestrator.ledger.study import Ledger, study_ledger
 from orchestrator.study.find import read_study
 from orchestrator.study.holding.lock import Holder, holder_of
 from orchestrator.study.parent_record import ParentRecord
@@ -28,6 +30,7 @@ class Status:
     metric: str | None
     budget: int | None  # trials asked for
     parent: ParentRecord | None  # of a dependent study
+    ledger: Ledger
     running_epochs: dict[int, int]  # the last validated epoch of each running trial
     jobs: list[dict[str, Any]]  # of a study on a cluster, as its orchestrator last saw them
     detached: str  # where an orchestrator is that is a job itself
@@ -55,14 +58,16 @@ def look_at(folder: StudyFolder) -> Status:
             raise
         raise SettingsError(f"{error.problem}; its orchestrator is {where}") from None
     known = peek(folder)
+    holder = holder_of(folder)
     running = [trial.number for trial in record.trials if trial.state == "running"]
     return Status(
         record=record,
         folder=folder,
-        holder=holder_of(folder),
+        holder=holder,
         metric=known.metric,
         budget=known.n_trials,
         parent=known.parent,
+        ledger=study_ledger(folder, record, holder.start if holder else math.inf),
         running_epochs={number: _last_epoch(folder, number) for number in running},
         jobs=_jobs(folder),
         detached=_detached(folder),
@@ -89,6 +94,7 @@ def status_json(status: Status) -> dict[str, Any]:
         and {"pid": holder.pid, "host": holder.host, "start": holder.start, "job": holder.job},
         "orchestrator_job": status.detached or None,
         "jobs": status.jobs,
+        "ledger": account_json(status.ledger.total),
         "trials": [_trial_json(status, trial) for trial in record.trials],
     }
 
@@ -115,6 +121,18 @@ def _trial_json(status: Status, trial: TrialRecord) -> dict[str, Any]:
         "best_epoch": trial.best_epoch,
         "attempts": trial.attempts,
         "checkpoint": status.checkpoint(trial),
+        "ledger": account_json(status.ledger.trials.get(trial.number, Account())),
+    }
+
+
+def account_json(account: Account) -> dict[str, Any]:
+    """Device-hours by what they went into, memory and energy; null where nobody told."""
+    return {
+        "device_hours": round(account.device_hours, 6),
+        "by_use": {use: round(account.hours(use), 6) for use in USES},
+        "peak_gib": round(account.peak / GIB, 3) if account.peak else None,
+        "kwh": round(account.joules / JOULES_PER_KWH, 6) if account.metered else None,
+        "kwh_of_device_hours": round(account.metered / HOUR, 6) if account.metered else None,
     }
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from orchestrator import words
 from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.reporting.confirmation_note import confirmed_lines
+from orchestrator.reporting.ledger_text import account_sentence
 from orchestrator.reporting.screen import plain_table, say
 from orchestrator.reporting.status import Status
 from orchestrator.study.record import TrialRecord
@@ -33,6 +34,8 @@ def print_status(console: Console, status: Status) -> None:
         say(console, f"Parent: {status.parent.told()}")
     for line in [*_best(status), *confirmed_lines(load_confirmation(status.folder))]:
         say(console, line)
+    if status.ledger.trials:
+        say(console, f"Used: {account_sentence(status.ledger.total)}")
     trials = status.record.trials
     if trials:
         console.print()

@@ -96,6 +96,7 @@ class Runner:
             self._look_for_ends_elsewhere()
             for running in list(self._running):
                 self._follow(running)
+            self._clock.hold(self._devices_held)
             self._clock.save()
         self._clock.save(now=True)
         if self._trouble is not None:
@@ -109,6 +110,13 @@ class Runner:
         for running in self._running:
             self._session.launcher.sweep(running.folder)
         self._running.clear()
+
+    @property
+    def _devices_held(self) -> int:
+        """Devices that are this study's alone; on a cluster its jobs hold them."""
+        if self._session.settings.launcher.kind == "slurm":
+            return 0
+        return sum(slot.device_count for slot in self._session.slots)
 
     @property
     def left(self) -> bool:
@@ -331,6 +339,7 @@ class Runner:
             verdict = Verdict(ending=Ending.INTERRUPTED, reason=str(full), fault=Fault.DISK)
             self._stop_for(full)
         log.info("trial %d: %s, %s", running.number, verdict.ending, verdict.reason)
+        running.left(verdict)
         self._follow_fault(running, verdict)
         stopped = verdict.ending in (Ending.INTERRUPTED, Ending.MOVED) and self._stopping
         rests = running.rests and verdict.ending is Ending.INTERRUPTED and verdict.fault is None
