@@ -40,6 +40,7 @@ class Account:
     unfinished: float = 0.0  # of those that have not ended
     repeated: float = 0.0  # training whose steps were lost, and taken again by a later attempt
     waiting: float = 0.0  # held without training: starting, reading data, between two trials
+    lasted: float = 0.0  # seconds in which an attempt was there, whatever its devices
     peak: int = 0  # bytes that one device needed at most; 0 where nobody told
     joules: float = 0.0
     metered: float = 0.0  # seconds, times devices, that the joules are of

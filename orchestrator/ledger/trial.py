@@ -84,7 +84,8 @@ class _Attempt:
             use: of what counts.
             bound: the steps that a later attempt built on.
         """
-        whole = (self.seen - self.began) * self.devices
+        lasted = self.seen - self.began
+        whole = lasted * self.devices
         times = {"waiting": whole}
         if self.started is not None:
             waiting = (self.started - self.began) * self.devices
@@ -92,7 +93,7 @@ class _Attempt:
             kept = (min(done, self.seen) - self.started) * self.devices
             times = {"waiting": waiting, use: kept, "repeated": whole - waiting - kept}
         metered = {} if self.joules is None else {"joules": self.joules, "metered": whole}
-        return Account(peak=self.peak, **times, **metered)
+        return Account(lasted=lasted, peak=self.peak, **times, **metered)
 
 
 def trial_account(

@@ -37,6 +37,11 @@ class Report:
     def finished(self) -> int:
         return sum(self.record.counts[state] for state in _ENDED)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether it was interrupted with something left to do."""
+        return self.interrupted and self.finished < self.total
+
 
 def final_report(
     record: StudyRecord, folder: StudyFolder, *, total: int, interrupted: bool = False
@@ -69,7 +74,7 @@ def report_lines(report: Report) -> Iterator[Text]:
 def _headline(report: Report) -> Text:
     counts = report.record.counts
     parts = ", ".join(f"{counts[state]} {state}" for state in _ENDED)
-    verb = "interrupted" if report.interrupted else "ended"
+    verb = "interrupted" if report.unfinished else "ended"
     told = f"Study {report.record.name} {verb}: {report.finished} of {report.total}"
     return Text(f"{told} trials finished ({parts}).", style="bold")
 
@@ -122,7 +127,7 @@ def _nothing_complete(report: Report) -> Iterator[Text]:
 
 def _next(report: Report, best: TrialRecord | None) -> Iterator[Text]:
     commands = report.commands
-    if report.interrupted:
+    if report.unfinished:
         yield Text("To go on, type the same command again, or:", style="bold")
         yield Text(f"  {commands.go_on()}")
         return

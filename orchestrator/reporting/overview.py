@@ -41,8 +41,7 @@ class Overview:
             return "unreadable"
         if self.status.holder is not None:
             return "running"
-        counts, budget = self.status.record.counts, self.status.budget
-        ended = counts["complete"] + counts["pruned"] + counts["failed"]
+        ended, budget = self.status.record.ended, self.status.budget
         return "finished" if budget is not None and ended >= budget else "stopped"
 
 

@@ -27,8 +27,8 @@ def test_an_ended_trial_is_not_read_again_and_one_of_before_is_read_from_its_fil
     append_event(earlier.events, Launched(time=10.0, attempt=0, devices=3))
     append_event(earlier.events, Left(time=12.0, attempt=0, ending="completed", reason="-"))
     ledger = study_ledger(made.folder, read_study(made.folder))
-    assert ledger.trials == {0: Account(kept=100.0, peak=5), 1: Account(waiting=6.0)}
-    assert ledger.total == Account(kept=100.0, waiting=6.0, peak=5)
+    assert ledger.trials == {0: Account(kept=100.0, peak=5), 1: Account(waiting=6.0, lasted=2.0)}
+    assert ledger.total == Account(kept=100.0, waiting=6.0, lasted=2.0, peak=5)
 
 
 def test_devices_that_were_held_without_a_trial_have_waited(made):
