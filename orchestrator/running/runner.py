@@ -35,7 +35,7 @@ from orchestrator.running.settle import (
     sweep_ended,
 )
 from orchestrator.running.slots import Slot
-from orchestrator.running.trial import RunningTrial, make_plan
+from orchestrator.running.trial import RunningTrial, make_plan, trained_seconds
 from orchestrator.running.verdict import Verdict
 from orchestrator.study.inputs import data_fingerprint
 from orchestrator.study.ranking import point_to_best
@@ -214,6 +214,8 @@ class Runner:
             self._source.describe(running.trial),
             running.number_of_attempt,
             slot.devices,
+            running.events,
+            trained_seconds(running.events),
         )
 
     def _plan(self, running: RunningTrial, slot: Slot) -> Plan:

@@ -59,7 +59,9 @@ def drawn(width, params=None):
 
 def test_every_running_trial_has_a_row_under_the_studys_line():
     line, header, first, second = drawn(120)
-    assert line.startswith("demo  2/8 finished, best psnr 29.5 (trial 0), 1 min 00 s elapsed")
+    assert line.startswith(
+        "demo  2/8 finished, best psnr 29.5 (trial 0), time left not known yet, 1 min"
+    )
     assert header.split() == ["trial", "epoch", "psnr", "best", "left"]
     cells = ["3", "training", "7/40", "31.25", "31.25", "5 min 30 s", "window=[red]full"]
     assert re.split(r"\s\s+", first.strip()) == cells
