@@ -69,13 +69,18 @@ class _Attempt:
             return moment + (step - at) / (after[1] - at) * (after[0] - moment)
         if self.closed:
             return self.seen
-        ahead = (step - at) * self._pace() if step > at else 0.0
-        return min(self.seen, moment + ahead)
+        if step == at:
+            return moment
+        pace = self._pace()
+        if pace is None:
+            return self.seen
+        ahead = moment + (step - at) * pace
+        return min(self.seen, ahead) if self.over else ahead  # it has lived until then
 
-    def _pace(self) -> float:
-        """Seconds a step; infinite where no event tells, so that all counts as done."""
+    def _pace(self) -> float | None:
+        """Seconds a step; None where no event tells."""
         (first, at), (last, by) = self.steps[0], self.steps[-1]
-        return (last - first) / (by - at) if by > at else math.inf
+        return (last - first) / (by - at) if by > at else None
 
     def account(self, use: str, bound: float) -> Account:
         """What it went into.
@@ -84,13 +89,15 @@ class _Attempt:
             use: of what counts.
             bound: the steps that a later attempt built on.
         """
-        lasted = self.seen - self.began
+        done = self.seen
+        if self.started is not None and bound < math.inf:
+            done = max(self.started, self.passed(bound))
+        lasted = max(done, self.seen) - self.began
         whole = lasted * self.devices
         times = {"waiting": whole}
         if self.started is not None:
             waiting = (self.started - self.began) * self.devices
-            done = max(self.started, self.passed(bound) if bound < math.inf else self.seen)
-            kept = (min(done, self.seen) - self.started) * self.devices
+            kept = (done - self.started) * self.devices
             times = {"waiting": waiting, use: kept, "repeated": whole - waiting - kept}
         metered = {} if self.joules is None else {"joules": self.joules, "metered": whole}
         return Account(lasted=lasted, peak=self.peak, **times, **metered)

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator import words
+from orchestrator.launcher.gpus import Gpus
+from orchestrator.ledger.account import GIB
 from orchestrator.ledger.forecast import Forecast, Past, Present, forecast
 from orchestrator.ledger.outlook import loss_of
 from orchestrator.study.record import State
@@ -44,6 +47,7 @@ class TrialProgress:
     attempt: int
     devices: Sequence[str]
     since: float  # when it was launched, on the clock of the caller
+    gpus: Gpus | None = None
     earlier: float = 0.0  # seconds that attempts before this one took
     state: str = "starting"
     place: str = ""  # on a cluster: what it waits for, or where it runs
@@ -80,6 +84,17 @@ class TrialProgress:
     def device_count(self) -> int:
         """GPUs; a CPU's slot counts as one."""
         return sum(device != "cpu" for device in self.devices) or 1
+
+    @property
+    def gpu_use(self) -> str:
+        """`87 % 10.2/80 GiB` of its GPUs together; empty where nothing is known of one."""
+        uses = [self.gpus.use(device) for device in self.devices] if self.gpus else []
+        known = [use for use in uses if use is not None]
+        if not known or len(known) < len(uses):
+            return ""
+        busy = sum(use.busy for use in known) / len(known)
+        used, total = (sum(getattr(use, name) for use in known) for name in ("used", "total"))
+        return f"{100 * busy:.0f} % {words.number(round(used / GIB, 1))}/{total / GIB:.0f} GiB"
 
     def placed(self, place: str) -> bool:
         """It is there now; whether that is news, beyond the time that is left."""
@@ -153,6 +168,7 @@ class StudyProgress:
     best_trial: int | None = None
     lanes: int = 1  # trials at a time
     prunes: bool = False
+    gpus: Gpus | None = None  # what is known of their use
     failed: int = 0
     pruned: int = 0
     device_seconds: float = 0.0  # that its trials used before those that run now
@@ -166,6 +182,7 @@ class StudyProgress:
         """A trial was launched, for the first time or again."""
         before = self.running.get(trial.number)
         trial.state = "resuming" if trial.attempt or before else "starting"
+        trial.gpus = self.gpus
         self.running[trial.number] = trial
         self.heard()
 

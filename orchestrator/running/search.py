@@ -47,6 +47,7 @@ def run_trials(session: Session, source: TrialSource) -> Ended:
         best=_best_of(session.study),
         timeout=None if timeout is None else max(0.0, timeout - clock.seconds),
         lanes=len(session.slots),
+        gpus=session.gpus,
         prunes=session.settings.pruner.kind != "none",
         pruned=record.counts["pruned"],
         failed=record.counts["failed"],

@@ -118,6 +118,16 @@ def test_a_checkpoint_behind_the_last_word_was_kept_to_its_step_by_the_pace(told
     assert told.account() == {"unfinished": 13.0, "repeated": 5.0}
 
 
+def test_an_attempt_that_went_together_with_its_orchestrator_lived_to_its_last_checkpoint(told):
+    told.launched(0.0, 0, devices=1)
+    told.started(0.0, 0)
+    told.at(10.0, 0, step=100)
+    told.launched(500.0, 1, devices=1)
+    told.started(500.0, 1, step=130)
+    assert told.account() == {"unfinished": 13.0}
+    assert told.found.lasted == 13.0
+
+
 def test_an_older_checkpoint_takes_back_what_later_attempts_built_on(told):
     """Attempt 2 finds a damaged checkpoint, and goes on before where attempt 1 began."""
     for attempt, (begin, step) in enumerate([(0.0, 0), (100.0, 50), (200.0, 20)]):

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 import orchestrator
+from orchestrator.launcher.gpus import Gpus, GpuUse
 from orchestrator.live.progress import StudyProgress, TrialProgress
 from orchestrator.live.terminal import live_area
 from protocol.messages import Started, Validated
@@ -84,6 +85,25 @@ def test_long_parameters_are_cut_and_take_nothing_from_the_other_columns(width):
     assert re.split(r"\s\s+", line.strip())[:-1] == cells
     assert len(line.rstrip()) <= width
     assert line.rstrip().endswith("…")
+
+
+def test_on_gpus_each_row_has_their_use_and_memory(monkeypatch):
+    gpus = Gpus([])
+    uses = {
+        "cuda:0": GpuUse(busy=0.9, used=10 * 2**30, total=80 * 2**30),
+        "cuda:1": GpuUse(busy=0.7, used=12 * 2**30, total=80 * 2**30),
+    }
+    monkeypatch.setattr(gpus, "use", uses.get)
+    study = a_study()
+    study.gpus = gpus
+    study.start(TrialProgress(4, {}, 0, ["cuda:0", "cuda:1"], since=0.0))
+    study.start(TrialProgress(5, {}, 0, ["cuda:9"], since=0.0))
+    console = Console(file=io.StringIO(), width=120, _environ={})
+    console.print(live_area(study, 60.0, 120))
+    lines = console.file.getvalue().splitlines()
+    assert lines[1].split()[-1] == "GPU"
+    assert "80 % 22/160 GiB" in lines[3]
+    assert "GiB" not in lines[4]
 
 
 class Screen:
