@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -151,13 +151,20 @@ def _arguments(asked: Asked, preflight: bool | None, restart: bool) -> list[str]
 @app.command()
 def status(
     study_name: StudyName,
+    top: Annotated[
+        int | None, typer.Option("--top", min=1, help="Only so many trials, the best.")
+    ] = None,
+    state: Annotated[
+        Literal["complete", "pruned", "failed", "running", "waiting"] | None,
+        typer.Option("--state", help="Only trials that stand so."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Say how a study stands; works while it runs."""
     from orchestrator.commands.status import show_status
 
-    show_status(_folder(study_name, runs_dir), as_json=json)
+    show_status(_folder(study_name, runs_dir), as_json=json, state=state, top=top)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """What crosses processes: plans go down, events go up, outcomes are settled. Part of the floor.
 
 plan.json     written by the orchestrator, read by every rank; plans.jsonl has those of all attempts
-events.jsonl  appended by the ranks, tailed by the orchestrator
+events.jsonl  appended by the ranks, tailed by the orchestrator, who adds when they are gone
 outcome.json  written by the orchestrator before it tells the study
 """
 
@@ -73,6 +73,11 @@ class Plan(Message):
         """Whether one process spreads the model over all devices."""
         return self.stages > 1 and self.schedule == "device_map"
 
+    @property
+    def device_count(self) -> int:
+        """GPUs, or the machines whose CPUs are used."""
+        return sum(device != "cpu" for device in self.devices) or self.nodes or 1
+
     def ranks_of(self, node: int) -> range:
         """The ranks that run on one of the nodes: each has as many, in order."""
         share = self.ranks // (self.nodes or 1)
@@ -89,9 +94,33 @@ class Stop(StrEnum):
     DISPLACED = "displaced"  # the cluster wants its nodes back: it goes on elsewhere
 
 
+class Ending(StrEnum):
+    """How an attempt ended."""
+
+    COMPLETED = "completed"  # all epochs, or early stopping
+    PRUNED = "pruned"  # stopped because the pruner said so
+    INTERRUPTED = "interrupted"  # stopped because the user or the system said so
+    MOVED = "moved"  # a cluster took its place back, or the place failed
+    CANCELLED = "cancelled"  # somebody ended it, or its job
+    NONFINITE = "nonfinite"  # NaN or infinity
+    MEMORY = "memory"  # ran out of memory
+    INVALID = "invalid"  # a point of the search that the family refuses; never launched
+    FAILED = "failed"  # an exception in the trial's code
+    LOST = "lost"  # a process was killed from outside
+    HUNG = "hung"  # no progress within the time-out
+    OVERDUE = "overdue"  # trained for longer than a trial may
+
+
 class EventBase(Message):
     time: float = Field(default_factory=time.time)  # seconds since the epoch
     attempt: int
+
+
+class Launched(EventBase):
+    """Rank 0's process is there: from now on the devices are held."""
+
+    event: Literal["launched"] = "launched"
+    devices: int  # GPUs, or machines whose CPUs are used
 
 
 class Started(EventBase):
@@ -201,6 +230,23 @@ class Measured(EventBase):
     seconds: float  # of an optimiser step
 
 
+class Used(EventBase):
+    """What one rank took since its last word of it: at the end of epochs, and at its own."""
+
+    event: Literal["used"] = "used"
+    rank: int
+    peaks: dict[str, int]  # bytes at most since training began, by device
+    joules: float | None = None  # by the devices, whoever used them; None where they do not tell
+
+
+class Left(EventBase):
+    """The attempt's processes are gone, and its devices free; appended by the orchestrator."""
+
+    event: Literal["left"] = "left"
+    ending: Ending
+    reason: str
+
+
 class Pictured(EventBase):
     """A picture was drawn."""
 
@@ -238,24 +284,28 @@ class Finished(EventBase):
 
 
 Event = Annotated[
-    Started
+    Launched
+    | Started
     | Progressed
     | Validated
     | NonFinite
     | Failed
     | Stopped
     | Measured
+    | Used
+    | Left
     | Pictured
     | FoldFinished
     | Finished,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+_SMALL_LOSS = (Launched, Progressed, Used)  # what a power cut may take
 
 
 def append_event(path: Path, event: Event) -> None:
     """Append one event to events.jsonl; what is acted on comes to the disk first."""
-    append_line(path, event.model_dump_json(), sync=not isinstance(event, Progressed))
+    append_line(path, event.model_dump_json(), sync=not isinstance(event, _SMALL_LOSS))
 
 
 def parse_event(line: str) -> Event | None:
@@ -269,23 +319,6 @@ def parse_event(line: str) -> Event | None:
 def read_events(path: Path) -> list[Event]:
     """Every whole event of the file; none when there is no file."""
     return read_lines(path, _EVENT.validate_json)
-
-
-class Ending(StrEnum):
-    """How an attempt ended."""
-
-    COMPLETED = "completed"  # all epochs, or early stopping
-    PRUNED = "pruned"  # stopped because the pruner said so
-    INTERRUPTED = "interrupted"  # stopped because the user or the system said so
-    MOVED = "moved"  # a cluster took its place back, or the place failed
-    CANCELLED = "cancelled"  # somebody ended it, or its job
-    NONFINITE = "nonfinite"  # NaN or infinity
-    MEMORY = "memory"  # ran out of memory
-    INVALID = "invalid"  # a point of the search that the family refuses; never launched
-    FAILED = "failed"  # an exception in the trial's code
-    LOST = "lost"  # a process was killed from outside
-    HUNG = "hung"  # no progress within the time-out
-    OVERDUE = "overdue"  # trained for longer than a trial may
 
 
 class Outcome(Message):

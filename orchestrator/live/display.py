@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.live.progress import StudyProgress, TrialProgress
 from orchestrator.study.record import State
-from protocol.messages import Event, Outcome, Stop, Validated
+from protocol.messages import Event, Outcome, Started, Stop, Validated
 from protocol.objective import Direction, Objective
 
 
@@ -37,10 +37,11 @@ class Display(ABC):
         *,
         best: tuple[int, float] | None = None,
         timeout: float | None = None,
+        **known: Any,
     ) -> None:
         """The study is open: `finished` of `total` trials are done, `best` is (trial, value).
 
-        `timeout` is what this run may still take in seconds.
+        `timeout` is what this run may still take in seconds, `known` what else `StudyProgress` has.
         """
         progress = StudyProgress(
             name=name,
@@ -49,6 +50,7 @@ class Display(ABC):
             objective=Objective(metric=metric, direction=direction),
             since=self._clock(),
             timeout=timeout,
+            **known,
         )
         if best is not None:
             progress.best_trial, progress.best = best
@@ -57,12 +59,30 @@ class Display(ABC):
         self._opened(progress)
 
     def trial_started(
-        self, number: int, params: Mapping[str, Any], attempt: int, devices: Sequence[str]
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        attempt: int,
+        devices: Sequence[str],
+        before: Sequence[Event] = (),
+        earlier: float = 0.0,
     ) -> None:
-        """An attempt was launched; above 0 the trial goes on from its checkpoint."""
-        trial = TrialProgress(number, params, attempt, devices, since=self._clock())
+        """An attempt was launched; above 0 the trial goes on from its checkpoint.
+
+        Args:
+            number: of the trial.
+            params: of it.
+            attempt: its number.
+            devices: that it has.
+            before: what earlier attempts said.
+            earlier: seconds that they took.
+        """
+        now = self._clock()
+        trial = TrialProgress(number, params, attempt, devices, since=now, earlier=earlier)
         with self._lock:
             self._study.start(trial)
+            for event in before:
+                trial.apply(event, self._study.objective, now)
         self._started(trial)
 
     def trial_placed(self, number: int, place: str) -> None:
@@ -79,6 +99,8 @@ class Display(ABC):
             trial = self._study.running.get(number)
             if trial is not None:
                 trial.apply(event, self._study.objective, self._clock())
+                if isinstance(event, Started | Validated):
+                    self._study.heard()
         if trial is not None and isinstance(event, Validated) and event.attempt >= trial.attempt:
             self._validated(trial)
 

@@ -10,6 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator import words
+from orchestrator.launcher.gpus import Gpus
+from orchestrator.ledger.account import GIB
+from orchestrator.ledger.forecast import Forecast, Past, Present, forecast
+from orchestrator.ledger.outlook import loss_of
 from orchestrator.study.record import State
 from protocol.messages import (
     Event,
@@ -42,6 +47,8 @@ class TrialProgress:
     attempt: int
     devices: Sequence[str]
     since: float  # when it was launched, on the clock of the caller
+    gpus: Gpus | None = None
+    earlier: float = 0.0  # seconds that attempts before this one took
     state: str = "starting"
     place: str = ""  # on a cluster: what it waits for, or where it runs
     epochs: int = 0
@@ -73,6 +80,22 @@ class TrialProgress:
         if not replayed and self.state not in _STOPPING.values():
             self.state = _state_after(event, self.state)
 
+    @property
+    def device_count(self) -> int:
+        """GPUs; a CPU's slot counts as one."""
+        return sum(device != "cpu" for device in self.devices) or 1
+
+    @property
+    def gpu_use(self) -> str:
+        """`87 % 10.2/80 GiB` of its GPUs together; empty where nothing is known of one."""
+        uses = [self.gpus.use(device) for device in self.devices] if self.gpus else []
+        known = [use for use in uses if use is not None]
+        if not known or len(known) < len(uses):
+            return ""
+        busy = sum(use.busy for use in known) / len(known)
+        used, total = (sum(getattr(use, name) for use in known) for name in ("used", "total"))
+        return f"{100 * busy:.0f} % {words.number(round(used / GIB, 1))}/{total / GIB:.0f} GiB"
+
     def placed(self, place: str) -> bool:
         """It is there now; whether that is news, beyond the time that is left."""
         before, self.place = self.place, place
@@ -88,6 +111,21 @@ class TrialProgress:
     def stop_asked(self, reason: Stop) -> None:
         """The trial will end at its next step."""
         self.state = _STOPPING[reason]
+
+    def seconds(self, now: float) -> float:
+        """In which it has been there, over all attempts."""
+        return self.earlier + now - self.since
+
+    def past(self, epoch: int, now: float, loss: float | None = None) -> Past:
+        """What it was, now that it has ended behind an epoch."""
+        fraction = min(1.0, epoch / self.epochs) if self.epochs else 0.0
+        seconds = self.seconds(now)
+        return Past(seconds=seconds, fraction=fraction, params=self.params, loss=loss)
+
+    def present(self, now: float) -> Present:
+        """What it is; of its pace nothing is said before it has come to an epoch's end."""
+        left = self.seconds_left(now) if self._epoch_seconds else None
+        return Present(seconds=self.seconds(now), left=left, params=self.params)
 
     def seconds_left(self, now: float) -> float | None:
         """Until all epochs are done; None before there is anything to judge by."""
@@ -128,50 +166,81 @@ class StudyProgress:
     timeout: float | None = None  # seconds it may take from `since`
     best: float | None = None
     best_trial: int | None = None
+    lanes: int = 1  # trials at a time
+    prunes: bool = False
+    gpus: Gpus | None = None  # what is known of their use
+    failed: int = 0
+    pruned: int = 0
+    device_seconds: float = 0.0  # that its trials used before those that run now
+    past: list[Past] = field(default_factory=list)
     running: dict[int, TrialProgress] = field(default_factory=dict)
-    _durations: list[float] = field(default_factory=list)
-    _lanes: int = 1  # the most trials that ran at once
+    _busy: float = 0.0  # seconds of attempts that have ended since this process opened the study
+    _ended: int = 0  # of them
+    _told: tuple[float, Forecast | None] | None = None  # when it was made; None: again
 
     def start(self, trial: TrialProgress) -> None:
         """A trial was launched, for the first time or again."""
         before = self.running.get(trial.number)
         trial.state = "resuming" if trial.attempt or before else "starting"
+        trial.gpus = self.gpus
         self.running[trial.number] = trial
-        self._lanes = max(self._lanes, len(self.running))
+        self.heard()
+
+    def heard(self) -> None:
+        """Something has happened that changes what is to be expected."""
+        self._told = None
 
     def end(self, number: int, outcome: Outcome, state: State, now: float) -> None:
         """A trial ended; one that is to go on later does not count as finished."""
+        self.heard()
         trial = self.running.pop(number, None)
+        if trial is not None:
+            self._busy += now - trial.since
+            self._ended += 1
+            self.device_seconds += (now - trial.since) * trial.device_count
         if state == "running":
             return
         self.finished += 1
-        if trial is not None:
-            self._durations.append(now - trial.since)
+        self.failed += state == "failed"
+        self.pruned += state == "pruned"
         value = outcome.value
+        if trial is not None:
+            loss = loss_of(value, state, self.objective.direction)
+            self.past.append(trial.past(outcome.epoch, now, loss))
         if state == "complete" and value is not None and self.objective.better(value, self.best):
             self.best, self.best_trial = value, number
 
-    def seconds_left(self, now: float) -> float | None:
-        """Until the study's last trial has ended; None before there is anything to judge by."""
-        typical = self._typical_seconds(now)
-        if typical is None:
-            return None
-        lefts = [self._left(trial, typical, now) for trial in self.running.values()]
-        waiting = max(0, self.total - self.finished - len(self.running))
-        work = sum(lefts) + waiting * typical
-        estimate = max([work / self._lanes, *lefts])
+    def device_hours(self, now: float) -> float:
+        """Used so far, those of an earlier process included."""
+        running = sum((now - t.since) * t.device_count for t in self.running.values())
+        return (self.device_seconds + running) / 3600.0
+
+    def left(self, now: float) -> Forecast | None:
+        """Until the study's last trial has ended; None where that is not known yet."""
+        if self._told is None:
+            self._told = now, self._forecast(now)
+        made, found = self._told
+        if found is not None:
+            found = found.later(now - made)
         if self.timeout is None:
-            return estimate
-        return max(0.0, min(estimate, self.timeout - (now - self.since)))
+            return found
+        bound = self.timeout - (now - self.since)
+        return found.within(bound) if found else Forecast(seconds=bound, low=0.0, high=bound)
 
-    def _left(self, trial: TrialProgress, typical: float, now: float) -> float:
-        left = trial.seconds_left(now)
-        return max(0.0, typical - (now - trial.since)) if left is None else left
+    def _forecast(self, now: float) -> Forecast | None:
+        return forecast(
+            self.past,
+            [trial.present(now) for trial in self.running.values()],
+            waiting=max(0, self.total - self.finished - len(self.running)),
+            lanes=self.lanes,
+            prunes=self.prunes,
+            gap=self._gap(now),
+        )
 
-    def _typical_seconds(self, now: float) -> float | None:
-        known = self._durations or [
-            now - trial.since + left
-            for trial in self.running.values()
-            if (left := trial.seconds_left(now)) is not None
-        ]
-        return sum(known) / len(known) if known else None
+    def _gap(self, now: float) -> float:
+        """Seconds between two trials of a lane; no more than a trial takes, such as in a pause."""
+        if self._ended < self.lanes:
+            return 0.0
+        running = sum(now - trial.since for trial in self.running.values())
+        empty = self.lanes * (now - self.since) - self._busy - running
+        return max(0.0, min(empty, self._busy) / self._ended)

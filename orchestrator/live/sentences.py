@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from orchestrator import words
+from orchestrator.ledger.forecast import Forecast
 from orchestrator.live.progress import StudyProgress, TrialProgress
+from orchestrator.reporting.ledger_text import hours as used
 from orchestrator.study.record import State
 from protocol.messages import Outcome
 
@@ -47,13 +49,29 @@ def ending(number: int, outcome: Outcome, state: State, metric: str) -> str:
 
 
 def standing(study: StudyProgress, now: float) -> str:
-    """How far the study is, its best, and its times."""
-    parts = [f"{study.finished}/{study.total} finished"]
+    """How far the study is, its best, and its times, of which a narrow screen cuts the last."""
+    parts = [f"{study.finished}/{study.total} finished{_otherwise(study)}"]
     if study.best_trial is not None:
         best = words.number(study.best)
         parts.append(f"best {study.objective.metric} {best} (trial {study.best_trial})")
+    if study.finished < study.total:
+        parts.append(left(study.left(now)))
     parts.append(f"{words.duration(now - study.since)} elapsed")
-    left = study.seconds_left(now)
-    if left is not None and study.finished < study.total:
-        parts.append(f"about {words.duration(left)} left")
+    parts.append(f"{used(study.device_hours(now))} used")
     return ", ".join(parts)
+
+
+def _otherwise(study: StudyProgress) -> str:
+    """How many of the finished trials did not come to their end."""
+    counts = {"pruned": study.pruned, "failed": study.failed}
+    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    return f" ({told})" if told else ""
+
+
+def left(forecast: Forecast | None) -> str:
+    """How long it will still take, as far as that is known."""
+    if forecast is None:
+        return "time left not known yet"
+    middle = words.duration(forecast.seconds)
+    low, high = words.duration(forecast.low), words.duration(forecast.high)
+    return f"about {middle} left" + (f" ({low} to {high})" if low != high else "")

@@ -109,6 +109,7 @@ _COLUMNS = (
     _Column("now", lambda trial, _: _value(trial.value), justify="right"),
     _Column("best", lambda trial, _: _value(trial.best), from_width=50, justify="right"),
     _Column("left", _left, from_width=62, justify="right"),
+    _Column("GPU", lambda trial, _: trial.gpu_use, from_width=90),
     _Column("", lambda trial, _: _where_and_what(trial), from_width=80, ratio=1),
 )
 
@@ -128,6 +129,8 @@ def live_area(study: StudyProgress, now: float, width: int) -> RenderableType:
     if not study.running:
         return line
     columns = [column for column in _COLUMNS if column.from_width <= width]
+    if not any(trial.gpu_use for trial in study.running.values()):
+        columns = [column for column in columns if column.title != "GPU"]
     cut = any(column.ratio for column in columns)
     table = plain_table(expand=cut)
     for column in columns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator import words
 from orchestrator.confirmation.saved import Confirmation, Confirmed
+from orchestrator.study.record import TrialRecord
 
 EXPLANATION = (
     "`searched` is the value for which a trial was chosen; the best of many values is better than",
@@ -51,15 +52,23 @@ def interval(trial: Confirmed) -> str:
     return f"{words.number(trial.low)} to {words.number(trial.high)}"
 
 
-def confirmed_lines(confirmation: Confirmation | None) -> list[str]:
-    """For `status`: the winner and whether it is luck; nothing where nothing was confirmed."""
+def confirmed_lines(confirmation: Confirmation | None, best: TrialRecord | None) -> list[str]:
+    """For `status`: the winner and whether it is luck; nothing where nothing was confirmed.
+
+    Args:
+        confirmation: what was confirmed.
+        best: the search's best trial now.
+    """
     winner = confirmation.winner if confirmation else None
     if confirmation is None or winner is None:
         return []
     runs = words.counted(winner.count("complete"), "run")
     reach = f" ({interval(winner)})" if winner.low is not None else ""
     mean = f"mean {confirmation.metric} {words.number(winner.mean)}{reach}"
-    return [
+    lines = [
         f"Confirmed: trial {winner.trial}, {mean} over {runs} with fresh seeds",
         f"  {confirmation.verdict}",
     ]
+    if best is not None and best.number not in [trial.trial for trial in confirmation.trials]:
+        lines.append(f"  A better trial came after: trial {best.number}; `confirm` it as well")
+    return lines

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from orchestrator import words
+from orchestrator.ledger.account import Account
+from orchestrator.ledger.study import study_ledger
 from orchestrator.reporting.hints import Commands, commands_on
+from orchestrator.reporting.ledger_text import account_sentence
 from orchestrator.reporting.screen import near
 from orchestrator.study.peek import peek
 from orchestrator.study.record import State, StudyRecord, TrialRecord
@@ -27,11 +30,17 @@ class Report:
     metric: str
     total: int  # the study's budget
     commands: Commands
+    used: Account | None = None
     interrupted: bool = False
 
     @property
     def finished(self) -> int:
         return sum(self.record.counts[state] for state in _ENDED)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it was interrupted with something left to do."""
+        return self.interrupted and self.finished < self.total
 
 
 def final_report(
@@ -44,6 +53,7 @@ def final_report(
         metric=peek(folder).metric or "value",
         total=total,
         commands=commands_on(folder),
+        used=study_ledger(folder, record).total,
         interrupted=interrupted,
     )
     return Text("\n").join(report_lines(report))
@@ -54,6 +64,8 @@ def report_lines(report: Report) -> Iterator[Text]:
     best = report.record.best
     yield Text()
     yield _headline(report)
+    if report.used is not None and report.used.seconds:
+        yield Text(f"Used: {account_sentence(report.used)}.")
     yield from _nothing_complete(report) if best is None else _best(report, best)
     yield Text()
     yield from _next(report, best)
@@ -62,7 +74,7 @@ def report_lines(report: Report) -> Iterator[Text]:
 def _headline(report: Report) -> Text:
     counts = report.record.counts
     parts = ", ".join(f"{counts[state]} {state}" for state in _ENDED)
-    verb = "interrupted" if report.interrupted else "ended"
+    verb = "interrupted" if report.unfinished else "ended"
     told = f"Study {report.record.name} {verb}: {report.finished} of {report.total}"
     return Text(f"{told} trials finished ({parts}).", style="bold")
 
@@ -115,7 +127,7 @@ def _nothing_complete(report: Report) -> Iterator[Text]:
 
 def _next(report: Report, best: TrialRecord | None) -> Iterator[Text]:
     commands = report.commands
-    if report.interrupted:
+    if report.unfinished:
         yield Text("To go on, type the same command again, or:", style="bold")
         yield Text(f"  {commands.go_on()}")
         return

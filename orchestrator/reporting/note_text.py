@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator import words
+from orchestrator.ledger.trial import trial_account
+from orchestrator.reporting.ledger_text import account_sentence
 from orchestrator.settings.schema import Settings
 from orchestrator.study.peek import peek
 from protocol.folders import StudyFolder, TrialFolder
@@ -93,6 +95,9 @@ def _facts(folder: TrialFolder, plan: Plan | None, outcome: Outcome) -> str:
             total = f" of {plan.folds * plan.recipe.training.epochs}"
         facts["epochs validated"] = f"{outcome.epoch}{total}"
     facts["attempts"] = outcome.attempts
+    used = trial_account(folder, outcome.ending)
+    if used.seconds:
+        facts["used"] = account_sentence(used)
     if job := _job_of(folder):
         facts["the last in"] = job
     if plan:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.ledger.trial import ended_account
 from orchestrator.reporting.status import Status, look_at, status_json
 from orchestrator.study.find import known_studies
 from protocol.errors import UserError
-from protocol.folders import StudyFolder, TrialFolder
+from protocol.folders import StudyFolder
 
 State = Literal["running", "finished", "stopped", "unreadable"]
 _KEPT = ("study_name", "n_trials", "counts", "waiting", "budget", "objective", "direction")
@@ -25,8 +25,14 @@ class Overview:
     folder: StudyFolder
     status: Status | None  # None where it cannot be read
     problem: str = ""  # why it cannot
-    device_hours: float = 0.0  # between the first and the last event of every attempt
     seen: float | None = None  # when anything of it was last written, in seconds since the epoch
+
+    @property
+    def device_hours(self) -> float:
+        """That all of its attempts had; also where its database cannot be read."""
+        if self.status is not None:
+            return self.status.ledger.total.device_hours
+        return sum(ended_account(trial).device_hours for trial in self.folder.trials())
 
     @property
     def state(self) -> State:
@@ -35,8 +41,7 @@ class Overview:
             return "unreadable"
         if self.status.holder is not None:
             return "running"
-        counts, budget = self.status.record.counts, self.status.budget
-        ended = counts["complete"] + counts["pruned"] + counts["failed"]
+        ended, budget = self.status.record.ended, self.status.budget
         return "finished" if budget is not None and ended >= budget else "stopped"
 
 
@@ -44,15 +49,13 @@ def overviews(runs: Path) -> Iterator[Overview]:
     """Of every study in a folder of studies, by name; one that cannot be read hides no other."""
     for name in known_studies(runs):
         folder = StudyFolder(runs / name)
-        hours, seen = _device_hours(folder), _last_written(folder)
+        seen = _last_written(folder)
         try:
             status = look_at(folder)
         except UserError as error:
-            yield Overview(
-                folder=folder, status=None, problem=str(error), device_hours=hours, seen=seen
-            )
+            yield Overview(folder=folder, status=None, problem=str(error), seen=seen)
         else:
-            yield Overview(folder=folder, status=status, device_hours=hours, seen=seen)
+            yield Overview(folder=folder, status=status, seen=seen)
 
 
 def overview_json(found: Overview) -> dict[str, Any]:
@@ -79,27 +82,3 @@ def _modified(path: Path) -> float | None:
     with contextlib.suppress(OSError):
         return path.stat().st_mtime
     return None
-
-
-def _device_hours(folder: StudyFolder) -> float:
-    return sum(map(_device_seconds, folder.trials())) / 3600.0
-
-
-def _device_seconds(trial: TrialFolder) -> float:
-    """Time in which the trial had devices, times their number."""
-    devices = {
-        plan["attempt"]: len(set(plan.get("devices", ["cpu"]))) for plan in _lines(trial.plans)
-    }
-    spans: dict[int, tuple[float, float]] = {}  # of each attempt
-    for event in _lines(trial.events):
-        first, last = spans.get(event["attempt"], (event["time"], event["time"]))
-        spans[event["attempt"]] = (min(first, event["time"]), max(last, event["time"]))
-    return sum((last - first) * devices.get(attempt, 1) for attempt, (first, last) in spans.items())
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a file of JSON; without validation, which would take ten times as long."""
-    with contextlib.suppress(OSError):
-        for line in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError):  # a kill has torn it
-                yield json.loads(line)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.confirmation.saved import load_confirmation
+from orchestrator.ledger.account import GIB, HOUR, JOULES_PER_KWH, USES, Account
+from orchestrator.ledger.study import Ledger, study_ledger
 from orchestrator.study.find import read_study
 from orchestrator.study.holding.lock import Holder, holder_of
 from orchestrator.study.parent_record import ParentRecord
 from orchestrator.study.peek import peek
-from orchestrator.study.record import StudyRecord, TrialRecord
+from orchestrator.study.record import State, StudyRecord, TrialRecord
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
 from protocol.messages import Validated, read_events
@@ -28,9 +30,14 @@ class Status:
     metric: str | None
     budget: int | None  # trials asked for
     parent: ParentRecord | None  # of a dependent study
+    ledger: Ledger
     running_epochs: dict[int, int]  # the last validated epoch of each running trial
     jobs: list[dict[str, Any]]  # of a study on a cluster, as its orchestrator last saw them
     detached: str  # where an orchestrator is that is a job itself
+
+    def value(self, trial: TrialRecord) -> float | None:
+        """The objective that the trial came to, also where it was pruned."""
+        return trial.metrics.get(self.metric or "") if trial.value is None else trial.value
 
     def epoch(self, trial: TrialRecord) -> int:
         """The last epoch that the trial validated; 0 before the first."""
@@ -40,6 +47,34 @@ class Status:
         """The trial's best checkpoint, while it is there."""
         path = self.folder.trial(trial.number).best
         return str(path) if path.exists() else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Which trials are to be shown."""
+
+    state: State | None = None  # those alone
+    top: int | None = None  # no more than so many, the best first
+
+    def of(self, status: Status) -> list[TrialRecord]:
+        """All trials of the state, or all: those that run first, then the better before the worse.
+
+        With `top` alone, those that can be the best.
+        """
+        record = status.record
+        if self.state is None and self.top is not None:
+            return record.ranked
+        sign = 1.0 if record.direction == "minimize" else -1.0
+
+        def place(trial: TrialRecord) -> tuple[int, float, int]:
+            value = status.value(trial)
+            signed = math.inf if value is None or math.isnan(value) else sign * value
+            return _ORDER.index(trial.state), signed, trial.number
+
+        return sorted((t for t in record.trials if self.state in (None, t.state)), key=place)
+
+
+_ORDER: tuple[State, ...] = ("running", "complete", "pruned", "failed", "waiting")
 
 
 def look_at(folder: StudyFolder) -> Status:
@@ -55,22 +90,30 @@ def look_at(folder: StudyFolder) -> Status:
             raise
         raise SettingsError(f"{error.problem}; its orchestrator is {where}") from None
     known = peek(folder)
+    holder = holder_of(folder)
     running = [trial.number for trial in record.trials if trial.state == "running"]
     return Status(
         record=record,
         folder=folder,
-        holder=holder_of(folder),
+        holder=holder,
         metric=known.metric,
         budget=known.n_trials,
         parent=known.parent,
+        ledger=study_ledger(folder, record, holder.start if holder else math.inf),
         running_epochs={number: _last_epoch(folder, number) for number in running},
         jobs=_jobs(folder),
         detached=_detached(folder),
     )
 
 
-def status_json(status: Status) -> dict[str, Any]:
-    """The status in JSON's types; a number that is not finite is null."""
+def status_json(status: Status, chosen: Chosen | None = None) -> dict[str, Any]:
+    """The status in JSON's types; a number that is not finite is null.
+
+    Args:
+        status: of the study.
+        chosen: which trials are told, and in which order; without it all, by number.
+    """
+    trials = status.record.trials if chosen is None else chosen.of(status)[: chosen.top]
     record, holder = status.record, status.holder
     confirmation = load_confirmation(status.folder)
     counts = record.counts
@@ -89,7 +132,8 @@ def status_json(status: Status) -> dict[str, Any]:
         and {"pid": holder.pid, "host": holder.host, "start": holder.start, "job": holder.job},
         "orchestrator_job": status.detached or None,
         "jobs": status.jobs,
-        "trials": [_trial_json(status, trial) for trial in record.trials],
+        "ledger": account_json(status.ledger.total),
+        "trials": [_trial_json(status, trial) for trial in trials],
     }
 
 
@@ -115,6 +159,22 @@ def _trial_json(status: Status, trial: TrialRecord) -> dict[str, Any]:
         "best_epoch": trial.best_epoch,
         "attempts": trial.attempts,
         "checkpoint": status.checkpoint(trial),
+        "ledger": account_json(status.ledger.trials.get(trial.number, Account())),
+    }
+
+
+def account_json(account: Account) -> dict[str, Any]:
+    """Device-hours by what they went into, memory and energy; null where nobody told.
+
+    `hours` are without times in which no attempt was there.
+    """
+    return {
+        "device_hours": round(account.device_hours, 6),
+        "hours": round(account.lasted / HOUR, 6),
+        "by_use": {use: round(account.hours(use), 6) for use in USES},
+        "peak_gib": round(account.peak / GIB, 3) if account.peak else None,
+        "kwh": round(account.joules / JOULES_PER_KWH, 6) if account.metered else None,
+        "kwh_of_device_hours": round(account.metered / HOUR, 6) if account.metered else None,
     }
 
 

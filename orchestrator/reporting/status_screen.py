@@ -6,22 +6,35 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from orchestrator import words
 from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.reporting.confirmation_note import confirmed_lines
-from orchestrator.reporting.screen import plain_table, say
-from orchestrator.reporting.status import Status
+from orchestrator.reporting.ledger_text import account_sentence
+from orchestrator.reporting.screen import say
+from orchestrator.reporting.status import Chosen, Status
+from orchestrator.reporting.trial_table import Row, shown_params, table_lines
 from orchestrator.study.record import TrialRecord
 
 _MOST_ROWS = 40
-_COLOURS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
+_USUAL = "all epochs trained"  # which "complete" says as well
+_SHORT = {  # endings that say enough
+    "pruned": "by the pruner",
+    "nonfinite": "NaN or infinity",
+    "memory": "out of memory",
+    "invalid": "not a valid point",
+    "overdue": "over its time",
+}
 
 
-def print_status(console: Console, status: Status) -> None:
-    """Show the counts, the best trial, and the latest trials with what became of them."""
+def print_status(console: Console, status: Status, chosen: Chosen | None = None) -> None:
+    """Show the counts, the best trial, and the chosen trials with what became of them.
+
+    Args:
+        console: where.
+        status: of the study.
+        chosen: which trials; else those that run, and the best.
+    """
     say(console, _headline(status), style="bold")
     if at_work := _at_work(status):
         say(console, at_work)
@@ -31,15 +44,21 @@ def print_status(console: Console, status: Status) -> None:
         say(console, _job(job))
     if status.parent is not None:
         say(console, f"Parent: {status.parent.told()}")
-    for line in [*_best(status), *confirmed_lines(load_confirmation(status.folder))]:
+    confirmed = confirmed_lines(load_confirmation(status.folder), status.record.best)
+    for line in [*_best(status), *confirmed]:
         say(console, line)
-    trials = status.record.trials
+    if status.ledger.trials:
+        say(console, f"Used: {account_sentence(status.ledger.total)}")
+    chosen = chosen or Chosen()
+    trials = chosen.of(status)[: chosen.top or _MOST_ROWS]
     if trials:
         console.print()
-        console.print(_table(status, trials[-_MOST_ROWS:]))
-    hidden = len(trials) - _MOST_ROWS
+        rows = [_row(status, trial) for trial in trials]
+        for row in table_lines(rows, status.metric or "value", console.width):
+            console.print(row, soft_wrap=True)
+    hidden = len(status.record.trials) - len(trials)
     if hidden > 0:
-        say(console, f"{words.counted(hidden, 'earlier trial')} not shown; --json tells all")
+        say(console, f"{words.counted(hidden, 'trial')} not shown; --top, --state or --json do")
 
 
 def _headline(status: Status) -> str:
@@ -63,6 +82,8 @@ def _at_work(status: Status) -> str:
         return f"Process {status.holder.pid} on {status.holder.host} works on it since {since}"
     if status.record.counts["running"]:
         return "Nobody works on it now; the command that began it goes on with it"
+    if status.budget is not None and status.record.ended >= status.budget:
+        return "All its trials have ended; --n_trials searches longer"
     return ""
 
 
@@ -86,23 +107,17 @@ def _best(status: Status) -> list[str]:
     ]
 
 
-def _table(status: Status, trials: list[TrialRecord]) -> Table:
-    table = plain_table(expand=True)
-    for title in ("trial", "epoch", status.metric or "value"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("why", overflow="fold", ratio=3)
-    # Cut, not folded: all of a trial's parameters are in its note, its plan and the JSON.
-    table.add_column("parameters", no_wrap=True, overflow="ellipsis", ratio=2)
-    for trial in trials:
-        state = _unfinished(status) if trial.state == "running" else trial.state
-        # As Text: reasons and values may hold square brackets, which rich takes for markup.
-        table.add_row(
-            Text(str(trial.number)),
-            Text(str(status.epoch(trial) or "")),
-            Text("" if trial.value is None else words.number(trial.value)),
-            Text(state, style=_COLOURS.get(trial.state, "")),
-            Text(trial.reason),
-            Text(words.settings(trial.params)),
-        )
-    return table
+def _row(status: Status, trial: TrialRecord) -> Row:
+    account = status.ledger.trials.get(trial.number)
+    value = status.value(trial)
+    reason = "" if trial.reason == _USUAL else trial.reason
+    return Row(
+        trial=str(trial.number),
+        epoch=str(status.epoch(trial) or ""),
+        value="" if value is None else words.number(value),
+        took=words.duration(account.lasted) if account else "",
+        state=_unfinished(status) if trial.state == "running" else trial.state,
+        why=_SHORT.get(trial.ending, reason),
+        reason="" if trial.ending in _SHORT else reason,
+        params=shown_params(trial.params),
+    )

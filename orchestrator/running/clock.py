@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -17,14 +18,22 @@ class Clock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._start = self._saved = time.monotonic()
-        try:
-            self._earlier = float(json.loads(path.read_text())["seconds"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            self._earlier = 0.0
+        self._earlier = self._device_seconds = 0.0
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            told = json.loads(path.read_text())
+            self._earlier = float(told["seconds"])
+            self._device_seconds = float(told["device_seconds"])
+        self._counted = self._earlier
 
     @property
     def seconds(self) -> float:
         return self._earlier + time.monotonic() - self._start
+
+    def hold(self, devices: int) -> None:
+        """So many devices have been the study's since the last call."""
+        seconds = self.seconds
+        self._device_seconds += devices * (seconds - self._counted)
+        self._counted = seconds
 
     def leave_out(self, seconds: float) -> None:
         """Do not count what has just passed, in which the study was paused."""
@@ -33,5 +42,6 @@ class Clock:
     def save(self, *, now: bool = False) -> None:
         """Write the count down, every few seconds or at once."""
         if now or time.monotonic() - self._saved > _SAVE_SECONDS:
-            write_json(self._path, {"seconds": round(self.seconds, 3)})
+            counts = {"seconds": self.seconds, "device_seconds": self._device_seconds}
+            write_json(self._path, {name: round(count, 3) for name, count in counts.items()})
             self._saved = time.monotonic()

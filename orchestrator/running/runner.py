@@ -35,7 +35,7 @@ from orchestrator.running.settle import (
     sweep_ended,
 )
 from orchestrator.running.slots import Slot
-from orchestrator.running.trial import RunningTrial, make_plan
+from orchestrator.running.trial import RunningTrial, make_plan, trained_seconds
 from orchestrator.running.verdict import Verdict
 from orchestrator.study.inputs import data_fingerprint
 from orchestrator.study.ranking import point_to_best
@@ -70,6 +70,7 @@ class Runner:
         self._paused = False
         self._trouble: UserError | None = None
         self._repeated = Repeated(session.settings.limits.same_failures)
+        self._yielded: dict[Slot, str] = {}  # free slots that others use, and who
         self._looked = 0.0  # when others' ends were looked for
 
     def run(self) -> None:
@@ -87,7 +88,7 @@ class Runner:
             self._follow_interrupts()
             self._follow_requests()
             self._start_what_fits()
-            if not self._running and not self._rests:
+            if not self._running and not self._rests and not self._yields:
                 break
             if self.left:
                 self._session.launcher.leave()
@@ -96,6 +97,7 @@ class Runner:
             self._look_for_ends_elsewhere()
             for running in list(self._running):
                 self._follow(running)
+            self._clock.hold(self._devices_held)
             self._clock.save()
         self._clock.save(now=True)
         if self._trouble is not None:
@@ -109,6 +111,14 @@ class Runner:
         for running in self._running:
             self._session.launcher.sweep(running.folder)
         self._running.clear()
+
+    @property
+    def _devices_held(self) -> int:
+        """Devices that are this study's alone; on a cluster its jobs hold them."""
+        if self._session.settings.launcher.kind == "slurm":
+            return 0
+        slots = [slot for slot in self._session.slots if slot not in self._yielded]
+        return sum(slot.device_count for slot in slots)
 
     @property
     def left(self) -> bool:
@@ -170,7 +180,10 @@ class Runner:
             self._end(running, make_outcome(running, verdict))
 
     def _start_what_fits(self) -> None:
-        while self._free and not self._stopping and not self.left and not self._paused:
+        while not self._stopping and not self.left and not self._paused:
+            slot = self._free_slot()
+            if slot is None:
+                return
             try:
                 self._session.check_data()
                 running = self._queue.next()
@@ -184,9 +197,25 @@ class Runner:
             elif running.refusal:
                 self._refuse(running)
             else:
-                self._launch(running, self._free.pop(0))
+                self._free.remove(slot)
+                self._launch(running, slot)
             self._follow_interrupts()
             self._follow_requests()
+
+    def _free_slot(self) -> Slot | None:
+        """The first free one that nobody else uses, where others are yielded to."""
+        if not self._session.settings.yield_to_others:
+            return self._free[0] if self._free else None
+        taken = {
+            slot: told for slot in self._free if (told := self._session.gpus.taken(slot.devices))
+        }
+        for slot, told in taken.items():
+            if slot not in self._yielded:
+                self._session.display.notice(f"{told}, and left alone until it is free")
+        for slot in self._yielded.keys() - taken.keys():
+            self._session.display.notice(f"{', '.join(slot.devices)}: free again")
+        self._yielded = taken
+        return next((slot for slot in self._free if slot not in taken), None)
 
     def _refuse(self, running: RunningTrial) -> None:
         """End a trial whose point cannot be trained; the sampler hears that it is infeasible."""
@@ -206,6 +235,8 @@ class Runner:
             self._source.describe(running.trial),
             running.number_of_attempt,
             slot.devices,
+            running.events,
+            trained_seconds(running.events),
         )
 
     def _plan(self, running: RunningTrial, slot: Slot) -> Plan:
@@ -249,6 +280,7 @@ class Runner:
             # Unless its device was set aside meanwhile, or more were taken up than there are slots.
             if running.slot in self._session.slots and self._has_room_for(running.slot):
                 self._free.append(running.slot)
+                self._session.gpus.freed(running.slot.devices)
             self._guarded(running, lambda: self._conclude(running, exit))
             if running.ended_elsewhere:
                 self._leave(running)
@@ -332,6 +364,7 @@ class Runner:
             verdict = Verdict(ending=Ending.INTERRUPTED, reason=str(full), fault=Fault.DISK)
             self._stop_for(full)
         log.info("trial %d: %s, %s", running.number, verdict.ending, verdict.reason)
+        running.left(verdict)
         self._follow_fault(running, verdict)
         stopped = verdict.ending in (Ending.INTERRUPTED, Ending.MOVED) and self._stopping
         rests = running.rests and verdict.ending is Ending.INTERRUPTED and verdict.fault is None
@@ -443,6 +476,13 @@ class Runner:
     def _rests(self) -> bool:
         """Whether this run waits until the study is resumed."""
         if not self._paused or self._stopping or self.left:
+            return False
+        return not self._queue.budget_spent
+
+    @property
+    def _yields(self) -> bool:
+        """Whether this run waits for a GPU that others use."""
+        if not self._yielded or self._stopping or self.left:
             return False
         return not self._queue.budget_spent
 

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 import optuna
 
+from orchestrator.ledger.outlook import past_trials
+from orchestrator.ledger.study import study_ledger
 from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
 from orchestrator.running.room import DiskFull, comes_of_full_disk, disk_full, wait_for_room
 from orchestrator.running.runner import Runner
 from orchestrator.running.session import Session
+from orchestrator.settings.schema import Settings
 from orchestrator.study.ranking import best_trial
+from orchestrator.study.record import record_of
 from orchestrator.troubles import trouble_of
 from protocol.errors import UserError
 
@@ -33,14 +37,22 @@ def run_trials(session: Session, source: TrialSource) -> Ended:
     """Run the search until its budget is spent or it is interrupted; closes its display."""
     clock = Clock(session.folder.clock)
     timeout, objective = session.settings.timeout, session.settings.objective
+    record = record_of(session.study)
     session.display.study_opened(
         session.name,
         source.total,
-        sum(trial.state.is_finished() for trial in session.study.get_trials(deepcopy=False)),
+        record.ended,
         objective.direction,
         objective.metric,
         best=_best_of(session.study),
         timeout=None if timeout is None else max(0.0, timeout - clock.seconds),
+        lanes=len(session.slots),
+        gpus=session.gpus,
+        prunes=session.settings.pruner.kind != "none",
+        pruned=record.counts["pruned"],
+        failed=record.counts["failed"],
+        device_seconds=study_ledger(session.folder, record).total.seconds,
+        past=past_trials(record, _epochs(session.settings)),
     )
     runner, trouble = _search(session, source, clock)
     session.display.close()
@@ -76,6 +88,12 @@ def _search(session: Session, source: TrialSource, clock: Clock) -> tuple[Runner
         if not wait_for_room(session.folder, session.pause):
             return runner, None
         session.display.notice("there is room again, the study goes on")
+
+
+def _epochs(settings: Settings) -> int | None:
+    """Of a trial, over all its folds, where the preset fixes them."""
+    epochs = settings.recipe.get("epochs")
+    return epochs * settings.folds if isinstance(epochs, int) else None
 
 
 def _best_of(study: optuna.Study) -> tuple[int, float] | None:

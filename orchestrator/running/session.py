@@ -22,6 +22,7 @@ from rich.text import Text
 
 from orchestrator.database.patient import Patience
 from orchestrator.launcher.base import Launcher
+from orchestrator.launcher.gpus import Gpus
 from orchestrator.launcher.open import leave_signals, open_study_launcher
 from orchestrator.live.display import Display
 from orchestrator.live.open import open_display
@@ -65,6 +66,7 @@ class Session:
     settings: Settings
     launcher: Launcher
     slots: list[Slot]
+    gpus: Gpus
     surroundings: dict[str, str]
     inputs: dict[str, Input]
     known: StudyFile
@@ -121,11 +123,16 @@ class Session:
         return checked
 
     def _slots(self, settings: Settings, threads: int | None) -> list[Slot]:
+        self.gpus = Gpus([])
         if settings.launcher.kind == "slurm":
             return job_slots(settings, threads)
         gpus = []
         if settings.devices != "cpu" or settings.parallel.devices is not None:
             gpus = self.launcher.call(Call.DEVICES, {}, self.waiting)["cuda"]
+        self.gpus = self._stack.enter_context(Gpus(gpus))
+        if settings.yield_to_others and self.gpus.trouble:
+            told = f"found true, but NVML does not tell who uses a GPU ({self.gpus.trouble})"
+            raise SettingsError(told, key="yield_to_others")
         return cut_slots(settings, gpus, cpu_cores(), threads)
 
     def take_inputs(self, folder: StudyFolder, begun: Mapping[str, Input]) -> None:

@@ -13,6 +13,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.database.gathering import Gathered
+from orchestrator.ledger.trial import NOTE as LEDGER
+from orchestrator.ledger.trial import trial_account
 from orchestrator.reporting.notes import annotate_trial
 from orchestrator.running import memory_rule
 from orchestrator.running.folds import best_epoch, best_epochs, mean_metrics, unique_epochs
@@ -131,6 +133,7 @@ def settle(
         "best_epoch": outcome.best_epoch,
         "attempts": outcome.attempts,
         "metrics": outcome.metrics,
+        LEDGER: trial_account(running.folder, outcome.ending).packed(),
         **({"folds": outcome.folds} if outcome.folds else {}),
         **_reduced(running.folder),
     }

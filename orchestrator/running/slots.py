@@ -25,6 +25,11 @@ class Slot:
     devices: tuple[str, ...]
     threads: int
 
+    @property
+    def device_count(self) -> int:
+        """GPUs; a CPU's slot counts as one."""
+        return sum(device != "cpu" for device in self.devices) or 1
+
 
 def cpu_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """The cores this process may use: its affinity, and its control group's quota."""

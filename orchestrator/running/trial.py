@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -23,9 +24,11 @@ from protocol.messages import (
     Ending,
     Event,
     FoldFinished,
+    Left,
     Plan,
     Stop,
     Validated,
+    append_event,
     latest_plan,
     parse_event,
     save_plan,
@@ -138,6 +141,12 @@ class RunningTrial:
             where = f"{verdict.reason}; {stacks.name} says where each of them stood"
             return replace(verdict, reason=where)
         return verdict
+
+    def left(self, verdict: Verdict) -> None:
+        """Write down when the latest attempt's processes were found gone, and why they went."""
+        event = Left(attempt=self.number_of_attempt, ending=verdict.ending, reason=verdict.reason)
+        with contextlib.suppress(OSError):  # of a full disk, which is told by what needs room
+            append_event(self.folder.events, event)
 
     @property
     def asked_to_end(self) -> str:

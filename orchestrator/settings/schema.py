@@ -380,6 +380,10 @@ class Settings(Section):
     devices: Annotated[Literal["auto", "cpu"] | list[str], FREE] = Field(
         "auto", description="auto: all GPUs, else the CPU; or a list such as [cuda:0, cuda:1]"
     )
+    yield_to_others: Annotated[bool, FREE] = Field(
+        False,
+        description="begin no trial on a GPU that somebody else's process uses, until it is free",
+    )
     parallel: Parallel = Parallel()
     parallel_trials: Annotated[Literal["auto"] | int, FREE] = Field(
         "auto",

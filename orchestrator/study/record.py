@@ -82,6 +82,11 @@ class StudyRecord:
         return Counter(trial.state for trial in self.trials)
 
     @property
+    def ended(self) -> int:
+        """How many trials have ended, however."""
+        return sum(self.counts[state] for state in ("complete", "pruned", "failed"))
+
+    @property
     def best(self) -> TrialRecord | None:
         """The complete trial with the best finite value; the earliest of equals."""
         return next(iter(self.ranked), None)

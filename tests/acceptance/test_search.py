@@ -31,6 +31,7 @@ def test_a_study_reaches_its_budget_and_leaves_what_it_promises(studio):
             "pictures",
         } <= names
         assert list(folder.pictures.glob("*.png"))
+        assert "epoch 2/2, step 6: error " in folder.rank_log(0).read_text()
         validated = [e for e in studio.events(trial.number) if isinstance(e, Validated)]
         assert trial.value == min(e.metrics["error"] for e in validated)
         assert trial.intermediate_values == {e.epoch: e.metrics["error"] for e in validated}

@@ -15,6 +15,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from orchestrator.ledger.account import Account
+from orchestrator.ledger.study import study_ledger
+from orchestrator.ledger.trial import ended_account
+from orchestrator.study.find import read_study
 from protocol.messages import Started, Stopped, Validated
 from tests.studio import ROOT, Studio, finish, wait_until
 from worker.training.checkpoint import load_checkpoint
@@ -61,6 +65,9 @@ def test_a_study_killed_at_random_moments_ends_as_if_it_had_not_been(studio, lau
         for checkpoint in studio.trial(trial.number).path.glob("*.pth"):
             load_checkpoint(checkpoint)
     assert max(trial.user_attrs["attempts"] for trial in trials) > 1
+    ledger = study_ledger(studio.folder, read_study(studio.folder))
+    assert all(account.kept >= 15 * 0.1 for account in ledger.trials.values())
+    assert ledger.total.unfinished == ledger.total.failed == 0.0
     assert not studio.processes()
 
 
@@ -173,6 +180,11 @@ def test_a_killed_rank_is_resumed_under_the_same_number(studio):
     assert starts[1] > 0
     assert_only_forward(studio, 0)
     assert "resumed" in output
+    ledger = study_ledger(studio.folder, read_study(studio.folder))
+    assert ledger.trials[0].kept >= 15 * 0.1  # every step once
+    assert ledger.trials[0].repeated < 1.5  # behind a checkpoint of a tenth of a second before
+    assert ledger.trials[0] == Account.unpacked(ended_account(studio.trial(0)).packed())
+    assert ledger.total.unfinished == ledger.total.failed == 0.0
 
 
 def test_a_rank_that_is_killed_over_and_over_fails_its_trial_in_the_end(inside):

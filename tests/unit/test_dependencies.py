@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WINGS = ("orchestrator", "worker", "models", "data", "protocol")
 DISTRIBUTIONS = {  # by what is imported, where that is called otherwise
     "PIL": "pillow",
+    "pynvml": "nvidia-ml-py",
     "SimpleITK": "simpleitk",
     "astra": "astra-toolbox",
     "skimage": "scikit-image",

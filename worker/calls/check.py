@@ -143,13 +143,14 @@ def devices() -> dict[str, Any]:
     """The machine's GPUs.
 
     Returns:
-        {"cuda": [{"index", "name", "memory_gib"}]}.
+        {"cuda": [{"index", "name", "uuid", "memory_gib"}]}.
     """
     found = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         memory = round(properties.total_memory / 2**30, 1)
-        found.append({"index": index, "name": properties.name, "memory_gib": memory})
+        told = {"name": properties.name, "uuid": str(properties.uuid), "memory_gib": memory}
+        found.append({"index": index, **told})
     return {"cuda": found}
 
 

@@ -17,7 +17,7 @@ import torch._dynamo
 from models.registry import load_family
 from protocol.errors import is_full
 from protocol.folders import TrialFolder
-from protocol.messages import NO_ROOM, Failed, Plan, append_event, load_plan
+from protocol.messages import NO_ROOM, Failed, Launched, Plan, append_event, load_plan
 from worker.ranks.determinism import deterministic
 from worker.ranks.divergence import Divergence
 from worker.ranks.faults import failure
@@ -52,6 +52,10 @@ def run_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
     plan = load_plan(folder.plan)
     with contextlib.ExitStack() as limits:
         try:
+            if rank == 0 and not plan.rehearsal:
+                append_event(
+                    folder.events, Launched(attempt=plan.attempt, devices=plan.device_count)
+                )
             with deterministic(plan.deterministic, plan.family):
                 _train(folder, plan, rank, tick, limits)
         except KeyboardInterrupt:

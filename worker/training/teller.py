@@ -104,6 +104,8 @@ class Teller:
                 "fold": self._trial.fold,
             }
         )
+        if self._trial.group.first:
+            log.info("%s", epoch_line(event, self._trial.plan.folds * self._trial.recipe.epochs))
         told = self._told.setdefault(event.epoch, event)
         if told is event:
             self._tell(event)
@@ -167,3 +169,16 @@ class Teller:
     def _tell(self, event: Event) -> None:
         if self._trial.group.first:
             append_event(self._trial.folder.events, event)
+
+
+def epoch_line(event: Validated, epochs: int) -> str:
+    """What the rank's log says of an epoch: `epoch 3/40, step 60: psnr 31.25; loss …`."""
+    metrics, losses = (
+        ", ".join(f"{name} {value:.5g}" for name, value in told.items())
+        for told in (event.metrics, event.losses)
+    )
+    best = ", the best so far" if event.best else ""
+    return (
+        f"epoch {event.epoch}/{epochs}, step {event.step}: {metrics}{best}; trained to {losses}; "
+        f"learning rate {event.learning_rate:.3g}, {event.seconds:.1f} s"
+    )

@@ -14,6 +14,7 @@ from worker.ranks.batches import Step, epoch_order, epoch_steps, steps_per_epoch
 from worker.ranks.divergence import Divergence
 from worker.ranks.guard import Wishes
 from worker.ranks.loading import BatchLoader
+from worker.ranks.meter import Meter
 from worker.ranks.stopping import StopAgreed, StopRequest
 from worker.ranks.trial import Trial, open_split
 from worker.ranks.validate import Validator
@@ -34,6 +35,7 @@ class Training:
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
+        self.meter = Meter(trial)
         self.learner = Learner(trial)
         self.loader = _loader(trial) if trial.group.leads else None
         self.samples = trial.group.from_first(self.loader.samples if self.loader else 0)
@@ -60,6 +62,7 @@ class Training:
                 if self.trial.group.any(self._due_before_validation()):
                     self.keeper.keep_last()
                 self._validate_epoch(started)
+                self.meter.look()
                 if self._history_due():
                     self._keep_history()
             self.keeper.wait()
@@ -83,6 +86,8 @@ class Training:
             with contextlib.suppress(Exception):  # of which there is one to be told already
                 self.keeper.wait()
             raise
+        finally:
+            self.meter.tell()
 
     def _begin(self) -> None:
         self.keeper.resume()

@@ -105,8 +105,8 @@ def test_an_ending_says_how_when_what_and_why_and_where_the_study_stands(display
     display.trial_ended(1, outcome, "pruned")
     assert lines(stream)[-2:] == [
         f"trial 1 pruned after epoch 2, psnr 20.1 at epoch 1: {reason}",
-        "study demo: 2/8 finished, best psnr 29.5 (trial 0), 1 min 05 s elapsed,"
-        " about 6 min 30 s left",
+        "study demo: 2/8 finished (1 pruned), best psnr 29.5 (trial 0), time left not known yet,"
+        " 1 min 05 s elapsed, 1 min 05 s used",
     ]
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from orchestrator.live.progress import StudyProgress, TrialProgress
+from orchestrator.live.sentences import standing
 from protocol.messages import Ending, Finished, Outcome, Progressed, Started, Stop, Validated
 from protocol.objective import Objective
 
@@ -41,9 +42,9 @@ def progress(step, attempt=0):
     )
 
 
-def study(total=10, finished=0, timeout=None):
+def study(total=10, finished=0, **known):
     return StudyProgress(
-        name="s", total=total, finished=finished, objective=OBJECTIVE, since=0.0, timeout=timeout
+        name="s", total=total, finished=finished, objective=OBJECTIVE, since=0.0, **known
     )
 
 
@@ -115,15 +116,26 @@ def test_a_trial_past_its_last_epoch_is_ending():
 
 
 def test_the_studys_time_left_shares_waiting_trials_out_to_the_lanes():
-    progress = study(total=10, finished=0)
-    for number in (0, 1):
-        progress.start(launched(number))
-    for number in (0, 1):
-        progress.end(number, outcome(), "complete", now=30.0)
-    for number in (2, 3):
-        progress.start(launched(number, at=30.0))
-    # Eight trials of 30 s are left for two lanes.
-    assert progress.seconds_left(30.0) == pytest.approx(120.0)
+    progress = study(total=12, lanes=2)
+    for round_ in range(2):
+        for number in (0, 1):
+            progress.start(launched(2 * round_ + number, at=30.0 * round_))
+        for number in (0, 1):
+            progress.end(2 * round_ + number, outcome(), "complete", now=30.0 * (round_ + 1))
+    # Eight trials of 30 s are left for two lanes, the last of which end together or alone.
+    assert progress.left(60.0).seconds == pytest.approx(120.0, rel=0.07)
+    assert progress.left(70.0).seconds == pytest.approx(progress.left(60.0).seconds - 10.0)
+
+
+def test_in_the_first_minutes_the_studys_time_is_not_known_yet():
+    progress = study(total=100)
+    trial = launched(0)
+    progress.start(trial)
+    trial.apply(started(), OBJECTIVE, now=0.0)
+    trial.apply(validated(1, 30.0, seconds=100.0), OBJECTIVE, now=100.0)
+    progress.heard()
+    assert progress.left(100.0) is None
+    assert "time left not known yet" in standing(progress, 100.0)
 
 
 def test_the_study_is_never_done_before_its_slowest_running_trial():
@@ -132,14 +144,34 @@ def test_the_study_is_never_done_before_its_slowest_running_trial():
     progress.start(slow)
     slow.apply(started(), OBJECTIVE, now=0.0)
     slow.apply(validated(1, 30.0, seconds=100.0), OBJECTIVE, now=100.0)
-    assert progress.seconds_left(100.0) == pytest.approx(900.0)
+    assert progress.left(100.0).seconds == pytest.approx(900.0)
 
 
 def test_a_time_budget_bounds_the_studys_time_left():
     progress = study(total=1000, timeout=50.0)
-    progress.start(launched(0))
-    progress.end(0, outcome(), "complete", now=20.0)
-    assert progress.seconds_left(20.0) == pytest.approx(30.0)
+    for number in range(3):
+        progress.start(launched(number, at=10.0 * number))
+        progress.end(number, outcome(), "complete", now=10.0 * (number + 1))
+    assert progress.left(30.0).seconds == pytest.approx(20.0)
+
+
+def test_the_line_tells_what_became_of_trials_and_what_was_used():
+    progress = study(total=9, device_seconds=3600.0)
+    two = TrialProgress(0, {}, 0, ["cuda:0", "cuda:1"], since=0.0)
+    progress.start(two)
+    progress.end(0, outcome(), "pruned", now=1800.0)
+    progress.end(1, outcome(), "failed", now=1800.0)
+    assert "2/9 finished (1 pruned, 1 failed)" in standing(progress, 1800.0)
+    assert "2 h used" in standing(progress, 1800.0)
+    progress.start(TrialProgress(2, {}, 0, ["cpu", "cpu"], since=1800.0))
+    assert progress.device_hours(1800.0 + 7200.0) == 4.0
+
+
+def test_a_resumed_trials_earlier_attempts_count_for_how_long_it_takes():
+    trial = TrialProgress(3, {}, 1, ["cpu"], since=100.0, earlier=50.0)
+    assert trial.past(5, now=110.0).seconds == 60.0
+    trial.apply(started(epochs=10), OBJECTIVE, now=100.0)
+    assert trial.past(5, now=110.0).fraction == 0.5
 
 
 def test_an_interrupted_trial_is_neither_finished_nor_best():

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 import orchestrator
+from orchestrator.launcher.gpus import Gpus, GpuUse
 from orchestrator.live.progress import StudyProgress, TrialProgress
 from orchestrator.live.terminal import live_area
 from protocol.messages import Started, Validated
@@ -59,7 +60,9 @@ def drawn(width, params=None):
 
 def test_every_running_trial_has_a_row_under_the_studys_line():
     line, header, first, second = drawn(120)
-    assert line.startswith("demo  2/8 finished, best psnr 29.5 (trial 0), 1 min 00 s elapsed")
+    assert line.startswith(
+        "demo  2/8 finished, best psnr 29.5 (trial 0), time left not known yet, 1 min"
+    )
     assert header.split() == ["trial", "epoch", "psnr", "best", "left"]
     cells = ["3", "training", "7/40", "31.25", "31.25", "5 min 30 s", "window=[red]full"]
     assert re.split(r"\s\s+", first.strip()) == cells
@@ -82,6 +85,25 @@ def test_long_parameters_are_cut_and_take_nothing_from_the_other_columns(width):
     assert re.split(r"\s\s+", line.strip())[:-1] == cells
     assert len(line.rstrip()) <= width
     assert line.rstrip().endswith("…")
+
+
+def test_on_gpus_each_row_has_their_use_and_memory(monkeypatch):
+    gpus = Gpus([])
+    uses = {
+        "cuda:0": GpuUse(busy=0.9, used=10 * 2**30, total=80 * 2**30),
+        "cuda:1": GpuUse(busy=0.7, used=12 * 2**30, total=80 * 2**30),
+    }
+    monkeypatch.setattr(gpus, "use", uses.get)
+    study = a_study()
+    study.gpus = gpus
+    study.start(TrialProgress(4, {}, 0, ["cuda:0", "cuda:1"], since=0.0))
+    study.start(TrialProgress(5, {}, 0, ["cuda:9"], since=0.0))
+    console = Console(file=io.StringIO(), width=120, _environ={})
+    console.print(live_area(study, 60.0, 120))
+    lines = console.file.getvalue().splitlines()
+    assert lines[1].split()[-1] == "GPU"
+    assert "80 % 22/160 GiB" in lines[3]
+    assert "GiB" not in lines[4]
 
 
 class Screen:

@@ -6,6 +6,7 @@ from rich.console import Console
 from orchestrator.confirmation.saved import Confirmation, Confirmed, Run
 from orchestrator.reporting.confirmation import print_confirmation
 from orchestrator.reporting.confirmation_note import confirmation_note, confirmed_lines
+from orchestrator.study.record import TrialRecord
 from protocol.folders import StudyFolder
 
 
@@ -91,8 +92,15 @@ def test_the_dashboards_note_has_a_row_for_every_trial(known):
 
 
 def test_status_is_told_of_the_winner_and_of_nothing_where_there_is_none(known):
-    line, said = confirmed_lines(known)
+    confirmed = TrialRecord(number=3, state="complete", value=33.1)
+    line, said = confirmed_lines(known, confirmed)
     assert line == "Confirmed: trial 7, mean psnr 32.25 (31 to 33.5) over 3 runs with fresh seeds"
     assert said.strip() == known.verdict
-    assert confirmed_lines(None) == []
-    assert confirmed_lines(known.model_copy(update={"trials": []})) == []
+    assert confirmed_lines(None, confirmed) == []
+    assert confirmed_lines(known.model_copy(update={"trials": []}), confirmed) == []
+
+
+def test_status_is_told_of_a_better_trial_that_nobody_has_confirmed(known):
+    later = TrialRecord(number=9, state="complete", value=34.0)
+    assert "trial 9" in confirmed_lines(known, later)[2]
+    assert len(confirmed_lines(known, None)) == 2

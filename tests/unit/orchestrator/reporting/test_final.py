@@ -89,6 +89,21 @@ def test_an_interrupted_study_says_how_to_go_on(made):
     assert text.rstrip().endswith("./run_study.sh --study_name demo")
 
 
+def test_one_interrupted_with_nothing_left_to_do_is_not_sent_on(made):
+    made.add()
+    text = report(made, total=1, interrupted=True)
+    assert "Study demo ended: 1 of 1 trials finished" in text
+    assert "same command" not in text
+    assert "--n_trials 2" in text
+
+
+def test_what_its_devices_were_used_for_is_said(made):
+    trial = made.begin()
+    trial.set_user_attr("ledger", {"kept": 5400.0, "waiting": 60.0})
+    made.tell(trial, made.settle(trial))
+    assert "Used: 1.52 device-hours: 1.5 h trained and kept, 1 min 00 s waiting." in report(made)
+
+
 def test_a_study_whose_time_ran_out_can_go_on(made):
     made.add()
     assert "go on" in report(made, total=8)

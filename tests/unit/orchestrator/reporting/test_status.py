@@ -14,7 +14,7 @@ from rich.console import Console
 
 import orchestrator
 from orchestrator.commands.status import show_status
-from orchestrator.reporting.status import look_at, status_json
+from orchestrator.reporting.status import Chosen, look_at, status_json
 from orchestrator.reporting.status_screen import print_status
 from protocol.messages import Ending
 from tests.made_study import MadeStudy
@@ -106,35 +106,84 @@ def test_the_screen_shows_each_trial_with_its_reason_whatever_its_letters(made):
     assert "Best: trial 0, psnr 26" in screen
     row = next(line for line in screen.splitlines() if line.strip().startswith("0 "))
     assert "early [red]stopping[/nothing]" in row
-    assert "learning_rate=" in row
 
 
-def test_a_trial_takes_one_row_on_a_usual_terminal_and_its_reason_is_never_cut(made):
+def test_at_80_columns_the_parameters_are_whole_and_a_long_reason_stands_below(made):
     made.add(26.0)
     reason = "ValueError on rank 0: " + "a very long message " * 5 + "its end"
     made.add(None, ending=Ending.FAILED, reason=reason)
+    made.add(None, ending=Ending.FAILED, reason=reason)
     screen = shown(made.folder, width=80).splitlines()
-    header = next(n for n, line in enumerate(screen) if line.startswith("trial"))
-    assert screen[header + 1].split()[:6] == ["0", "4", "26", "complete", "all", "epochs"]
-    assert screen[header + 2].split()[:2] == ["1", "4"]
-    assert max(len(line) for line in screen[header:]) <= 80
-    told = " ".join(screen[header + 2 :]).split()
-    assert [told.count(word) for word in ("very", "long", "message", "its", "end")] == [
-        5,
-        5,
-        5,
-        1,
-        1,
+    title = next(n for n, line in enumerate(screen) if line.startswith("trial"))
+    told = made.study.trials[1].params
+    rows = screen[title : title + 7]
+    assert max(len(line) for line in rows) <= 80
+    assert rows[1].split()[:3] == ["0", "4", "26"]
+    assert rows[1].endswith("complete")
+    assert rows[3].split()[:2] == ["1", "4"]
+    assert rows[3].endswith("…")
+    assert f"window={told['window']} harmonics={told['harmonics']}" in rows[4]
+    assert f"trials 1, 2: {reason}" in screen
+
+
+def test_on_a_wide_screen_the_searched_keys_are_columns(made):
+    made.add(26.0)
+    made.add(None, ending=Ending.PRUNED, epochs=2)
+    screen = shown(made.folder, width=110).splitlines()
+    title = next(n for n, line in enumerate(screen) if line.startswith("trial"))
+    assert screen[title - 1].split() == ["learning_"]  # which is wider than its values
+    assert screen[title].split()[:7] == [
+        "trial",
+        "epoch",
+        "psnr",
+        "took",
+        "rate",
+        "window",
+        "harmonics",
     ]
+    params = made.study.trials[0].params
+    assert str(params["harmonics"]) in screen[title + 1].split()
+    assert screen[title + 2].endswith("by the pruner")
 
 
-def test_of_a_long_study_the_latest_trials_are_shown(made):
-    for _ in range(42):
-        made.study.tell(made.study.ask(), 1.0)
+def numbers(folder, **chosen):
+    return [trial.number for trial in Chosen(**chosen).of(look_at(folder))]
+
+
+def test_those_that_run_come_first_then_the_better_before_the_worse(made):
+    for value in (22.0, 26.0, 24.0):
+        made.add(value)
+    made.add(None, ending=Ending.FAILED)
+    made.add(None, ending=Ending.PRUNED, epochs=1)
+    made.begin(epochs=1)
+    made.add(None, ending=Ending.PRUNED, epochs=3)
+    assert numbers(made.folder) == [5, 1, 2, 0, 6, 4, 3]
+    assert numbers(made.folder, state="pruned") == [6, 4]
+    assert numbers(made.folder, top=2) == [1, 2, 0]
+    told = status_json(look_at(made.folder), Chosen(top=2))["trials"]
+    assert [trial["number"] for trial in told] == [1, 2]
+
+
+def test_of_a_long_study_the_best_are_shown(made):
+    for value in range(42):
+        made.study.tell(made.study.ask(), float(value))
     screen = shown(made.folder)
-    assert "2 earlier trials not shown" in screen
-    numbers = [line.split()[0] for line in screen.splitlines() if " complete " in f"{line} "]
-    assert numbers[-1] == "41"
+    assert "2 trials not shown" in screen
+    rows = [line.split()[0] for line in screen.splitlines() if " complete" in line][1:]
+    assert (rows[0], rows[-1]) == ("41", "2")
+
+
+def test_what_a_trial_took_is_without_the_time_in_which_nobody_trained_it(made, capsys):
+    trial = made.begin()
+    trial.set_user_attr("ledger", {"kept": 7200.0, "lasted": 3600.0})
+    made.tell(trial, made.settle(trial))
+    row = next(line for line in shown(made.folder).splitlines() if line.endswith("complete"))
+    assert "  1 h 00 min  " in row
+    assert "Used: 2 device-hours: 2 h trained and kept" in shown(made.folder)
+    show_status(made.folder, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["ledger"]["device_hours"] == told["trials"][0]["ledger"]["by_use"]["kept"] == 2.0
+    assert told["trials"][0]["ledger"]["hours"] == 1.0
 
 
 def test_status_takes_well_under_a_second_and_needs_neither_optuna_nor_torch(made):

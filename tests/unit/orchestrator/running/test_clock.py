@@ -50,4 +50,24 @@ def test_the_file_is_for_people_too(tmp_path, now):
     clock = Clock(tmp_path / "clock.json")
     now[0] += 12.3456789
     clock.save(now=True)
-    assert json.loads((tmp_path / "clock.json").read_text()) == {"seconds": 12.346}
+    assert json.loads((tmp_path / "clock.json").read_text()) == {
+        "seconds": 12.346,
+        "device_seconds": 0.0,
+    }
+
+
+def test_devices_count_while_they_are_held_and_over_all_runs(tmp_path, now):
+    path = tmp_path / "clock.json"
+    clock = Clock(path)
+    now[0] += 10.0
+    clock.hold(4)
+    now[0] += 5.0
+    clock.leave_out(5.0)
+    now[0] += 1.0
+    clock.hold(3)
+    clock.save(now=True)
+    again = Clock(path)
+    now[0] += 2.0
+    again.hold(1)
+    again.save(now=True)
+    assert json.loads(path.read_text())["device_seconds"] == 43.0 + 2.0

@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from orchestrator.launcher.base import Cause, Exit
+from orchestrator.launcher.gpus import Gpus
 from orchestrator.running import runner as module
 from orchestrator.running.clock import Clock
 from orchestrator.running.room import DiskFull
@@ -115,6 +116,8 @@ class Notices(mock.Mock):
 class Search(SmallSearch):
     """A whole search but for the processes."""
 
+    gpus = Gpus([])
+
     def play(self, *script, devices=("cpu",)):
         """Run until the budget is spent; the trouble that ended it before."""
         slots = [Slot(devices=(device,), threads=1) for device in devices]
@@ -133,6 +136,7 @@ class Search(SmallSearch):
             name="small",
             surroundings={},
             launcher=self.launcher,
+            gpus=self.gpus,
             display=self.display,
             check_data=lambda: None,
             known=types.SimpleNamespace(identity="", inputs={}),
@@ -427,4 +431,38 @@ def test_while_it_is_paused_nothing_is_launched_and_no_time_counts(search):
     assert time.monotonic() - began > 1.8
     assert json.loads(search.folder.clock.read_text())["seconds"] < 1.5
     assert "paused by" in search.display.words
+    assert search.states == [COMPLETE] * 3
+
+
+class Visited(Gpus):
+    """GPUs that somebody else uses for so many looks."""
+
+    def __init__(self, **looks):
+        super().__init__([])
+        self.looks = looks
+
+    def taken(self, devices):
+        (device,) = devices
+        left = self.looks.get(device.replace(":", ""), 0)
+        self.looks[device.replace(":", "")] = max(0, left - 1)
+        return f"{device} is used by process 7 of ada" if left else ""
+
+
+def test_a_gpu_that_others_use_is_left_alone_until_it_is_free(search):
+    search.settings = search.settings.model_copy(update={"yield_to_others": True})
+    search.gpus = Visited(cuda0=4)
+    assert search.play(devices=("cuda:0",)) is None
+    assert search.states == [COMPLETE] * 3
+    assert search.display.words.count("cuda:0 is used by process 7 of ada, and left alone") == 1
+    assert search.display.words.count("cuda:0: free again") == 1
+    search.gpus = Visited(cuda0=10**6)
+    search.settings = search.settings.model_copy(update={"n_trials": 5})
+    search.restart()
+    assert search.play(devices=("cuda:0", "cuda:1")) is None
+    assert {device for _, device in search.launcher.launched} == {"cuda:1"}
+
+
+def test_without_the_setting_nobody_is_yielded_to(search):
+    search.gpus = Visited(cuda0=10**6)
+    assert search.play(devices=("cuda:0",)) is None
     assert search.states == [COMPLETE] * 3

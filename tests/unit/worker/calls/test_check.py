@@ -143,7 +143,7 @@ def test_a_family_that_is_not_there_is_one_problem(family):
 def test_devices_are_told_as_json():
     found = devices()
     assert json.loads(json.dumps(found)) == found
-    assert all({"index", "name", "memory_gib"} == gpu.keys() for gpu in found["cuda"])
+    assert all({"index", "name", "uuid", "memory_gib"} == gpu.keys() for gpu in found["cuda"])
 
 
 VOLUME_TOY = "tests/families/volume_toy.py:VolumeToy"
