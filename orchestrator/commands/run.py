@@ -35,6 +35,7 @@ from orchestrator.settings.checks import check_at_once
 from orchestrator.settings.layers import Asked, Layers, load_settings
 from orchestrator.settings.schema import Settings
 from orchestrator.study.find import check_study_name
+from orchestrator.study.identity import StudyGone
 from orchestrator.study.journal import note
 from orchestrator.study.parent import adopt, relocated
 from orchestrator.study.record import record_of
@@ -217,14 +218,26 @@ def _search(session: Session, source: Asker, console: Console) -> int:
     ended = run_trials(session, source)
     if ended.left:
         return _leave(session, console)
+    if isinstance(ended.trouble, StudyGone):
+        raise ended.trouble
     record = record_of(session.study)
     interrupted = ended.interrupted or ended.trouble is not None
     report = final_report(record, session.folder, total=source.total, interrupted=interrupted)
     console.print(report, soft_wrap=True)
     if ended.trouble is not None:
         console.print(Text(f"Stopped: {ended.trouble}", style="bold red"), soft_wrap=True)
+    if ended.ruled:
+        console.print(_how_to_overrule(session, ended.ruled, source.total), soft_wrap=True)
     if ended.interrupted:
         return INTERRUPTED
     if ended.trouble is not None:
         return NOT_DONE
     return DONE if ended.budget_spent and record.counts["complete"] else NOT_DONE
+
+
+def _how_to_overrule(session: Session, reason: str, total: int) -> Text:
+    told = f"Ended by a stop rule: {reason}. More trials than {total} overrule it, as in"
+    name = session.folder.name
+    return Text(
+        f"{told} `set --study_name {name} n_trials={2 * total}`, and the same command again"
+    )

@@ -14,7 +14,7 @@ from orchestrator.study.find import known_studies
 from protocol.errors import UserError
 from protocol.folders import StudyFolder, TrialFolder
 
-State = Literal["running", "finished", "stopped", "unreadable"]
+State = Literal["running", "paused", "finished", "stopped", "unreadable"]
 _KEPT = ("study_name", "n_trials", "counts", "waiting", "budget", "objective", "direction")
 
 
@@ -33,11 +33,14 @@ class Overview:
         """Running: somebody works on it; finished: nothing is left to do; stopped: neither."""
         if self.status is None:
             return "unreadable"
+        if self.status.paused:
+            return "paused"
         if self.status.holder is not None:
             return "running"
         counts, budget = self.status.record.counts, self.status.budget
         ended = counts["complete"] + counts["pruned"] + counts["failed"]
-        return "finished" if budget is not None and ended >= budget else "stopped"
+        spent = budget is not None and ended >= budget
+        return "finished" if spent or self.status.ruled else "stopped"
 
 
 def overviews(runs: Path) -> Iterator[Overview]:
@@ -82,10 +85,10 @@ def _modified(path: Path) -> float | None:
 
 
 def _device_hours(folder: StudyFolder) -> float:
-    return sum(map(_device_seconds, folder.trials())) / 3600.0
+    return sum(map(device_seconds, folder.trials())) / 3600.0
 
 
-def _device_seconds(trial: TrialFolder) -> float:
+def device_seconds(trial: TrialFolder) -> float:
     """Time in which the trial had devices, times their number."""
     devices = {
         plan["attempt"]: len(set(plan.get("devices", ["cpu"]))) for plan in _lines(trial.plans)
