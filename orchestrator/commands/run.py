@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator import words
+from orchestrator.database.patient import StudyGone
 from orchestrator.launcher.preload import clash
 from orchestrator.preflight.preflight import is_wanted, preflight
 from orchestrator.preflight.rehearsal import Rehearsal
@@ -35,7 +36,6 @@ from orchestrator.settings.checks import check_at_once
 from orchestrator.settings.layers import Asked, Layers, load_settings
 from orchestrator.settings.schema import Settings
 from orchestrator.study.find import check_study_name
-from orchestrator.study.identity import StudyGone
 from orchestrator.study.journal import note
 from orchestrator.study.parent import adopt, relocated
 from orchestrator.study.record import record_of

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import optuna
 
+from orchestrator.database.patient import StudyGone
 from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
 from orchestrator.running.room import DiskFull, comes_of_full_disk, disk_full, wait_for_room
 from orchestrator.running.runner import Runner
 from orchestrator.running.session import Session
-from orchestrator.study.identity import StudyGone, name_now
 from orchestrator.study.ranking import best_trial
 from orchestrator.troubles import trouble_of
 from protocol.errors import UserError
@@ -64,10 +64,7 @@ def _search(session: Session, source: TrialSource, clock: Clock) -> tuple[Runner
             return runner, None
         except DiskFull as error:
             full = error
-        except (StudyGone, KeyError):  # Optuna's word for what is not in the database
-            gone = _gone(session)
-            if gone is None:
-                raise
+        except StudyGone as gone:
             runner.abandon()
             return runner, gone
         except UserError as error:
@@ -85,14 +82,6 @@ def _search(session: Session, source: TrialSource, clock: Clock) -> tuple[Runner
         if not wait_for_room(session.folder, session.pause):
             return runner, None
         session.display.notice("there is room again, the study goes on")
-
-
-def _gone(session: Session) -> StudyGone | None:
-    try:
-        name_now(session.study)
-    except StudyGone as gone:
-        return gone
-    return None
 
 
 def _best_of(study: optuna.Study) -> tuple[int, float] | None:
