@@ -16,6 +16,7 @@ from rich.text import Text
 
 from orchestrator import words
 from orchestrator.commands.showing.report import try_to_report
+from orchestrator.database.patient import StudyGone
 from orchestrator.launcher.preload import clash
 from orchestrator.preflight.preflight import is_wanted, preflight
 from orchestrator.preflight.rehearsal import Rehearsal
@@ -173,7 +174,9 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
         session.display.notice("preflight: trying the largest configurations for two steps each")
         session.display.notice(preflight(Rehearsal(session, space)).sentence)
     asked = sum(t.state != TrialState.WAITING for t in study.get_trials(deepcopy=False))
-    return Asker(folder, study, settings, space, note(folder, settings, space, asked))
+    line = note(folder, settings, space, asked)
+    session.steering.open(study, session.check)
+    return Asker(folder, study, settings, space, line, session.display.notice)
 
 
 def _with_parent_where_it_is(opened: OpenedStudy) -> OpenedStudy:
@@ -232,6 +235,8 @@ def _search(session: Session, source: Asker, console: Console) -> int:
     session.say_farewell("", "")
     if ended.left:
         return _leave(session, console)
+    if isinstance(ended.trouble, StudyGone):
+        raise ended.trouble
     record = record_of(session.study)
     _tell_the_end(session, ended, record)
     interrupted = ended.interrupted or ended.trouble is not None
@@ -242,8 +247,18 @@ def _search(session: Session, source: Asker, console: Console) -> int:
         console.print(Text(told), soft_wrap=True)
     if ended.trouble is not None:
         console.print(Text(f"Stopped: {ended.trouble}", style="bold red"), soft_wrap=True)
+    if ended.ruled:
+        console.print(_how_to_overrule(session, ended.ruled, source.total), soft_wrap=True)
     if ended.interrupted:
         return INTERRUPTED
     if ended.trouble is not None:
         return NOT_DONE
     return DONE if ended.budget_spent and record.counts["complete"] else NOT_DONE
+
+
+def _how_to_overrule(session: Session, reason: str, total: int) -> Text:
+    told = f"Ended by a stop rule: {reason}. More trials than {total} overrule it, as in"
+    name = session.folder.name
+    return Text(
+        f"{told} `set --study_name {name} n_trials={2 * total}`, and the same command again"
+    )

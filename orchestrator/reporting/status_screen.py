@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -36,16 +37,8 @@ def print_status(console: Console, status: Status, chosen: Chosen | None = None)
         chosen: which trials; else those that run, and the best.
     """
     say(console, _headline(status), style="bold")
-    if at_work := _at_work(status):
-        say(console, at_work)
-    if status.detached:
-        say(console, f"The orchestrator is {status.detached}")
-    for job in status.jobs:
-        say(console, _job(job))
-    if status.parent is not None:
-        say(console, f"Parent: {status.parent.told()}")
     confirmed = confirmed_lines(load_confirmation(status.folder), status.record.best)
-    for line in [*_best(status), *confirmed]:
+    for line in [*_standing(status), *_best(status), *confirmed]:
         say(console, line)
     if status.ledger.trials:
         say(console, f"Used: {account_sentence(status.ledger.total)}")
@@ -69,6 +62,21 @@ def _headline(status: Status) -> str:
     budget = f" of {status.budget}" if status.budget is not None else ""
     begun = len(status.record.trials) - counts["waiting"]
     return f"Study {status.record.name}: {begun}{budget} trials begun, {', '.join(told)}"
+
+
+def _standing(status: Status) -> Iterator[str]:
+    """Who works on it, and why not, where that is so."""
+    if at_work := _at_work(status):
+        yield at_work
+    if status.paused:
+        yield f"It is {status.paused}"
+    if status.ruled:
+        yield f"A stop rule has ended the search: {status.ruled}"
+    if status.detached:
+        yield f"The orchestrator is {status.detached}"
+    yield from map(_job, status.jobs)
+    if status.parent is not None:
+        yield f"Parent: {status.parent.told()}"
 
 
 def _unfinished(status: Status) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import optuna
 
+from orchestrator.database.patient import StudyGone
 from orchestrator.ledger.outlook import past_trials
 from orchestrator.ledger.study import study_ledger
 from orchestrator.proposing.ask import TrialSource
@@ -30,6 +31,7 @@ class Ended:
     interrupted: bool
     left: bool = False  # the process has to leave; trials go on without it
     budget_spent: bool
+    ruled: str = ""  # why a stop rule has ended it
     trouble: UserError | None  # what only the user can mend; every trial can be resumed
 
 
@@ -60,6 +62,7 @@ def run_trials(session: Session, source: TrialSource) -> Ended:
         interrupted=runner.interrupted,
         left=runner.left,
         budget_spent=trouble is None and runner.budget_spent,
+        ruled="" if trouble else runner.ruled,
         trouble=trouble,
     )
 
@@ -73,6 +76,9 @@ def _search(session: Session, source: TrialSource, clock: Clock) -> tuple[Runner
             return runner, None
         except DiskFull as error:
             full = error
+        except StudyGone as gone:
+            runner.abandon()
+            return runner, gone
         except UserError as error:
             return runner, error
         except (optuna.exceptions.StorageInternalError, OSError) as error:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.trial import FrozenTrial
 
 from orchestrator.database.patient import PatientStorage
@@ -19,6 +20,15 @@ from protocol.folders import TrialFolder
 from protocol.messages import load_plan
 
 IDENTITY = "tomostudy:identity"  # the attribute's name
+
+
+def name_now(study: optuna.Study) -> str:
+    """What the study is called in its database by now.
+
+    Raises:
+        StudyGone: it is not there any more.
+    """
+    return study._storage.get_study_name_from_id(study._study_id)
 
 
 def new_identity() -> str:
