@@ -30,6 +30,7 @@ def report(look: Look) -> str:
         goal=asked.goal(look),
         facts=asked.facts(look),
         space=asked.space(look),
+        conditional=any(condition for _, condition in asked.space(look).values()),
         settings=asked.settings_text(look),
         pictures=_pictures(look),
         interval=interval,
