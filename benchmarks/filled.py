@@ -134,6 +134,7 @@ def _with_our_attributes(trial: FrozenTrial) -> FrozenTrial:
         "epoch": last,
         "best_epoch": last,
         "attempts": 1,
+        "ledger": {"kept": 8.5, "waiting": 0.5, "lasted": 9.0, "peak": 2**28},
         "metrics": {"error": trial.value, "psnr": 30.0, "ssim": 0.9},
     }
     trial.user_attrs.update(attributes)

@@ -16,8 +16,8 @@ from protocol.errors import SettingsError
 from protocol.objective import ranked
 
 # What says where and how long a study ran, and nothing of what was searched.
-_ASIDE = ("preset", "deviations", "n_trials", "timeout", "storage", "tracking", "keep", "limits",
-          "devices", "parallel_trials", "threads", "launcher", "pictures", "report")  # fmt: skip
+_ASIDE = ("preset", "deviations", "enqueue", "n_trials", "timeout", "storage", "tracking", "keep",
+          "limits", "devices", "parallel_trials", "threads", "launcher", "pictures", "report")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,9 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.confirmation.saved import Confirmation, load_confirmation
+from orchestrator.ledger.study import Ledger, study_ledger
 from orchestrator.study.find import database_of, opened_to_read, read_study, require_study
+from orchestrator.study.holding.lock import holder_of
 from orchestrator.study.peek import peek
 from orchestrator.study.record import StudyRecord, TrialRecord, record_of
 from protocol.folders import StudyFolder
@@ -72,6 +75,12 @@ class Look:
     @cached_property
     def best(self) -> TrialRecord | None:
         return self.record.best
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What the study's devices went into."""
+        holder = holder_of(self.folder)
+        return study_ledger(self.folder, self.record, holder.start if holder else math.inf)
 
     @cached_property
     def plan(self) -> Plan | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from orchestrator import words
+from orchestrator.reporting.ledger_text import whole
 from orchestrator.showing.asked import goal, inputs, kind, space
 from orchestrator.showing.look import Look
 from protocol.messages import Ending
@@ -30,6 +31,7 @@ def _sentences(look: Look) -> Iterator[str]:
     yield _space(look)
     yield _trials(look)
     yield _training(look)
+    yield _hours(look)
     yield _best(look)
     yield _confirmed(look)
     yield _software(look)
@@ -87,6 +89,11 @@ def _training(look: Look) -> str:
         f"A trial trained for at most {words.counted(recipe.epochs, 'epoch')}{folds} on "
         f"{devices}{on}, and its best epoch counted."
     )
+
+
+def _hours(look: Look) -> str:
+    total = look.ledger.total
+    return f"All of it took {whole(total)}." if total.seconds else ""
 
 
 def _best(look: Look) -> str:

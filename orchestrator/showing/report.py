@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from orchestrator.reporting.confirmation_note import EXPLANATION, interval
-from orchestrator.showing import asked, plots
+from orchestrator.showing import asked, hours, plots
 from orchestrator.showing.gallery import Gallery, gallery_of, kept_cases
 from orchestrator.showing.importance import importance
 from orchestrator.showing.look import Look
@@ -30,6 +30,7 @@ def report(look: Look) -> str:
         goal=asked.goal(look),
         facts=asked.facts(look),
         space=asked.space(look),
+        conditional=any(condition for _, condition in asked.space(look).values()),
         settings=asked.settings_text(look),
         pictures=_pictures(look),
         interval=interval,
@@ -42,6 +43,8 @@ def report(look: Look) -> str:
             plots.contour(look, two),
             plots.parallel(look),
         ],
+        hours=hours.uses(look),
+        hours_told=hours.told(look),
         table=table(look),
         commands=asked.commands(look),
         inputs=asked.inputs(look),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.showing.hours import of_trial
 from orchestrator.showing.look import Look
 
 
@@ -12,7 +13,7 @@ def table(look: Look) -> dict[str, Any]:
     metrics = dict.fromkeys(
         name for trial in look.record.trials for name in trial.metrics if name != look.metric
     )
-    own = ["trial", "state", look.metric, "best epoch", "epochs", "attempts"]
+    own = ["trial", "state", look.metric, "best epoch", "epochs", "attempts", "device-hours"]
     columns = [*own, *look.searched, *sorted(metrics), "reason"]
     rows = [
         [
@@ -22,6 +23,7 @@ def table(look: Look) -> dict[str, Any]:
             trial.best_epoch or None,
             trial.epoch or None,
             trial.attempts or None,
+            of_trial(look, trial.number).device_hours or None,
             *(trial.params.get(name) for name in look.searched),
             *(trial.metrics.get(name) for name in sorted(metrics)),
             trial.reason,

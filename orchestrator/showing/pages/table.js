@@ -26,7 +26,9 @@
     columns.forEach((name, place) => {
       const cell = document.createElement("th"), button = document.createElement("button");
       button.type = "button";
-      button.textContent = name + (place === by ? (down ? " ▼" : " ▲") : "");
+      // A long name may fold behind an underscore.
+      for (const part of name.split(/(?<=_)/)) button.append(part, document.createElement("wbr"));
+      button.append(place === by ? (down ? " ▼" : " ▲") : "");
       button.onclick = () => { down = place === by ? !down : false; by = place; draw(); };
       cell.append(button);
       cell.ariaSort = place === by ? (down ? "descending" : "ascending") : "none";
@@ -37,9 +39,12 @@
       const line = body.insertRow();
       for (const value of row) line.insertCell().textContent = shown(value);
     }
+    wider();
     more.hidden = all || chosen.length <= FEW;
     more.textContent = `show all ${chosen.length} rows`;
   };
+  const wider = () => { document.getElementById("wider").hidden = table.offsetWidth <= table.parentNode.clientWidth; };
+  addEventListener("resize", wider);
   for (const state of new Set(rows.map((row) => row[1]))) only.add(new Option(state, state));
   only.onchange = draw;
   more.onclick = () => { all = true; draw(); };
