@@ -68,13 +68,15 @@ def test_another_seed_asks_for_other_points(kind, tmp_path):
 def test_tpe_in_groups_asks_the_same_in_every_process():
     program = """
 import json, optuna
+from pathlib import Path
 from orchestrator.proposing.ask import Asker
 from orchestrator.settings.space import Space
+from protocol.folders import StudyFolder
 from tests.searches import CONDITIONAL, make_settings, objective
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.create_study()
 settings = make_settings(CONDITIONAL, {"n_startup_trials": 3})
-asker = Asker(None, study, settings, Space.of(settings.search, {}, {"epochs": 1}))
+asker = Asker(StudyFolder(Path("none")), study, settings, Space.of(settings.search, {}, {"epochs": 1}))
 for _ in range(12):
     trial, recipe = asker.ask()
     study.tell(trial, objective(recipe.given))
