@@ -17,7 +17,8 @@ from protocol.objective import ranked
 
 # What says where and how long a study ran, and nothing of what was searched.
 _ASIDE = ("preset", "deviations", "enqueue", "n_trials", "timeout", "storage", "tracking", "keep",
-          "limits", "devices", "parallel_trials", "threads", "launcher", "pictures", "report")  # fmt: skip
+          "limits", "devices", "parallel_trials", "threads", "launcher", "pictures", "report",
+          "notify", "yield_to_others", "stop_when")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,7 +76,8 @@ from tests.searches import CONDITIONAL, make_settings, objective
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.create_study()
 settings = make_settings(CONDITIONAL, {"n_startup_trials": 3})
-asker = Asker(StudyFolder(Path("none")), study, settings, Space.of(settings.search, {}, {"epochs": 1}))
+space = Space.of(settings.search, {}, {"epochs": 1})
+asker = Asker(StudyFolder(Path("none")), study, settings, space)
 for _ in range(12):
     trial, recipe = asker.ask()
     study.tell(trial, objective(recipe.given))
