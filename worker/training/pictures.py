@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from worker.training.teller import Teller
 
 log = logging.getLogger(__name__)
 
+_WRITERS = 8  # files that are waited for at a time: the disk takes them together
 PANEL = 360  # pixels of a panel's width
 GAP = 12
 BAR, BAR_ROOM = 14, 90  # the width of a colour bar, and that of it with its values
@@ -77,16 +80,43 @@ def _draw_samples(trial: Trial, model: nn.Module, epoch: int, teller: Teller) ->
     dataset, plan = open_split(trial.family, "validation"), trial.plan
     caption = caption_of(plan.study, plan.trial, "validation", epoch)
     trial.folder.pictures.mkdir(exist_ok=True)
-    for index in evenly_spread(plan.pictures, len(dataset)):
-        for stem, picture in sample_pictures(
-            trial.family, model, dataset, index, split="validation", seed=plan.seed
-        ):
-            stem = f"fold{trial.fold}_{stem}" if plan.folds > 1 else stem
-            path = trial.folder.pictures / f"{stem}.png"
-            keep_panels(trial.folder.panels, stem, picture, epoch)
-            draw(picture, path, caption)
-            teller.pictured(str(path.relative_to(trial.folder.path)))
-        trial.tick()
+    with ThreadPoolExecutor(_WRITERS, "pictures") as pool:
+        writing = _Writing(trial, teller)
+        for index in evenly_spread(plan.pictures, len(dataset)):
+            for stem, picture in sample_pictures(
+                trial.family, model, dataset, index, split="validation", seed=plan.seed
+            ):
+                stem = f"fold{trial.fold}_{stem}" if plan.folds > 1 else stem
+                path = trial.folder.pictures / f"{stem}.png"
+                image = drawn(picture, caption)
+                kept = pool.submit(keep_panels, trial.folder.panels, stem, picture, epoch)
+                writing.add(path, [kept, pool.submit(write_png, image, path)])
+            trial.tick()
+        writing.finish()
+
+
+class _Writing:
+    """Pictures whose files are on their way to the disk: what waits for that is not the drawing."""
+
+    def __init__(self, trial: Trial, teller: Teller) -> None:
+        self._trial, self._teller = trial, teller
+        self._waiting: deque[tuple[Path, list[Future[Any]]]] = deque()
+
+    def add(self, path: Path, files: list[Future[Any]]) -> None:
+        self._waiting.append((path, files))
+        while self._waiting and all(file.done() for file in self._waiting[0][1]):
+            self._tell_first()
+
+    def finish(self) -> None:
+        """Wait for all of them."""
+        while self._waiting:
+            self._tell_first()
+
+    def _tell_first(self) -> None:
+        path, files = self._waiting.popleft()
+        for file in files:
+            file.result()
+        self._teller.pictured(str(path.relative_to(self._trial.folder.path)))
 
 
 def caption_of(study: str, trial: int | None, split: str, epoch: int) -> str:
@@ -126,7 +156,12 @@ def sample_pictures(
 
 
 def draw(picture: Picture, path: Path, caption: str = "") -> None:
-    """Write a picture as a PNG: its panels, row by row, in its one window, below its titles.
+    """Write a picture as a PNG, as `drawn`."""
+    write_png(drawn(picture, caption), path)
+
+
+def drawn(picture: Picture, caption: str = "") -> Image.Image:
+    """A picture's panels, row by row, in its one window, below its titles.
 
     Difference panels have a window of their own, symmetric about zero, and a colour bar.
     """
@@ -151,7 +186,7 @@ def draw(picture: Picture, path: Path, caption: str = "") -> None:
             image.paste(tile, (left, top))
             left += room
         top += height
-    write_png(image, path)
+    return image
 
 
 def _tile(panel: Panel, window: tuple[float, float], title_lines: int) -> Image.Image:
