@@ -3,14 +3,81 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.ledger.account import Account
-from orchestrator.ledger.forecast import Past
+from orchestrator.ledger.forecast import Forecast, Past, Present, forecast
+from orchestrator.ledger.study import Ledger
 from orchestrator.ledger.trial import NOTE
 from orchestrator.study.record import State, StudyRecord, TrialRecord
-from protocol.objective import Direction
+from protocol.messages import Event, Started, Validated
+from protocol.objective import Direction, Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """How far a trial that has not ended is."""
+
+    epoch: int = 0  # the last validated one
+    epochs: int = 0  # of it; 0 before it began to train
+    best: float | None = None  # its objective at its best epoch so far
+
+
+def reached(events: Iterable[Event], objective: Objective) -> Reached:
+    """How far a trial is whose events these are."""
+    epoch, epochs, best = 0, 0, None
+    for event in events:
+        if isinstance(event, Started):
+            epochs = event.epochs
+        elif isinstance(event, Validated):
+            epoch = max(epoch, event.epoch)
+            value = event.metrics.get(objective.metric)
+            if value is not None and objective.better(value, best):
+                best = value
+    return Reached(epoch=epoch, epochs=epochs, best=best)
+
+
+def outlook(
+    record: StudyRecord,
+    ledger: Ledger,
+    running: Mapping[int, Reached],
+    *,
+    budget: int,
+    prunes: bool,
+    epochs: int | None,
+) -> Forecast | None:
+    """How long a study that runs will still take, as far as its files tell.
+
+    Args:
+        record: the study's.
+        ledger: its.
+        running: how far the trials are that run.
+        budget: trials asked for.
+        prunes: whether a pruner is asked.
+        epochs: of a trial, over all its folds, where they are not searched and are known.
+    """
+    present = [
+        _present(trial, ledger.trials.get(trial.number, Account()), running[trial.number])
+        for trial in record.trials
+        if trial.number in running
+    ]
+    begun = len(record.trials) - record.counts["waiting"]
+    return forecast(
+        past_trials(record, epochs),
+        present,
+        waiting=max(0, budget - begun),
+        lanes=max(1, len(present)),
+        prunes=prunes,
+    )
+
+
+def _present(trial: TrialRecord, account: Account, at: Reached) -> Present:
+    left = None
+    if at.epoch and at.epochs:
+        left = account.lasted * (at.epochs - at.epoch) / at.epoch
+    return Present(seconds=account.lasted, left=left, params=trial.params)
 
 
 def past_trials(record: StudyRecord, epochs: int | None) -> list[Past]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from orchestrator import words
-from orchestrator.ledger.forecast import Forecast
 from orchestrator.live.progress import StudyProgress, TrialProgress
 from orchestrator.reporting.ledger_text import hours as used
+from orchestrator.reporting.ledger_text import time_left
 from orchestrator.study.record import State
 from protocol.messages import Outcome
 
@@ -55,7 +55,7 @@ def standing(study: StudyProgress, now: float) -> str:
         best = words.number(study.best)
         parts.append(f"best {study.objective.metric} {best} (trial {study.best_trial})")
     if study.finished < study.total:
-        parts.append(left(study.left(now)))
+        parts.append(time_left(study.left(now)))
     parts.append(f"{words.duration(now - study.since)} elapsed")
     parts.append(f"{used(study.device_hours(now))} used")
     return ", ".join(parts)
@@ -66,12 +66,3 @@ def _otherwise(study: StudyProgress) -> str:
     counts = {"pruned": study.pruned, "failed": study.failed}
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     return f" ({told})" if told else ""
-
-
-def left(forecast: Forecast | None) -> str:
-    """How long it will still take, as far as that is known."""
-    if forecast is None:
-        return "time left not known yet"
-    middle = words.duration(forecast.seconds)
-    low, high = words.duration(forecast.low), words.duration(forecast.high)
-    return f"about {middle} left" + (f" ({low} to {high})" if low != high else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator import words
 from orchestrator.ledger.account import GIB, HOUR, JOULES_PER_KWH, USES, Account
+from orchestrator.ledger.forecast import Forecast
 
 
 def account_sentence(account: Account) -> str:
@@ -51,6 +52,15 @@ def energy(account: Account) -> str:
     if account.metered < 0.99 * account.seconds:
         told += f" in {hours(account.metered / HOUR)} of that"
     return told
+
+
+def time_left(forecast: Forecast | None) -> str:
+    """How long a study will still take, as far as that is known."""
+    if forecast is None:
+        return "time left not known yet"
+    middle = words.duration(forecast.seconds)
+    low, high = words.duration(forecast.low), words.duration(forecast.high)
+    return f"about {middle} left" + (f" ({low} to {high})" if low != high else "")
 
 
 def _digits(value: float) -> str:

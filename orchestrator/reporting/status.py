@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.ledger.account import GIB, HOUR, JOULES_PER_KWH, USES, Account
+from orchestrator.ledger.forecast import Forecast
+from orchestrator.ledger.outlook import Reached, outlook, reached
 from orchestrator.ledger.study import Ledger, study_ledger
 from orchestrator.study.find import read_study
 from orchestrator.study.holding.lock import Holder, holder_of
@@ -19,7 +21,8 @@ from orchestrator.study.standing.pause import read_pause
 from orchestrator.study.standing.ruling import read_ruling
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
-from protocol.messages import Validated, read_events
+from protocol.messages import read_events
+from protocol.objective import Objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,19 +36,23 @@ class Status:
     budget: int | None  # trials asked for
     parent: ParentRecord | None  # of a dependent study
     ledger: Ledger
-    running_epochs: dict[int, int]  # the last validated epoch of each running trial
+    running: dict[int, Reached]  # how far each trial is that has not ended
+    left: Forecast | None  # of a study that somebody works on: how long that will still take
     jobs: list[dict[str, Any]]  # of a study on a cluster, as its orchestrator last saw them
     detached: str  # where an orchestrator is that is a job itself
     paused: str = ""  # by whom and until when; empty where it is not
     ruled: str = ""  # why a stop rule has ended the search
 
     def value(self, trial: TrialRecord) -> float | None:
-        """The objective that the trial came to, also where it was pruned."""
+        """The objective that the trial came to, also where it was pruned or still runs."""
+        if trial.number in self.running:
+            return self.running[trial.number].best
         return trial.metrics.get(self.metric or "") if trial.value is None else trial.value
 
     def epoch(self, trial: TrialRecord) -> int:
         """The last epoch that the trial validated; 0 before the first."""
-        return self.running_epochs.get(trial.number, trial.epoch)
+        running = self.running.get(trial.number)
+        return trial.epoch if running is None else running.epoch
 
     def checkpoint(self, trial: TrialRecord) -> str | None:
         """The trial's best checkpoint, while it is there."""
@@ -95,7 +102,23 @@ def look_at(folder: StudyFolder) -> Status:
         raise SettingsError(f"{error.problem}; its orchestrator is {where}") from None
     known = peek(folder)
     holder = holder_of(folder)
-    running = [trial.number for trial in record.trials if trial.state == "running"]
+    objective = Objective(metric=known.metric or "", direction=record.direction)
+    running = {
+        trial.number: reached(read_events(folder.trial(trial.number).events), objective)
+        for trial in record.trials
+        if trial.state == "running"
+    }
+    ledger = study_ledger(folder, record, holder.start if holder else math.inf)
+    left = None
+    if holder is not None and known.n_trials is not None:
+        left = outlook(
+            record,
+            ledger,
+            running,
+            budget=known.n_trials,
+            prunes=known.prunes,
+            epochs=known.epochs,
+        )
     return Status(
         record=record,
         folder=folder,
@@ -103,8 +126,9 @@ def look_at(folder: StudyFolder) -> Status:
         metric=known.metric,
         budget=known.n_trials,
         parent=known.parent,
-        ledger=study_ledger(folder, record, holder.start if holder else math.inf),
-        running_epochs={number: _last_epoch(folder, number) for number in running},
+        ledger=ledger,
+        running=running,
+        left=left,
         jobs=_jobs(folder),
         detached=_detached(folder),
         paused=_paused(folder),
@@ -140,6 +164,7 @@ def status_json(status: Status, chosen: Chosen | None = None) -> dict[str, Any]:
         "paused": status.paused or None,
         "stopped": status.ruled or None,
         "jobs": status.jobs,
+        "seconds_left": status.left and asdict(status.left),
         "ledger": account_json(status.ledger.total),
         "trials": [_trial_json(status, trial) for trial in trials],
     }
@@ -223,8 +248,3 @@ def _detached(folder: StudyFolder) -> str:
     except Away:
         return "a job, of which Slurm does not say anything now"
     return job.told if job is not None and job.lives else ""
-
-
-def _last_epoch(folder: StudyFolder, number: int) -> int:
-    events = read_events(folder.trial(number).events)
-    return max((event.epoch for event in events if isinstance(event, Validated)), default=0)

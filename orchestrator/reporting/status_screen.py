@@ -11,7 +11,7 @@ from rich.console import Console
 from orchestrator import words
 from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.reporting.confirmation_note import confirmed_lines
-from orchestrator.reporting.ledger_text import account_sentence
+from orchestrator.reporting.ledger_text import account_sentence, time_left
 from orchestrator.reporting.screen import say
 from orchestrator.reporting.status import Chosen, Status
 from orchestrator.reporting.trial_table import Row, shown_params, table_lines
@@ -87,7 +87,8 @@ def _unfinished(status: Status) -> str:
 def _at_work(status: Status) -> str:
     if status.holder:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(status.holder.start))
-        return f"Process {status.holder.pid} on {status.holder.host} works on it since {since}"
+        who = f"Process {status.holder.pid} on {status.holder.host} works on it since {since}"
+        return f"{who}, {time_left(status.left)}"
     if status.record.counts["running"]:
         return "Nobody works on it now; the command that began it goes on with it"
     if status.budget is not None and status.record.ended >= status.budget:

@@ -15,7 +15,7 @@ from orchestrator.running.clock import Clock
 from orchestrator.running.room import DiskFull, comes_of_full_disk, disk_full, wait_for_room
 from orchestrator.running.runner import Runner
 from orchestrator.running.session import Session
-from orchestrator.settings.schema import Settings
+from orchestrator.study.peek import peek
 from orchestrator.study.ranking import best_trial
 from orchestrator.study.record import record_of
 from orchestrator.troubles import trouble_of
@@ -54,7 +54,7 @@ def run_trials(session: Session, source: TrialSource) -> Ended:
         pruned=record.counts["pruned"],
         failed=record.counts["failed"],
         device_seconds=study_ledger(session.folder, record).total.seconds,
-        past=past_trials(record, _epochs(session.settings)),
+        past=past_trials(record, peek(session.folder).epochs),
     )
     runner, trouble = _search(session, source, clock)
     session.display.close()
@@ -94,12 +94,6 @@ def _search(session: Session, source: TrialSource, clock: Clock) -> tuple[Runner
         if not wait_for_room(session.folder, session.pause):
             return runner, None
         session.display.notice("there is room again, the study goes on")
-
-
-def _epochs(settings: Settings) -> int | None:
-    """Of a trial, over all its folds, where the preset fixes them."""
-    epochs = settings.recipe.get("epochs")
-    return epochs * settings.folds if isinstance(epochs, int) else None
 
 
 def _best_of(study: optuna.Study) -> tuple[int, float] | None:

@@ -22,6 +22,8 @@ class Peek:
 
     metric: str | None = None
     n_trials: int | None = None
+    epochs: int | None = None  # of a trial, over all its folds, where the recipe fixes them
+    prunes: bool = True
     url: str | None = None  # of another database than the study's own
     identity: str = ""  # of a study of an earlier version
     parent: ParentRecord | None = None  # of a dependent study
@@ -37,10 +39,14 @@ def peek(folder: StudyFolder) -> Peek:
     metric = _section(settings, "objective").get("metric")
     n_trials = settings.get("n_trials")
     url = _section(settings, "storage").get("url")
+    epochs, folds = _section(settings, "recipe").get("epochs"), settings.get("folds", 1)
+    known = isinstance(epochs, int) and isinstance(folds, int)
     identity = content.get("identity") if isinstance(content, dict) else None
     return Peek(
         metric=metric if isinstance(metric, str) else None,
         n_trials=n_trials if isinstance(n_trials, int) else None,
+        epochs=epochs * folds if known else None,
+        prunes=_section(settings, "pruner").get("kind") != "none",
         url=url if isinstance(url, str) else None,
         identity=str(identity) if isinstance(identity, str) else "",
         parent=record_in(_section(content, "parent") or None),

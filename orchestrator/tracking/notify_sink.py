@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import urllib.error
 import urllib.request
@@ -23,6 +24,7 @@ from protocol.messages import Ending, Event, Outcome, Plan, latest_plan, load_ou
 
 log = logging.getLogger(__name__)
 
+_FAILURES = (Ending.FAILED, Ending.LOST, Ending.HUNG)
 _SECONDS = 30.0  # that a command or a server may take
 
 
@@ -79,22 +81,26 @@ class Ways:
 
 def _run(command: str, message: dict[str, Any]) -> str:
     told = {f"TOMOSTUDY_{name.upper()}": str(value) for name, value in message.items()}
+    process = subprocess.Popen(
+        command,
+        shell=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | told,
+        text=True,
+        errors="replace",
+        process_group=0,  # so that what it starts can be ended with it
+    )
     try:
-        done = subprocess.run(
-            command,
-            shell=True,
-            input=json.dumps(message),
-            env=os.environ | told,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-        )
+        output, _ = process.communicate(json.dumps(message), timeout=_SECONDS)
     except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         return f"it took longer than {_SECONDS:g} s"
-    said = done.stdout.strip().splitlines()
-    return "" if done.returncode == 0 else f"it left with {done.returncode}: {' '.join(said[-1:])}"
+    said = output.strip().splitlines()
+    code = process.returncode
+    return "" if code == 0 else f"it left with {code}: {' '.join(said[-1:])}"
 
 
 def _logged(way: str, send: Any) -> None:
@@ -160,7 +166,7 @@ class NotifySink:
     def ended(self, outcome: Outcome) -> None:
         number, study = self._trial.number, self._ways.study
         details = {"trial": number, "value": outcome.value, "folder": str(self._trial.path)}
-        if outcome.ending is Ending.FAILED:
+        if outcome.ending in _FAILURES:
             text = f"Study {study}: trial {number} failed: {outcome.reason}"
             self._ways.tell("failure", text, **details)
         elif self._notices.is_best(outcome, self._plan):

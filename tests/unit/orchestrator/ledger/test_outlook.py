@@ -1,7 +1,11 @@
 """What an earlier session's trials tell of the next ones."""
 
-from orchestrator.ledger.outlook import past_trials
+from orchestrator.ledger.account import Account
+from orchestrator.ledger.outlook import Reached, outlook, past_trials, reached
+from orchestrator.ledger.study import Ledger
 from orchestrator.study.record import StudyRecord, TrialRecord
+from protocol.messages import Started, Validated
+from protocol.objective import Objective
 
 
 def trial(number, state, epoch, lasted=50.0, **params):
@@ -27,3 +31,25 @@ def test_trials_that_run_or_of_which_nobody_counted_are_left_out():
     assert past_trials(record(trial(0, "running", 3), unknown, trial(2, "failed", 0)), 4) == [
         *past_trials(record(trial(2, "failed", 0)), 4)
     ]
+
+
+def test_a_trial_is_as_far_as_its_last_epoch_and_as_good_as_its_best():
+    start = {"ranks": 1, "epochs": 8, "steps_per_epoch": 5, "parameters": 1, "resumed_step": 0}
+    rest = {"losses": {}, "learning_rate": 1.0, "seconds": 1.0, "best": False, "step": 5}
+    events = [Started(attempt=0, **start)]
+    for epoch, value in enumerate((3.0, 1.0, 2.0), start=1):
+        events.append(Validated(attempt=0, epoch=epoch, metrics={"error": value}, **rest))
+    objective = Objective(metric="error", direction="minimize")
+    assert reached(events, objective) == Reached(epoch=3, epochs=8, best=1.0)
+    assert reached([], objective) == Reached()
+
+
+def test_the_outlook_is_of_what_runs_and_what_waits():
+    known = record(*(trial(number, "complete", 10) for number in range(4)), trial(4, "running", 0))
+    ledger = Ledger(trials={4: Account(lasted=20.0)})
+    running = {4: Reached(epoch=4, epochs=10)}
+    asked = {"prunes": False, "epochs": 10}
+    # 30 s of the running one, at its own pace, and three of 50 s.
+    found = outlook(known, ledger, running, budget=8, **asked)
+    assert 165.0 < found.seconds < 195.0
+    assert 29.0 < outlook(known, ledger, running, budget=5, **asked).seconds < 31.0

@@ -99,6 +99,26 @@ def test_a_running_trial_whose_orchestrator_is_dead_counts_as_interrupted_for_pe
     assert (told["counts"]["running"], told["orchestrator"]) == (1, None)
 
 
+def test_while_it_runs_the_best_so_far_of_each_trial_and_the_time_left_are_told(made, capsys):
+    for _ in range(3):
+        trial = made.begin()
+        trial.set_user_attr("ledger", {"kept": 100.0, "lasted": 100.0})
+        made.tell(trial, made.settle(trial))
+    made.write_settings(pruner={"kind": "none"}, recipe={"epochs": 4})
+    made.begin(epochs=2)
+    assert "left" not in shown(made.folder)  # nobody works on it
+    hold(made, os.getpid())
+    screen = shown(made.folder)
+    assert "about 6 min" in screen  # four of 100 s are waiting, and what is left of the running one
+    row = [line for line in screen.splitlines() if line.endswith("running")][-1]
+    assert row.split()[:3] == ["3", "2", "22"]
+    show_status(made.folder, as_json=True)
+    left = json.loads(capsys.readouterr().out)["seconds_left"]
+    assert left["low"] < left["seconds"] < left["high"]
+    made.write_settings(pruner={"kind": "median"})
+    assert "time left not known yet" in shown(made.folder)
+
+
 def test_the_screen_shows_each_trial_with_its_reason_whatever_its_letters(made):
     made.add(26.0, reason="early [red]stopping[/nothing]")
     screen = shown(made.folder)

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -7,12 +8,16 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
 import orchestrator
 from orchestrator.settings.schema import NotifySettings
+from orchestrator.tracking import notify_sink
+from orchestrator.tracking.notify_sink import Notices, Ways
+from orchestrator.tracking.state import ToldState
 from orchestrator.tracking.trackers import start_notices
-from protocol.messages import Ending
+from protocol.messages import Ending, load_plan
 from tests.made_study import MadeStudy
 from tests.unit.orchestrator.tracking.test_tracker import survivors, wait_for
 
@@ -160,6 +165,34 @@ def test_a_command_that_fails_is_a_line_in_the_log(made):
     tracker = start_notices(made.folder, NotifySettings(command="echo no mail here; exit 3"))
     end(tracker, json.dumps({"what": "end", "text": "over"}))
     assert "it left with 3: no mail here" in log_of(made)
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(monkeypatch, caplog):
+    monkeypatch.setattr(notify_sink, "_SECONDS", 0.3)
+    tag = f"61.{os.getpid()}"  # seconds, as nobody else sleeps
+    ways = Ways(study="made", what=["end"], command=f"sleep {tag} | cat")
+    ways.tell("end", "over")
+    assert "it took longer than 0.3 s" in caplog.text
+    wait_for(lambda: not [p for p in psutil.process_iter() if tag in cmdline(p)])
+
+
+def cmdline(process):
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
+@pytest.mark.parametrize("ending", [Ending.FAILED, Ending.LOST, Ending.HUNG])
+def test_a_trial_that_was_lost_for_good_has_failed_too(made, said, ending):
+    trial = made.begin()
+    outcome = made.settle(trial, None, ending=ending, reason="gone")
+    folder = made.trial(trial.number)
+    ways = Ways(study="made", what=["failure"], command=said.command)
+    notices = Notices(made.folder, ToldState(made.folder.path / "told.json"), ways)
+    notices.open(folder, load_plan(folder.plan)).ended(outcome)
+    assert [(one["what"], one["text"]) for one in said()] == [
+        ("failure", "Study made: trial 0 failed: gone")
+    ]
 
 
 def test_the_kill_of_a_search_is_told(made, said):
