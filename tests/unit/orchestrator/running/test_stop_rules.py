@@ -7,6 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from orchestrator.ledger.account import Account
 from orchestrator.running import stop_rules
 from orchestrator.running.stop_rules import StopRules
 from orchestrator.study.counting.ignored import set_ignored
@@ -85,7 +86,7 @@ def test_what_is_ignored_neither_reaches_nor_improves_anything(study):
 
 
 def test_a_gain_that_costs_too_many_device_hours_ends_the_search(study, monkeypatch):
-    monkeypatch.setattr(stop_rules, "device_seconds", lambda trial: 1800.0)
+    monkeypatch.setattr(stop_rules, "ended_account", lambda trial: Account(kept=1800.0))
     settings = asking(study, expected_gain_per_gpu_hour=0.05)
     told(study, *[1.0 - number / 5 for number in range(4)], *[0.3] * 9)
     found, _ = rules(study)
