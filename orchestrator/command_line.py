@@ -325,6 +325,65 @@ def compare(
 
 
 @app.command()
+def add(
+    study_name: StudyName,
+    point: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="What is not named is proposed."),
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="STUDY", help="Its best trials instead.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many of them.")] = 5,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="A .csv instead: a line of keys, and a line for each point."),
+    ] = None,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Times each is tried.")] = 1,
+    why: Why = "",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Have a study try points of your own next, within its budget."""
+    from orchestrator.commands.steering.add import Wanted, add_points
+    from orchestrator.live.console import PatientConsole
+
+    other = None if from_ is None else _folder(from_, runs_dir)
+    wanted = Wanted(typed=point or (), study=other, top=top, file=file)
+    folder = _folder(study_name, runs_dir)
+    raise typer.Exit(add_points(folder, wanted, repeat, why, PatientConsole()))
+
+
+@app.command()
+def ignore(
+    study_name: StudyName,
+    trial: Annotated[int, typer.Option("--trial", min=0, help="The trial's number.")],
+    again: Annotated[bool, typer.Option("--again", help="It counts again.")] = False,
+    why: Why = "",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Have a trial count for nothing: for the sampler, the pruner, the best and what follows."""
+    from orchestrator.commands.steering.ignore import ignore_trial
+    from orchestrator.live.console import PatientConsole
+
+    folder = _folder(study_name, runs_dir)
+    raise typer.Exit(ignore_trial(folder, trial, why, again, PatientConsole()))
+
+
+@app.command(name="set")
+def set_(
+    study_name: StudyName,
+    setting: Annotated[list[str], typer.Argument(metavar="KEY=VALUE", help="As with `run --set`.")],
+    why: Why = "",
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Change a study's settings: budget, limits, sampler; choices, ranges and keys of its space."""
+    from orchestrator.commands.steering.set import set_settings
+    from orchestrator.live.console import PatientConsole
+
+    raise typer.Exit(set_settings(_folder(study_name, runs_dir), setting, why, PatientConsole()))
+
+
+@app.command()
 def verify(study_name: StudyName, runs_dir: RunsDir = RUNS) -> None:
     """Check that a study's record fits together: recompute what was asked and decided."""
     from orchestrator.commands.verify import verify_study

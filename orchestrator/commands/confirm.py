@@ -41,8 +41,10 @@ from orchestrator.running.session import (
 )
 from orchestrator.settings.layers import Asked, Layers
 from orchestrator.settings.schema import PrunerSettings, Settings, StorageSettings
+from orchestrator.steering.asking import checking
 from orchestrator.study.find import read_study
 from orchestrator.study.inputs import Input
+from orchestrator.study.journal import read_journal
 from orchestrator.study.parent import recorded
 from orchestrator.study.parent_record import ParentRecord
 from orchestrator.study.record import StudyRecord
@@ -87,7 +89,9 @@ def confirm_study(folder: StudyFolder, *, top: int, seeds: int, as_json: bool = 
     try:
         with (
             held(folder),
-            open_session(folder.confirmations, f"{folder.name}.confirm", progress) as session,
+            open_session(
+                folder.confirmations, f"{folder.name}.confirm", progress, steered=folder
+            ) as session,
         ):
             return _confirm(session, _look_at(folder, top, seeds), as_json)
     except StoppedEarly:
@@ -127,6 +131,7 @@ def _confirm(session: Session, job: _Job, as_json: bool) -> int:
         identity=job.identity,
         patience=session.patience(job.settings),
     )
+    session.steering.open(search, checking(job.folder))
     ended = _NOTHING_RUN if _is_done(job) else _train(session, job, search)
     confirmation = _results(job)
     # On a full disk the results are shown at least, and kept by the next run.
@@ -188,6 +193,7 @@ def _train(session: Session, job: _Job, search: optuna.Study) -> Ended:
         settings=settings,
         sources={number: trials[number] for number in job.numbers},
         seeds=job.seeds,
+        journal=read_journal(job.folder),
     )
     counted = settings.model_copy(update={"n_trials": runs.total})
     write_study_file(session.folder, session.known.model_copy(update={"settings": counted}))

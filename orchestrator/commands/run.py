@@ -173,7 +173,9 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
         session.display.notice("preflight: trying the largest configurations for two steps each")
         session.display.notice(preflight(Rehearsal(session, space)).sentence)
     asked = sum(t.state != TrialState.WAITING for t in study.get_trials(deepcopy=False))
-    return Asker(folder, study, settings, space, note(folder, settings, space, asked))
+    line = note(folder, settings, space, asked)
+    session.steering.open(study, session.check)
+    return Asker(folder, study, settings, space, line, session.display.notice)
 
 
 def _with_parent_where_it_is(opened: OpenedStudy) -> OpenedStudy:

@@ -7,7 +7,7 @@ depends on these two alone, so asking for more trials or more seeds later only a
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator import words
 from orchestrator.settings.schema import Settings
+from orchestrator.study.counting.history import entry_of, fixed_for
+from orchestrator.study.journal import Entry
 from orchestrator.study.ranking import drop_checkpoints, rank_trials
 from orchestrator.study.record import StudyRecord, TrialRecord
 from protocol.errors import SettingsError
@@ -56,6 +58,10 @@ class Repetitions:
     settings: Settings
     sources: Mapping[int, FrozenTrial]  # of the search, the best first
     seeds: int  # repetitions of each
+    journal: Sequence[Entry] = ()  # of the search
+
+    def look_anew(self) -> None:
+        """What a search is changed to changes no run."""
 
     def ask(self) -> tuple[optuna.Trial, Recipe]:
         """The next missing run."""
@@ -75,7 +81,11 @@ class Repetitions:
     def attach(self, frozen: FrozenTrial) -> tuple[optuna.Trial, Recipe]:
         """A run that is in the study, and its recipe."""
         trial = optuna.trial.Trial(self.study, frozen._trial_id)
-        return trial, Recipe.of({**self.settings.recipe, **frozen.params})
+        source = self.sources.get(Repetition.of(frozen.user_attrs).source)
+        entry = None if source is None else entry_of(self.journal, source)
+        point = frozen.params
+        fixed = fixed_for(self.settings.recipe, self.settings.search, entry, point)
+        return trial, Recipe.of({**fixed, **point})
 
     def trial_seed(self, number: int) -> int:
         """The seed of all training randomness of the run under `number`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import copy
 import functools
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -24,10 +24,19 @@ from orchestrator.database.writing import NEW, Changes, one_by_one, own_copy
 class Gathered:
     """A trial's next step: what is written to `study` and `trial` waits for `store`."""
 
-    def __init__(self, study: optuna.Study, frozen: FrozenTrial) -> None:
-        """Begin with `frozen`: a trial of the study that has not ended, or one under the id NEW."""
+    def __init__(
+        self,
+        study: optuna.Study,
+        frozen: FrozenTrial,
+        shown: Callable[[list[FrozenTrial]], list[FrozenTrial]] = lambda trials: trials,
+    ) -> None:
+        """Begin with `frozen`: a trial of the study that has not ended, or one under the id NEW.
+
+        Args:
+            shown: what samplers see in place of the study's other trials.
+        """
         study._thread_local.cached_all_trials = None  # as `Study.ask` and `tell` begin
-        self._storage = _Gathering(study._storage, study._study_id, frozen)
+        self._storage = _Gathering(study._storage, study._study_id, frozen, shown)
         self.study = copy.copy(study)
         self.study._storage = self._storage  # type: ignore[assignment]
         self.trial = optuna.trial.Trial(self.study, frozen._trial_id)
@@ -45,8 +54,15 @@ class Gathered:
 class _Gathering:
     """A storage before another one, with one trial as it is going to be."""
 
-    def __init__(self, storage: Any, study: int, frozen: FrozenTrial) -> None:
+    def __init__(
+        self,
+        storage: Any,
+        study: int,
+        frozen: FrozenTrial,
+        shown: Callable[[list[FrozenTrial]], list[FrozenTrial]],
+    ) -> None:
         self._storage = storage
+        self._shown = shown
         self._study = study
         self._trial = own_copy(frozen)
         self._changes = Changes()
@@ -89,9 +105,10 @@ class _Gathering:
         found = self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
         if self._trial._trial_id != NEW:
             found = [trial for trial in found if trial.number != self._trial.number]
+        found = self._shown(found)
         if states is None or self._trial.state in states:
             bisect.insort(found, self._trial, key=attrgetter("number"))
-        return found  # type: ignore[no-any-return]
+        return found
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """Those that belong to the trial: the dashboard keeps each trial's note with the study."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from optuna.distributions import (
     BaseDistribution,
+    CategoricalDistribution,
     check_distribution_compatibility,
     distribution_to_json,
     json_to_distribution,
@@ -244,7 +245,7 @@ def _add_params(
         return
     earlier = {**_distributions(connection, study, params.keys() - known.keys()), **known}
     for key, (_, distribution) in params.items():
-        if key in earlier:
+        if key in earlier and not _has_grown(earlier[key], distribution):
             check_distribution_compatibility(earlier[key], distribution)
     connection.execute(
         models.TrialParamModel.__table__.insert(),
@@ -258,6 +259,19 @@ def _add_params(
             for key, (value, distribution) in params.items()
         ],
     )
+
+
+def _has_grown(earlier: BaseDistribution, distribution: BaseDistribution) -> bool:
+    """Whether one list of choices begins with the other: each trial keeps that of its time.
+
+    Optuna takes a value for a choice by its place, which is the same in both.
+    """
+    if not isinstance(earlier, CategoricalDistribution):
+        return False
+    if not isinstance(distribution, CategoricalDistribution):
+        return False
+    pairs = zip(earlier.choices, distribution.choices, strict=False)
+    return all(repr(one) == repr(other) for one, other in pairs)
 
 
 def _distributions(

@@ -58,6 +58,11 @@ class Display(ABC):
             self._progress = progress
         self._opened(progress)
 
+    def total_changed(self, total: int) -> None:
+        """The study is to have so many trials."""
+        with self._lock:
+            self._study.total = total
+
     def trial_started(
         self,
         number: int,

@@ -9,11 +9,12 @@ caught, written down with the answer and only then stored, so that asking again 
 from __future__ import annotations
 
 import copy
-from collections.abc import Set
+from collections.abc import Collection, Container, Set
 from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel, ConfigDict
 
@@ -38,6 +39,7 @@ class Decisions:
     """The pruner's answers in a study, from its first run on."""
 
     def __init__(self, folder: StudyFolder, study: optuna.Study) -> None:
+        self.ignored: Collection[int] = ()  # numbers of trials with which none is compared
         self._path = folder.decisions
         self._study = study
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -64,8 +66,9 @@ class Decisions:
         return decision.prune
 
     def _decide(self, pruner: BasePruner, trial: FrozenTrial, step: int, settings: int) -> Decision:
-        prune, marks = answer(pruner, self._study, trial)
-        view = View.of(self._study.get_trials(deepcopy=False), trial.number, settings)
+        prune, marks = answer(pruner, self._study, trial, self.ignored)
+        trials = self._study.get_trials(deepcopy=False)
+        view = View.of(trials, trial.number, settings, self.ignored)
         decision = Decision(trial=trial.number, step=step, prune=prune, marks=marks, view=view)
         append_line(self._path, decision.model_dump_json(exclude_defaults=True), sync=True)
         self._last[trial.number] = decision
@@ -89,25 +92,49 @@ def read_decisions(folder: StudyFolder, trials: Set[int] | None = None) -> list[
 
 
 def answer(
-    pruner: BasePruner, study: optuna.Study, trial: FrozenTrial
+    pruner: BasePruner, study: optuna.Study, trial: FrozenTrial, ignored: Collection[int] = ()
 ) -> tuple[bool, dict[str, float]]:
-    """The pruner's answer, and what it would note of the trial, which is not stored."""
+    """The pruner's answer, and what it would note of the trial, which is not stored.
+
+    Args:
+        ignored: numbers of trials with which it is not compared.
+    """
     looking = copy.copy(study)
-    notes = _Caught(study._storage)
+    notes = _Caught(study._storage, study.direction, ignored)
     looking._storage = notes  # type: ignore[assignment]
     prune = bool(pruner.prune(looking, trial))
     return prune, notes.caught
 
 
 class _Caught:
-    """A storage whose one writer for pruners does not write."""
+    """A storage whose one writer for pruners does not write, and which hides some trials."""
 
-    def __init__(self, storage: Any) -> None:
+    def __init__(self, storage: Any, direction: StudyDirection, ignored: Collection[int]) -> None:
         self._storage = storage
+        self._largest = direction is StudyDirection.MAXIMIZE
+        self._ignored = ignored
         self.caught: dict[str, float] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        found: list[FrozenTrial] = self._storage.get_all_trials(study_id, deepcopy, states)
+        return [trial for trial in found if trial.number not in self._ignored]
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        if not self._ignored:
+            return self._storage.get_best_trial(study_id)  # type: ignore[no-any-return]
+        complete = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+        if not complete:
+            raise ValueError("no trial is complete")
+        sign = -1 if self._largest else 1
+        return min(complete, key=lambda trial: sign * (trial.value or 0.0))
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: float) -> None:
         self.caught[key] = value

@@ -6,7 +6,7 @@ last reported step says how far their curves were known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -24,13 +24,28 @@ class View(BaseModel):
     settings: int | None = None  # the journal's line that was in effect; of version 0.2 None
 
     @classmethod
-    def of(cls, trials: Sequence[FrozenTrial], number: int, settings: int | None = None) -> View:
-        """What can be seen of `trials`, by number, by whoever is asked about trial `number`."""
+    def of(
+        cls,
+        trials: Sequence[FrozenTrial],
+        number: int,
+        settings: int | None = None,
+        ignored: Collection[int] = (),
+    ) -> View:
+        """What can be seen of `trials`, by number, by whoever is asked about trial `number`.
+
+        Args:
+            ignored: numbers of those that are not shown.
+        """
         going = (TrialState.RUNNING, TrialState.WAITING)
         others = [trial for trial in trials if trial.state in going and trial.number != number]
-        running = [trial for trial in others if trial.state is TrialState.RUNNING]
+        running = [
+            trial
+            for trial in others
+            if trial.state is TrialState.RUNNING and trial.number not in ignored
+        ]
+        hidden = {number, *ignored, *(trial.number for trial in others)}
         return cls(
-            finished=_ranges_without(trials, {number, *(trial.number for trial in others)}),
+            finished=_ranges_without(trials, hidden),
             running=ranges(trial.number for trial in running),
             known={t.number: t.last_step for t in running if t.last_step is not None},
             settings=settings,

@@ -39,7 +39,7 @@ def title_of(ending: str) -> str:
 
 def trial_note(folder: TrialFolder, plan: Plan | None, outcome: Outcome) -> str:
     """Why the trial ended, what it reached, and where its files are."""
-    parts = [f"## {_TITLES[outcome.ending]}", _plain(outcome.reason), _facts(folder, plan, outcome)]
+    parts = [f"## {_TITLES[outcome.ending]}", plain(outcome.reason), _facts(folder, plan, outcome)]
     if outcome.detail:
         title = "What did not fit" if outcome.ending is Ending.MEMORY else "Where it diverged"
         parts.append(f"### {title}\n\n" + _table(outcome.detail))
@@ -59,10 +59,10 @@ def trial_note(folder: TrialFolder, plan: Plan | None, outcome: Outcome) -> str:
 def study_note(folder: StudyFolder, settings: Settings, go_on: str) -> str:
     """What the study is, and the command that begins it or goes on with it."""
     parent = peek(folder).parent
-    begun = f"Its trials start from {_plain(parent.told())}.\n\n" if parent else ""
+    begun = f"Its trials start from {plain(parent.told())}.\n\n" if parent else ""
     goal = "lowest" if settings.objective.direction == "minimize" else "highest"
     return (
-        f"## {_plain(folder.name)}\n\n"
+        f"## {plain(folder.name)}\n\n"
         f"Searches `{settings.family}` for the {goal} `{settings.objective.metric}` in "
         f"{words.counted(settings.n_trials, 'trial')}. Each trial's note says why it ended; its "
         "pictures are among its artifacts.\n\n"
@@ -134,10 +134,10 @@ def _value(value: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    return _plain(text).replace("|", "\\|").replace("\n", " ")
+    return plain(text).replace("|", "\\|").replace("\n", " ")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """`text` with Markdown's own characters made harmless."""
     return re.sub(r"([\\`*_\[\]<>#~$])", r"\\\1", text)
 

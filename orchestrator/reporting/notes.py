@@ -12,24 +12,27 @@ import json
 import mimetypes
 import shutil
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import optuna
 from optuna.artifacts import ArtifactMeta, get_all_artifact_meta
 from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, DEFAULT_MIME_TYPE
+from optuna.trial import FrozenTrial
 
 from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.reporting.confirmation_note import confirmation_note
 from orchestrator.reporting.hints import commands_on
-from orchestrator.reporting.note_text import study_note, trial_note
+from orchestrator.reporting.note_text import plain, study_note, trial_note
 from orchestrator.settings.schema import Settings
 from protocol.files import replacing
 from protocol.folders import StudyFolder, TrialFolder
 from protocol.messages import Outcome, latest_plan
 
+_HEAD = "\n\n[//]: # (ignored)\n\n"  # below the word that a trial is ignored
 _BORDER = "\n\n[//]: # (your own words below this line are kept)\n"  # invisible when rendered
 
 
@@ -62,10 +65,33 @@ def name_values(study: optuna.Study, metric: str) -> None:
 def write_note(subject: optuna.Study | optuna.Trial, text: str) -> None:
     """Replace the program's part of a note, and keep what people wrote below it."""
     before = get_note(subject)
-    _, border, own = before.partition(_BORDER)
-    note = text + _BORDER + (own if border else before)
+    head, marked, rest = before.rpartition(_HEAD)
+    _, border, own = rest.partition(_BORDER)
+    note = head + marked + text + _BORDER + (own if border else rest)
     if note != before:
         save_note(subject, note)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A trial of which only the note is wanted: one of Optuna's own would ask its sampler."""
+
+    study: optuna.Study
+    _trial_id: int
+
+    @property
+    def storage(self) -> Any:
+        return self.study._storage
+
+
+def mark_ignored(study: optuna.Study, trial: FrozenTrial, reason: str | None) -> None:
+    """Say on top of a trial's note who has it ignored; with None take that away."""
+    subject: Any = _Subject(study, trial._trial_id)
+    before = get_note(subject)
+    rest = before.rpartition(_HEAD)[2]
+    head = "" if reason is None else f"**Ignored**, asked by {plain(reason)}{_HEAD}"
+    if head + rest != before:
+        save_note(subject, head + rest)
 
 
 def upload_pictures(trial: optuna.Trial, study: StudyFolder, folder: TrialFolder) -> None:

@@ -37,6 +37,7 @@ from orchestrator.running.settle import (
 from orchestrator.running.slots import Slot
 from orchestrator.running.trial import RunningTrial, make_plan, trained_seconds
 from orchestrator.running.verdict import Verdict
+from orchestrator.steering.requests import What
 from orchestrator.study.inputs import data_fingerprint
 from orchestrator.study.ranking import point_to_best
 from protocol.errors import UserError
@@ -488,8 +489,11 @@ class Runner:
 
     def _follow_requests(self) -> None:
         """What people ask for from other shells."""
-        for number in self._session.steering.look(self._session.study):
-            self._end_trial(number)
+        for request in self._session.steered():
+            if request.what is What.STOP_TRIAL and request.trial is not None:
+                self._end_trial(request.trial)
+            elif request.what in (What.IGNORE, What.SET):
+                self._look_anew()
         pause = self._session.steering.paused()
         if pause is not None and not self._paused:
             self._session.display.notice(f"{pause.told}: no trial trains")
@@ -499,6 +503,13 @@ class Runner:
         elif pause is None and self._paused:
             self._session.display.notice("the pause is over, the study goes on")
         self._paused = pause is not None
+
+    def _look_anew(self) -> None:
+        """The settings have changed, or which trials count."""
+        self._source.look_anew()
+        self._session.take_settings(self._source.settings)
+        self._session.display.total_changed(self._source.total)
+        self._tidy_up()
 
     def _end_trial(self, number: int) -> None:
         """Somebody wants a trial to end; one that was never begun ends when it is its turn."""

@@ -32,6 +32,8 @@ from orchestrator.running.slots import Slot, cpu_cores, cut_slots, job_slots
 from orchestrator.settings.checks import Checked, check_with_family
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Settings
+from orchestrator.steering.changing import LATER
+from orchestrator.steering.requests import Request
 from orchestrator.steering.steering import Steering
 from orchestrator.study.holding.lock import StudyLock, refuse_holder_elsewhere
 from orchestrator.study.identity import new_identity
@@ -79,13 +81,14 @@ class Session:
         display: Display,
         interrupts: Interrupts,
         stack: contextlib.ExitStack,
+        steering: Steering,
     ) -> None:
         self.folder = folder
         self.name = name  # what displays and plans call the study
         self.display = display
         self.interrupts = interrupts
         self._stack = stack  # closes all of it
-        self.steering = Steering(folder, interrupts.stop)
+        self.steering = steering
         self.steering.refuse_stale()
         self._trackers: list[Tracker] = []
         self.check_hold: Callable[[], None] = lambda: None  # raises once another host has the study
@@ -181,6 +184,20 @@ class Session:
             write_study_file(self.folder, self.known)
         return self.study
 
+    def steered(self) -> list[Request]:
+        """What was taken up just now of requests about these trials."""
+        done = self.steering.look()
+        return done if self.steering.folder == self.folder else []
+
+    def take_settings(self, settings: Settings) -> None:
+        """Go by other settings from now on, as far as that is possible in the midst of a run."""
+        kept = {section: getattr(self.settings, section) for section in LATER}
+        self.settings = settings.model_copy(update=kept)
+
+    def check(self, settings: Settings, layers: Layers) -> Checked:
+        """Have the family look at settings in the midst of a run."""
+        return check_with_family(settings, layers, self.launcher, lambda: None)
+
     def patience(self, settings: Settings) -> Patience:
         """With the database, told on the display and ended by ^C."""
         return Patience(
@@ -227,7 +244,11 @@ class Session:
 
 @contextlib.contextmanager
 def open_session(
-    folder: StudyFolder, name: str, console: Console, url: str | None = None
+    folder: StudyFolder,
+    name: str,
+    console: Console,
+    url: str | None = None,
+    steered: StudyFolder | None = None,
 ) -> Iterator[Session]:
     """Hold the study's folder, hear ^C, show progress on `console` and log, for one run of trials.
 
@@ -236,6 +257,7 @@ def open_session(
         name: what displays and plans call the study.
         console: where progress is shown.
         url: where the study's database is now, if that is not what the folder says.
+        steered: the study to which people's requests go, if that is another one.
 
     Raises:
         StudyInUse: another process holds the folder.
@@ -251,7 +273,8 @@ def open_session(
         display = open_display(console)
         stack.callback(display.close)
         stack.enter_context(logging_to(folder.log))
-        session = Session(folder, name, display, interrupts, stack)
+        steering = Steering(steered or folder, interrupts.stop)
+        session = Session(folder, name, display, interrupts, stack, steering)
         session.check_hold = lock.check
         yield session
 

@@ -33,20 +33,34 @@ class Asked(BaseModel):
     preset: str | None = None
     config: str | None = None
     sets: list[str] = []
+    steered: list[str] = []  # what was set while the study was there, over all of these
 
     def over(self, earlier: Asked) -> Asked:
         """This request, with what it leaves open taken from an earlier one."""
         keys = {_set_key(entry) for entry in self.sets}
         kept = [entry for entry in earlier.sets if _set_key(entry) not in keys]
+        # The same command typed again means the study as it is by now.
+        news = {_set_key(entry) for entry in self.sets if entry not in earlier.sets}
         return Asked(
             preset=self.preset or (None if "preset" in keys else earlier.preset),
             config=self.config or earlier.config,
             sets=kept + self.sets,
+            steered=[entry for entry in earlier.steered if _set_key(entry) not in news],
         )
+
+    def steered_by(self, sets: list[str]) -> Asked:
+        """This request with settings that were changed meanwhile."""
+        keys = {_set_key(entry) for entry in sets}
+        kept = [entry for entry in self.steered if _set_key(entry) not in keys]
+        return self.model_copy(update={"steered": kept + sets})
 
     def anchored(self, folder: Path) -> Asked:
         """This request as it can be repeated in any working directory, made in `folder`."""
-        return self.model_copy(update={"sets": [_anchored(entry, folder) for entry in self.sets]})
+        anchored = {
+            name: [_anchored(entry, folder) for entry in getattr(self, name)]
+            for name in ("sets", "steered")
+        }
+        return self.model_copy(update=anchored)
 
 
 @dataclass
@@ -106,8 +120,9 @@ def load_settings(asked: Asked) -> tuple[Settings, Layers]:
     config_file = Path(asked.config) if asked.config else ROOT / "config.yml"
     config = _absolute_paths(read_mapping(config_file), config_file.parent)
     overrides = [
-        (_absolute_paths(_parse_set(entry), Path.cwd()), f"--set {_set_key(entry)}")
-        for entry in asked.sets
+        (_absolute_paths(parsed_set(entry, option), Path.cwd()), f"{option} {_set_key(entry)}")
+        for option, entries in (("--set", asked.sets), ("set", asked.steered))
+        for entry in entries
     ]
     preset = asked.preset or _last_preset(overrides) or config.get("preset")
     if not isinstance(preset, str):
@@ -153,13 +168,18 @@ def validate(layers: Layers) -> Settings:
         raise SettingsError("\n".join(sentences)) from None
 
 
-def _parse_set(entry: str) -> dict[str, Any]:
+def parsed_set(entry: str, option: str = "--set") -> dict[str, Any]:
+    """The mapping that dotted.key=value comes to.
+
+    Raises:
+        SettingsError: it is not of that form; tells what came behind `option`.
+    """
     _, equals, text = entry.partition("=")
     key = _set_key(entry)
     if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
         shown = words.without_passwords(entry)
-        raise SettingsError(f"--set {shown}: expected dotted.key=value, as in recipe.epochs=10")
-    value = parse_value(text, f"--set {key}")
+        raise SettingsError(f"{option} {shown}: expected dotted.key=value, as in recipe.epochs=10")
+    value = parse_value(text, f"{option} {key}")
     for part in reversed(key.split(".")):
         value = {part: value}
     nested: dict[str, Any] = value
@@ -171,7 +191,7 @@ def _set_key(entry: str) -> str:
 
 
 def _anchored(entry: str, folder: Path) -> str:
-    layer = _parse_set(entry)
+    layer = parsed_set(entry)
     value: Any = _absolute_paths(layer, folder)
     if value == layer:
         return entry
@@ -237,7 +257,7 @@ def leaves(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _short(source: str) -> str:
     """A file's name without its folder, or an option."""
-    return source if source.startswith("--") else Path(source).name
+    return source if source.startswith(("--", "set ")) else Path(source).name
 
 
 def _dotted(mapping: dict[str, Any], prefix: str = "") -> list[str]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
+from orchestrator.launcher.open import open_launcher
+from orchestrator.settings.checks import Checked, check_with_family
+from orchestrator.settings.layers import Layers
+from orchestrator.settings.schema import Settings
+from orchestrator.steering.changing import Check
 from orchestrator.steering.requests import (
     Answered,
     Request,
@@ -17,6 +23,7 @@ from orchestrator.steering.steering import Steering
 from orchestrator.study.holding.lock import (
     StudyLock,
     holder_of,
+    live_holder,
     living_holder,
     refuse_holder_elsewhere,
 )
@@ -27,7 +34,8 @@ from protocol.folders import StudyFolder
 
 _LOOK_SECONDS = 0.1  # between looks for an answer
 _HOLDER_SECONDS = 1.0  # between looks whether somebody holds the study
-_PATIENCE_SECONDS = 60.0  # with a holder
+_PATIENCE_SECONDS = 60.0  # with a holder of an earlier version, which may take nothing up
+_WAIT_SECONDS = 5.0  # after which it is said that the request waits
 
 
 def ask(folder: StudyFolder, request: Request, say: Callable[[str], None]) -> str:
@@ -51,23 +59,35 @@ def ask(folder: StudyFolder, request: Request, say: Callable[[str], None]) -> st
 
 
 def _answer(folder: StudyFolder, request: Request, say: Callable[[str], None]) -> Answered:
-    deadline, looked = time.monotonic() + _PATIENCE_SECONDS, 0.0
+    began = tried = time.monotonic()
+    looked, told = 0.0, False
     while True:
         answered = _found(folder, request)
         if answered is not None:
             return answered
-        overdue = time.monotonic() > deadline
-        if overdue or time.monotonic() - looked > _HOLDER_SECONDS:
-            looked = time.monotonic()
+        now = time.monotonic()
+        overdue = now - tried > _PATIENCE_SECONDS
+        if overdue or now - looked > _HOLDER_SECONDS:
+            looked = now
+            if not folder.settings.exists():
+                raise UserError(f"the study {folder.name!r} was deleted meanwhile")
+            holder = live_holder(folder.lock)
             # One that cannot be looked at from here counts as alive until the lock says otherwise.
             if overdue or holder_of(folder) is None:
+                tried = now
                 in_use = _take_up_alone(folder, say)
-                if overdue and in_use is not None and withdraw(folder, request):
+                steered = holder is not None and holder.steered
+                if overdue and in_use and not steered and withdraw(folder, request):
                     raise UserError(
                         f"withdrawn, as nobody took the request up in {_PATIENCE_SECONDS:g} s, "
-                        "as while a search is prepared, or by an older version or `confirm`; "
-                        f"{in_use}"
+                        f"as by an earlier version; {in_use}"
                     )
+            elif holder is not None and now - began > _WAIT_SECONDS and not told:
+                told = True
+                say(
+                    f"the request waits: process {holder.pid} on {holder.host} prepares a search, "
+                    "or is at a long step; ^C leaves it to be taken up"
+                )
         time.sleep(_LOOK_SECONDS)
 
 
@@ -88,7 +108,7 @@ def _take_up_alone(folder: StudyFolder, say: Callable[[str], None]) -> StudyInUs
 
 def _take_all(folder: StudyFolder) -> None:
     steering = Steering(folder, stop=None)
-    steering.take_all(None)
+    steering.take_all()
     if not pending(folder):
         return
     known = read_study_file(folder)
@@ -99,7 +119,20 @@ def _take_all(folder: StudyFolder) -> None:
         known.settings.objective.direction,
         identity=known.identity,
     )
-    steering.take_all(study)
+    steering.open(study, checking(folder))
+    steering.take_all()
+
+
+def checking(folder: StudyFolder) -> Check:
+    """Have the family look at settings where no search has it at hand."""
+
+    def check(settings: Settings, layers: Layers) -> Checked:
+        with contextlib.closing(
+            open_launcher(folder.path / "steering.log", settings.family, trains=False)
+        ) as launcher:
+            return check_with_family(settings, layers, launcher, lambda: None)
+
+    return check
 
 
 def wait_for_end(folder: StudyFolder, say: Callable[[str], None]) -> None:

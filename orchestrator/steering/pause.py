@@ -21,6 +21,11 @@ class Pause(BaseModel):
     until: float | None = None
 
     @property
+    def holds(self) -> bool:
+        """Whether its time is not up yet."""
+        return self.until is None or time.time() < self.until
+
+    @property
     def told(self) -> str:
         """`paused by anna on n1 until 2026-01-31 07:00`."""
         return f"paused by {self.who} {_until(self.until)}"

@@ -15,7 +15,9 @@ import socket
 import time
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
+import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from protocol.files import append_line, look_anew, read_lines
@@ -32,6 +34,9 @@ class What(StrEnum):
     STOP_TRIAL = "stop_trial"
     PAUSE = "pause"
     RESUME = "resume"
+    ADD = "add"
+    IGNORE = "ignore"
+    SET = "set"
 
 
 def _user() -> str:
@@ -50,6 +55,10 @@ class Request(BaseModel):
     trial: int | None = None
     why: str = ""
     until: float | None = None  # of a pause, in seconds since the epoch
+    points: dict[str, dict[str, Any]] = {}  # to be added, each under the place that it comes from
+    repeat: int = 1  # times that each point is added
+    sets: list[str] = []  # settings to change, as dotted.key=value
+    again: bool = False  # a trial that was ignored is to count again
     user: str = Field(default_factory=_user)
     host: str = Field(default_factory=socket.gethostname)
     pid: int = Field(default_factory=os.getpid)
@@ -63,6 +72,11 @@ class Request(BaseModel):
     @property
     def who(self) -> str:
         return f"{self.user} on {self.host}"
+
+    @property
+    def reason(self) -> str:
+        """Who asks, and why where that was said."""
+        return self.who + (f": {self.why}" if self.why else "")
 
 
 class Answered(BaseModel):
@@ -107,6 +121,15 @@ def read_request(path: Path) -> Request | None:
     with contextlib.suppress(FileNotFoundError, ValidationError):
         return Request.model_validate_json(path.read_text(errors="replace"))
     return None
+
+
+def sweep_drafts(folder: StudyFolder) -> None:
+    """Remove what commands that were killed on this host were about to post."""
+    mine = f".{socket.gethostname()}."
+    for draft in folder.requests.glob(".*.partial") if folder.requests.is_dir() else ():
+        pid = draft.name.split(".")[-2]
+        if mine in draft.name and pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            draft.unlink(missing_ok=True)
 
 
 def take(path: Path) -> Path | None:

@@ -23,8 +23,7 @@ def mark(study: optuna.Study, request: Request) -> str:
     if trial.state.is_finished():
         raise UserError(f"trial {request.trial} has ended already, as {trial.state.name}")
     if not reason_to_stop(trial):
-        reason = f"stopped by {request.who}" + (f": {request.why}" if request.why else "")
-        study._storage.set_trial_user_attr(trial._trial_id, _MARK, reason)
+        study._storage.set_trial_user_attr(trial._trial_id, _MARK, f"stopped by {request.reason}")
     return f"trial {request.trial} ends as pruned, with what it has"
 
 

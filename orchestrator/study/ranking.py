@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.study.counting.ignored import ignored_trials
 from orchestrator.study.record import STATES, can_be_best, direction_of, is_feasible
 from protocol.files import partial
 from protocol.folders import StudyFolder
@@ -23,6 +24,7 @@ def point_to_best(folder: StudyFolder, study: optuna.Study) -> None:
     """Let runs/<study>/best lead to the best trial's folder."""
     best = best_trial(study)
     if best is None:
+        folder.best.unlink(missing_ok=True)  # what it led to may be ignored by now
         return
     target = Path(f"trial_{best.number}")
     if folder.best.is_symlink() and folder.best.readlink() == target:
@@ -41,7 +43,9 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 
 def rank_trials(study: optuna.Study) -> Sequence[FrozenTrial]:
     """The trials that can be the best, the best first; the earlier of equals first."""
-    return _RANKINGS.setdefault(study, _Ranking()).of(study)
+    ranked = _RANKINGS.setdefault(study, _Ranking()).of(study)
+    ignored = ignored_trials(study)
+    return [trial for trial in ranked if trial.number not in ignored] if ignored else ranked
 
 
 class _Ranking:
@@ -88,6 +92,7 @@ def keep_best(
     if best_trials is None:
         return
     kept = {trial.number for trial in rank_trials(study)[:best_trials]}
+    kept |= ignored_trials(study).keys()  # which may count again
     drop_checkpoints(folder, study, kept, cleared)
 
 

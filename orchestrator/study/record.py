@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
+IGNORED = "ignored"  # the study's user attribute that holds who had which trials ignored, and why
+
 State = Literal["complete", "pruned", "failed", "running", "waiting"]
 
 STATES: dict[str, State] = {  # by Optuna's names
@@ -36,6 +38,12 @@ class TrialRecord:
     params: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)  # the trial's user attributes
     feasible: bool = True  # no constraint was violated
+    ignored: str = ""  # who wants it to count for nothing, and why; empty where nobody does
+
+    @property
+    def able(self) -> bool:
+        """Whether it counts when the best is looked for, if its value is finite."""
+        return can_be_best(self.state, self.feasible) and not self.ignored
 
     @property
     def ending(self) -> str:
@@ -43,7 +51,10 @@ class TrialRecord:
 
     @property
     def reason(self) -> str:
-        return str(self.notes.get("reason", ""))
+        """Why it ended; before that, where it is ignored, who wants that and why."""
+        ended = str(self.notes.get("reason", ""))
+        told = f"ignored, asked by {self.ignored}" if self.ignored else ""
+        return "; ".join(filter(None, (told, ended)))
 
     @property
     def epoch(self) -> int:
@@ -94,7 +105,7 @@ class StudyRecord:
     @property
     def ranked(self) -> list[TrialRecord]:
         """The trials that can be the best, the best first; the earlier of equals first."""
-        able = (trial for trial in self.trials if can_be_best(trial.state, trial.feasible))
+        able = (trial for trial in self.trials if trial.able)
         return ranked(able, lambda trial: trial.value, self.direction)
 
     def trial(self, number: int) -> TrialRecord | None:
@@ -104,10 +115,14 @@ class StudyRecord:
 
 def record_of(study: Study) -> StudyRecord:
     """The record of a study that Optuna has open."""
+    ignored = study._storage.get_study_user_attrs(study._study_id).get(IGNORED, {})
     return StudyRecord(
         name=study.study_name,
         direction=direction_of(study),
-        trials=[_record_of_trial(trial) for trial in study.get_trials(deepcopy=False)],
+        trials=[
+            _record_of_trial(trial, ignored.get(str(trial.number), ""))
+            for trial in study.get_trials(deepcopy=False)
+        ],
         place=study._study_id,
     )
 
@@ -116,7 +131,7 @@ def direction_of(study: Study) -> Direction:
     return "minimize" if study.direction.name == "MINIMIZE" else "maximize"
 
 
-def _record_of_trial(trial: FrozenTrial) -> TrialRecord:
+def _record_of_trial(trial: FrozenTrial, ignored: str) -> TrialRecord:
     return TrialRecord(
         number=trial.number,
         state=STATES[trial.state.name],
@@ -124,6 +139,7 @@ def _record_of_trial(trial: FrozenTrial) -> TrialRecord:
         params=dict(trial.params),
         notes=dict(trial.user_attrs),
         feasible=is_feasible(trial),
+        ignored=ignored,
     )
 
 

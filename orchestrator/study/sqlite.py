@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.study.record import STATES, StudyRecord, TrialRecord
+from orchestrator.study.record import IGNORED, STATES, StudyRecord, TrialRecord
 
 _LAYOUT = "v3.2.0.a"  # Optuna's name of the table layout, as its migrations count
 _CONSTRAINT = "constraints:"
@@ -120,6 +120,7 @@ def _trials(connection: sqlite3.Connection, study: int) -> list[TrialRecord]:
     params = _params(connection, study)
     notes = _attributes(connection, study, "trial_user_attributes", "")
     constraints = _attributes(connection, study, "trial_system_attributes", _CONSTRAINT)
+    ignored = _ignored(connection, study)
     rows = connection.execute(
         "SELECT trial_id, number, state FROM trials WHERE study_id = ? ORDER BY number", (study,)
     )
@@ -131,6 +132,7 @@ def _trials(connection: sqlite3.Connection, study: int) -> list[TrialRecord]:
             params=params[trial],
             notes=notes[trial],
             feasible=all(value <= 0 for value in constraints[trial].values()),
+            ignored=ignored.get(str(number), ""),
         )
         for trial, number, state in rows
         if number is not None  # a trial gets its number in the transaction that makes it
@@ -171,6 +173,14 @@ def _external(value: float, distribution: dict[str, Any]) -> Any:
         case "CategoricalDistribution":
             return distribution["attributes"]["choices"][int(value)]
     raise UnknownLayout(str(distribution))
+
+
+def _ignored(connection: sqlite3.Connection, study: int) -> dict[str, str]:
+    found = connection.execute(
+        "SELECT value_json FROM study_user_attributes WHERE study_id = ? AND key = ?",
+        (study, IGNORED),
+    ).fetchone()
+    return {} if found is None else dict(json.loads(found[0]))
 
 
 def _attributes(connection: sqlite3.Connection, study: int, table: str, prefix: str) -> Grouped:

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.settings.layers import Asked, leaves
 from orchestrator.settings.schema import Range, Settings
 from orchestrator.settings.yaml import dump_yaml, read_mapping
+from orchestrator.study.counting.growth import grown
 from orchestrator.study.inputs import Input
+from orchestrator.study.journal import read_journal
 from orchestrator.study.parent_record import ParentRecord
 from protocol.errors import SettingsError, UserError
 from protocol.files import write_text
@@ -84,10 +86,22 @@ def refuse_other_meaning(folder: StudyFolder, begun: StudyFile, new: Settings) -
         if not _moved(key, before.get(key), after.get(key), begun.inputs)
     ]
     free = {*begun.free, *_free_keys(old), *_free_keys(new)}
-    refused = [key for key in changed if not _is_free(key, free) or _is_of_a_grid(key, new)]
-    if refused:
+    fine, problems = grown(old, new, read_journal(folder) if old.search != new.search else [])
+    refused = [
+        key
+        for key in changed
+        if not (_is_free(key, free) or _is_of({*fine, *problems}, old, key))
+        or _is_of_a_grid(key, new)
+    ]
+    if refused or problems:
         lines = "\n".join(
-            f"  {key}: the study has {before.get(key)!r}, now {after.get(key)!r}" for key in refused
+            [
+                *(
+                    f"  {key}: the study has {before.get(key)!r}, now {after.get(key)!r}"
+                    for key in refused
+                ),
+                *(f"  search.{key}: {problem}" for key, problem in problems.items()),
+            ]
         )
         raise SettingsError(
             f"study {folder.name!r} was begun with other settings; trials of both would not be "
@@ -110,6 +124,16 @@ def _moved(key: str, old: Any, new: Any, inputs: Collection[str]) -> bool:
     elif key.partition(".")[0] not in ("data", "recipe") or not names_a_path(key.split(".")[-1]):
         return False
     return key in inputs or os.path.realpath(old) == os.path.realpath(new)
+
+
+def _is_of(touched: Collection[str], old: Settings, key: str) -> bool:
+    """Whether a dotted key says how one of these is searched, or what it is fixed at from now on.
+
+    A key's value stays what it was for trials that were not asked for it.
+    """
+    section, _, rest = key.partition(".")
+    name = rest.partition(".")[0]
+    return name in touched and (section == "search" or (section == "recipe" and name in old.search))
 
 
 def _is_of_a_grid(key: str, settings: Settings) -> bool:

@@ -13,16 +13,17 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.proposing.ask import FIXED_PARAMS
 from orchestrator.proposing.decisions import Decision, answer
 from orchestrator.proposing.pruner import pruner_of
 from orchestrator.proposing.sampler import make_sampler
 from orchestrator.proposing.view import View, numbers_in
+from orchestrator.study.counting.history import InTermsOfNow
 from orchestrator.study.journal import Entry
 from orchestrator.verifying.findings import Report
 from protocol.errors import SettingsError
 
 _RUNG = "completed_rung_"  # how successive halving marks a trial
-_FIXED = "fixed_params"  # the values that an enqueued point brings along
 
 Marks = Mapping[int, Mapping[str, float]]  # of running trials, as far as they were decided
 
@@ -42,7 +43,7 @@ def check_suggestions(report: Report, study: optuna.Study, journal: list[Entry])
         if entry is None:
             continue
         report.looked["suggestion"] += 1
-        again = _suggested(entry, study, trials, trial, view)
+        again = _suggested(journal, entry, study, trials, trial, view)
         if again != trial.params and not _half_asked(trial, again):
             differing = sorted(
                 key for key in {*again, *trial.params} if again.get(key) != trial.params.get(key)
@@ -99,13 +100,20 @@ def _half_asked(trial: FrozenTrial, again: Mapping[str, Any]) -> bool:
 
 
 def _suggested(
-    entry: Entry, study: optuna.Study, trials: list[FrozenTrial], trial: FrozenTrial, view: View
+    journal: list[Entry],
+    entry: Entry,
+    study: optuna.Study,
+    trials: list[FrozenTrial],
+    trial: FrozenTrial,
+    view: View,
 ) -> dict[str, Any]:
     settings = entry.settings
+    known = journal[: (view.settings or 0) + 1]
+    shown = InTermsOfNow(known, settings.search, {})
     storage = InMemoryStorage()
     identity = storage.create_new_study(study.directions, study.study_name)
-    seen = {known.number: known for known in _seen(trials, view, {})}
-    attributes = {key: value for key, value in trial.system_attrs.items() if key == _FIXED}
+    seen = {trial.number: trial for trial in shown(_seen(trials, view, {}))}
+    attributes = {key: value for key, value in trial.system_attrs.items() if key == FIXED_PARAMS}
     for number in range(trial.number):
         storage.create_new_trial(identity, seen.get(number, _unknown(number)))
     asked = optuna.trial.create_trial(state=TrialState.RUNNING, system_attrs=attributes)

@@ -6,10 +6,8 @@ import datetime
 import time
 
 from rich.console import Console
-from rich.text import Text
 
-from orchestrator.running.session import DONE
-from orchestrator.steering.asking import ask
+from orchestrator.commands.steering.posted import posted
 from orchestrator.steering.requests import Request, What
 from protocol.errors import UserError
 from protocol.folders import StudyFolder
@@ -22,7 +20,7 @@ def pause_study(folder: StudyFolder, until: str | None, why: str, console: Conso
         UserError: the time cannot be understood, or the study cannot be paused.
     """
     moment = None if until is None else moment_of(until, time.time())
-    return _say(folder, Request(what=What.PAUSE, until=moment, why=why), console)
+    return posted(folder, Request(what=What.PAUSE, until=moment, why=why), console)
 
 
 def resume_study(folder: StudyFolder, console: Console) -> int:
@@ -31,13 +29,7 @@ def resume_study(folder: StudyFolder, console: Console) -> int:
     Raises:
         UserError: it cannot be reached.
     """
-    return _say(folder, Request(what=What.RESUME), console)
-
-
-def _say(folder: StudyFolder, request: Request, console: Console) -> int:
-    answer = ask(folder, request, lambda said: console.print(Text(said), soft_wrap=True))
-    console.print(Text(f"Study {folder.name}: {answer}"), soft_wrap=True)
-    return DONE
+    return posted(folder, Request(what=What.RESUME), console)
 
 
 def moment_of(typed: str, now: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.commands.steering.posted import posted
 from orchestrator.running.session import DONE
 from orchestrator.steering.asking import ask, wait_for_end
 from orchestrator.steering.requests import Request, What
@@ -40,10 +41,4 @@ def stop_trial(folder: StudyFolder, number: int, why: str, console: Console) -> 
         UserError: there is no such study or trial, it has ended, or the orchestrator does not
             answer.
     """
-    answer = ask(
-        folder,
-        Request(what=What.STOP_TRIAL, trial=number, why=why),
-        lambda said: console.print(Text(said), soft_wrap=True),
-    )
-    console.print(Text(f"Study {folder.name}: {answer}"), soft_wrap=True)
-    return DONE
+    return posted(folder, Request(what=What.STOP_TRIAL, trial=number, why=why), console)

@@ -58,6 +58,7 @@ class StudyLock:
             **this_process(),
             "start": time.time(),
             "since_boot": since_boot(psutil.Process()),
+            "steered": True,
         }
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, (json.dumps(record) + "\n").encode(), 0)
@@ -132,6 +133,7 @@ class Holder:
     start: float  # when it took the lock, in seconds since the epoch
     since_boot: float | None = None  # when the process began, by a clock that nobody sets
     job: str | None = None  # of a cluster, where it is one
+    steered: bool = False  # takes every request up sooner or later
 
 
 def live_holder(lock: Path) -> Holder | None:
@@ -147,6 +149,7 @@ def live_holder(lock: Path) -> Holder | None:
             float(content["start"]),
             content.get("since_boot"),  # which version 0.2 did not say
             content.get("job"),
+            content.get("steered", False),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # never taken, given back, or being written at this moment

@@ -126,6 +126,8 @@ class Search(SmallSearch):
         interrupts = types.SimpleNamespace(count=0, fileno=lambda: read, drain=lambda: None)
         interrupts.left_by = None
         self.interrupts = interrupts
+        steering = Steering(self.folder, lambda: setattr(interrupts, "count", 1))
+        steering.open(self.study, mock.Mock())
         session = types.SimpleNamespace(
             check_hold=lambda: None,
             settings=self.settings,
@@ -140,7 +142,8 @@ class Search(SmallSearch):
             display=self.display,
             check_data=lambda: None,
             known=types.SimpleNamespace(identity="", inputs={}),
-            steering=Steering(self.folder, lambda: setattr(interrupts, "count", 1)),
+            steering=steering,
+            steered=steering.look,
         )
         runner = Runner(session, self.asker, Clock(self.folder.clock))
         try:

@@ -1,5 +1,6 @@
 """Who asks is answered, whoever holds the study."""
 
+import json
 import threading
 import time
 
@@ -9,7 +10,7 @@ from orchestrator.steering import asking as module
 from orchestrator.steering.asking import ask
 from orchestrator.steering.requests import Request, What, ask_for, pending, read_answers
 from orchestrator.steering.steering import ENDED, Steering
-from orchestrator.study.holding.lock import StudyLock
+from orchestrator.study.holding.lock import StudyLock, live_holder
 from protocol.errors import SettingsError, StudyInUse, UserError
 from protocol.folders import StudyFolder
 
@@ -61,15 +62,47 @@ def test_a_holder_takes_it_up_and_not_the_command(folder):
     assert stopped.is_set()
 
 
-def test_what_a_holder_of_an_older_version_does_not_take_up_is_withdrawn(folder, monkeypatch):
-    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.3)
-
+def refused(monkeypatch):
     def in_use(lock, say):
         raise StudyInUse("study 'x' is in use by process 1 on n1")
 
+    monkeypatch.setattr(module, "StudyLock", in_use)
+
+
+def test_what_a_holder_of_an_older_version_does_not_take_up_is_withdrawn(folder, monkeypatch):
+    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.3)
     with StudyLock(folder.lock):
-        monkeypatch.setattr(module, "StudyLock", in_use)
+        told = json.loads(folder.lock.read_text())
+        del told["steered"]
+        folder.lock.write_text(json.dumps(told))
+        refused(monkeypatch)
         with pytest.raises(UserError, match=r"withdrawn.*process 1 on n1"):
             ask(folder, Request(what=What.STOP), silent)
     assert pending(folder) == []
     assert read_answers(folder) == []
+
+
+def test_a_request_waits_as_long_as_its_holder_prepares_a_search_and_that_is_said(
+    folder, monkeypatch
+):
+    for name, seconds in {"_PATIENCE": 0.2, "_WAIT": 0.3, "_HOLDER": 0.1}.items():
+        monkeypatch.setattr(module, f"{name}_SECONDS", seconds)
+    with StudyLock(folder.lock):
+        monkeypatch.setattr(module, "holder_of", lambda folder: live_holder(folder.lock))
+        refused(monkeypatch)
+        steering = Steering(folder, lambda: None)
+        taker = threading.Timer(1.0, steering.take_all)
+        taker.start()
+        said = []
+        assert "stops" in ask(folder, Request(what=What.STOP), said.append)
+        taker.join()
+    (sentence,) = said
+    assert "the request waits: process" in sentence
+
+
+def test_a_study_that_is_deleted_meanwhile_is_not_waited_for(folder, monkeypatch):
+    monkeypatch.setattr(module, "_HOLDER_SECONDS", 0.1)
+    with StudyLock(folder.lock):
+        threading.Timer(0.3, folder.settings.unlink).start()
+        with pytest.raises(UserError, match="deleted meanwhile"):
+            ask(folder, Request(what=What.STOP), silent)

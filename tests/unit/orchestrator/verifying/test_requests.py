@@ -1,5 +1,7 @@
 """What was asked of a study is what was done."""
 
+from unittest import mock
+
 import pytest
 
 from orchestrator.steering.requests import Request, What, ask_for, read_answers, record
@@ -15,7 +17,9 @@ def search(tmp_path):
     search = SmallSearch(tmp_path, settings)
     search.study.ask()
     ask_for(search.folder, Request(what=What.STOP_TRIAL, trial=0))
-    Steering(search.folder, None).take_all(search.study)
+    steering = Steering(search.folder, None)
+    steering.open(search.study, mock.Mock())
+    steering.take_all()
     return search
 
 
