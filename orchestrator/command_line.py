@@ -384,6 +384,24 @@ def set_(
 
 
 @app.command()
+def delete(
+    study_name: StudyName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    keep: Annotated[
+        str | None,
+        typer.Option("--keep", metavar="best", help="Export the best trial first, beside it."),
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Delete a study that nobody runs, with its rows in a shared database."""
+    from orchestrator.commands.steering.delete import delete_study
+    from orchestrator.live.console import PatientConsole
+
+    folder = _folder(study_name, runs_dir)
+    raise typer.Exit(delete_study(folder, yes=yes, keep=keep, console=PatientConsole()))
+
+
+@app.command()
 def verify(study_name: StudyName, runs_dir: RunsDir = RUNS) -> None:
     """Check that a study's record fits together: recompute what was asked and decided."""
     from orchestrator.commands.verify import verify_study

@@ -65,6 +65,11 @@ class StudyFolder:
         return self.path / "pause.json"
 
     @property
+    def ruling(self) -> Path:
+        """There once a stop rule has ended the search."""
+        return self.path / "ruling.json"
+
+    @property
     def clock(self) -> Path:
         """Seconds searched so far, over all the study's runs."""
         return self.path / "clock.json"

@@ -40,7 +40,7 @@ from orchestrator.running.session import (
     refuse_confirmations,
 )
 from orchestrator.settings.layers import Asked, Layers
-from orchestrator.settings.schema import PrunerSettings, Settings, StorageSettings
+from orchestrator.settings.schema import PrunerSettings, Settings, StopWhen, StorageSettings
 from orchestrator.steering.asking import checking
 from orchestrator.study.find import read_study
 from orchestrator.study.inputs import Input
@@ -209,6 +209,7 @@ def _settings_of_runs(settings: Settings) -> Settings:
             "pruner": PrunerSettings(kind="none"),
             "enqueue": [],
             "timeout": None,
+            "stop_when": StopWhen(),
             "storage": StorageSettings(patience=settings.storage.patience),
         }
     )

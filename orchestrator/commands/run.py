@@ -37,6 +37,7 @@ from orchestrator.settings.checks import check_at_once
 from orchestrator.settings.layers import Asked, Layers, load_settings
 from orchestrator.settings.schema import Settings
 from orchestrator.study.find import check_study_name
+from orchestrator.study.identity import StudyGone
 from orchestrator.study.journal import note
 from orchestrator.study.parent import adopt, relocated
 from orchestrator.study.record import StudyRecord, record_of
@@ -234,6 +235,8 @@ def _search(session: Session, source: Asker, console: Console) -> int:
     session.say_farewell("", "")
     if ended.left:
         return _leave(session, console)
+    if isinstance(ended.trouble, StudyGone):
+        raise ended.trouble
     record = record_of(session.study)
     _tell_the_end(session, ended, record)
     interrupted = ended.interrupted or ended.trouble is not None
@@ -244,8 +247,18 @@ def _search(session: Session, source: Asker, console: Console) -> int:
         console.print(Text(told), soft_wrap=True)
     if ended.trouble is not None:
         console.print(Text(f"Stopped: {ended.trouble}", style="bold red"), soft_wrap=True)
+    if ended.ruled:
+        console.print(_how_to_overrule(session, ended.ruled, source.total), soft_wrap=True)
     if ended.interrupted:
         return INTERRUPTED
     if ended.trouble is not None:
         return NOT_DONE
     return DONE if ended.budget_spent and record.counts["complete"] else NOT_DONE
+
+
+def _how_to_overrule(session: Session, reason: str, total: int) -> Text:
+    told = f"Ended by a stop rule: {reason}. More trials than {total} overrule it, as in"
+    name = session.folder.name
+    return Text(
+        f"{told} `set --study_name {name} n_trials={2 * total}`, and the same command again"
+    )

@@ -82,6 +82,14 @@ class RememberingStorage(_CachedStorage):
         self._read_trials_from_remote_storage(study)
         return own_copy(self._studies[study].trials[number])
 
+    def get_study_name_from_id(self, study_id: int) -> str:
+        """As it is now: the dashboard renames studies.
+
+        Raises:
+            KeyError: the study is not there any more.
+        """
+        return self._backend.get_study_name_from_id(study_id)
+
     def attributes_about(self, study_id: int, trial_id: int) -> dict[str, Any]:
         """The study's system attributes that the dashboard keeps of a trial, such as its note."""
         return self._backend.get_study_system_attrs(study_id, f"dashboard:{trial_id}:")

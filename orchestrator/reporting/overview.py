@@ -14,7 +14,7 @@ from orchestrator.study.find import known_studies
 from protocol.errors import UserError
 from protocol.folders import StudyFolder
 
-State = Literal["running", "finished", "stopped", "unreadable"]
+State = Literal["running", "paused", "finished", "stopped", "unreadable"]
 _KEPT = ("study_name", "n_trials", "counts", "waiting", "budget", "objective", "direction")
 
 
@@ -39,10 +39,13 @@ class Overview:
         """Running: somebody works on it; finished: nothing is left to do; stopped: neither."""
         if self.status is None:
             return "unreadable"
+        if self.status.paused:
+            return "paused"
         if self.status.holder is not None:
             return "running"
         ended, budget = self.status.record.ended, self.status.budget
-        return "finished" if budget is not None and ended >= budget else "stopped"
+        spent = budget is not None and ended >= budget
+        return "finished" if spent or self.status.ruled else "stopped"
 
 
 def overviews(runs: Path) -> Iterator[Overview]:

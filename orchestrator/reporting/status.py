@@ -15,6 +15,8 @@ from orchestrator.study.holding.lock import Holder, holder_of
 from orchestrator.study.parent_record import ParentRecord
 from orchestrator.study.peek import peek
 from orchestrator.study.record import State, StudyRecord, TrialRecord
+from orchestrator.study.standing.pause import read_pause
+from orchestrator.study.standing.ruling import read_ruling
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
 from protocol.messages import Validated, read_events
@@ -34,6 +36,8 @@ class Status:
     running_epochs: dict[int, int]  # the last validated epoch of each running trial
     jobs: list[dict[str, Any]]  # of a study on a cluster, as its orchestrator last saw them
     detached: str  # where an orchestrator is that is a job itself
+    paused: str = ""  # by whom and until when; empty where it is not
+    ruled: str = ""  # why a stop rule has ended the search
 
     def value(self, trial: TrialRecord) -> float | None:
         """The objective that the trial came to, also where it was pruned."""
@@ -103,6 +107,8 @@ def look_at(folder: StudyFolder) -> Status:
         running_epochs={number: _last_epoch(folder, number) for number in running},
         jobs=_jobs(folder),
         detached=_detached(folder),
+        paused=_paused(folder),
+        ruled=_ruled(folder, known.n_trials),
     )
 
 
@@ -131,6 +137,8 @@ def status_json(status: Status, chosen: Chosen | None = None) -> dict[str, Any]:
         "orchestrator": holder
         and {"pid": holder.pid, "host": holder.host, "start": holder.start, "job": holder.job},
         "orchestrator_job": status.detached or None,
+        "paused": status.paused or None,
+        "stopped": status.ruled or None,
         "jobs": status.jobs,
         "ledger": account_json(status.ledger.total),
         "trials": [_trial_json(status, trial) for trial in trials],
@@ -155,6 +163,7 @@ def _trial_json(status: Status, trial: TrialRecord) -> dict[str, Any]:
         "params": trial.params,
         "ending": trial.ending or None,
         "reason": trial.reason or None,
+        "ignored": trial.ignored or None,
         "epoch": status.epoch(trial),
         "best_epoch": trial.best_epoch,
         "attempts": trial.attempts,
@@ -190,6 +199,17 @@ def _jobs(folder: StudyFolder) -> list[dict[str, Any]]:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return []
     return told
+
+
+def _paused(folder: StudyFolder) -> str:
+    pause = read_pause(folder)
+    return pause.told if pause is not None and pause.holds else ""
+
+
+def _ruled(folder: StudyFolder, budget: int | None) -> str:
+    ruling = read_ruling(folder)
+    holds = ruling is not None and (budget is None or budget <= ruling.n_trials)
+    return ruling.reason if ruling is not None and holds else ""
 
 
 def _detached(folder: StudyFolder) -> str:

@@ -38,6 +38,10 @@ def print_status(console: Console, status: Status, chosen: Chosen | None = None)
     say(console, _headline(status), style="bold")
     if at_work := _at_work(status):
         say(console, at_work)
+    if status.paused:
+        say(console, f"It is {status.paused}")
+    if status.ruled:
+        say(console, f"A stop rule has ended the search: {status.ruled}")
     if status.detached:
         say(console, f"The orchestrator is {status.detached}")
     for job in status.jobs:

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from orchestrator.proposing.ask import InvalidPoint, TrialSource
 from orchestrator.running.clock import Clock
 from orchestrator.running.session import Session
+from orchestrator.running.stop_rules import StopRules
 from orchestrator.running.trial import RunningTrial
 from orchestrator.study.identity import refuse_anothers_folder
 from protocol.recipe import Recipe
@@ -24,6 +25,7 @@ class TrialQueue:
         self._session = session
         self._source = source
         self._clock = clock
+        self._rules = StopRules(session.folder, session.study, session.display.notice)
         self._waiting: deque[RunningTrial] = deque()  # to be resumed before anything new
 
     def unfinished(self) -> list[RunningTrial]:
@@ -61,7 +63,7 @@ class TrialQueue:
         """
         if self._waiting:
             return self._waiting.popleft()
-        if self._left() > 0 and not self._time_is_up():
+        if self._left() > 0 and not self._time_is_up() and not self.ruled:
             return self._proposed(self._source.ask)
         return None
 
@@ -72,7 +74,12 @@ class TrialQueue:
         if any(trial.state == TrialState.RUNNING for trial in trials):
             return False
         finished = sum(trial.state.is_finished() for trial in trials)
-        return finished >= self._source.total or self._time_is_up()
+        return finished >= self._source.total or self._time_is_up() or bool(self.ruled)
+
+    @property
+    def ruled(self) -> str:
+        """Why a stop rule ends the search here; empty while it goes on."""
+        return self._rules.reason(self._session.settings, self._source.total)
 
     def _proposed(self, source: Callable[[], tuple[optuna.Trial, Recipe]]) -> RunningTrial:
         try:

@@ -38,6 +38,7 @@ from orchestrator.running.slots import Slot
 from orchestrator.running.trial import RunningTrial, make_plan, trained_seconds
 from orchestrator.running.verdict import Verdict
 from orchestrator.steering.requests import What
+from orchestrator.study.identity import name_now
 from orchestrator.study.inputs import data_fingerprint
 from orchestrator.study.ranking import point_to_best
 from protocol.errors import UserError
@@ -53,7 +54,7 @@ _RESUMED = (
     Ending.MOVED,
 )  # endings that are none of the trial's own
 _WORD = 1 << 20  # bytes without which a rank cannot be sure to tell its end
-_ELSEWHERE_SECONDS = 2.0  # between looks whether somebody else ended a trial
+_ELSEWHERE_SECONDS = 2.0  # between looks for what somebody else did to the study
 
 
 class Runner:
@@ -72,7 +73,8 @@ class Runner:
         self._trouble: UserError | None = None
         self._repeated = Repeated(session.settings.limits.same_failures)
         self._yielded: dict[Slot, str] = {}  # free slots that others use, and who
-        self._looked = 0.0  # when others' ends were looked for
+        self._looked = 0.0  # when others' changes were looked for
+        self._name = session.study.study_name  # in the database
 
     def run(self) -> None:
         """Search until done or interrupted.
@@ -95,7 +97,7 @@ class Runner:
                 self._session.launcher.leave()
                 break
             self._wait()
-            self._look_for_ends_elsewhere()
+            self._look_for_changes_elsewhere()
             for running in list(self._running):
                 self._follow(running)
             self._clock.hold(self._devices_held)
@@ -134,6 +136,11 @@ class Runner:
     def budget_spent(self) -> bool:
         """Whether the study's number of trials, or its time, is used up, and no trial is left."""
         return self._queue.budget_spent
+
+    @property
+    def ruled(self) -> str:
+        """Why a stop rule has ended the search; empty where none has."""
+        return self._queue.ruled
 
     # ------------------------------------------------------------------ taking up and starting
 
@@ -308,11 +315,22 @@ class Runner:
         except optuna.exceptions.UpdateFinishedTrialError:
             self._ended_elsewhere(running)
 
-    def _look_for_ends_elsewhere(self) -> None:
-        """The dashboard's button, or a notebook: nobody says so but the study."""
+    def _look_for_changes_elsewhere(self) -> None:
+        """The dashboard's buttons, or a notebook: nobody says so but the study.
+
+        Raises:
+            StudyGone: it was deleted.
+        """
         if time.monotonic() - self._looked < _ELSEWHERE_SECONDS:
             return
         self._looked = time.monotonic()
+        name = name_now(self._session.study)
+        if name != self._name:
+            self._name = name
+            self._session.display.notice(
+                f"the study was renamed to {name!r} in its database, as by the dashboard; here "
+                f"it goes on as {self._session.name!r}, by which all commands know it"
+            )
         for running in self._running:
             if not running.ended_elsewhere and running.frozen.state.is_finished():
                 self._ended_elsewhere(running)

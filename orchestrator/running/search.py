@@ -15,6 +15,7 @@ from orchestrator.running.room import DiskFull, comes_of_full_disk, disk_full, w
 from orchestrator.running.runner import Runner
 from orchestrator.running.session import Session
 from orchestrator.settings.schema import Settings
+from orchestrator.study.identity import StudyGone, name_now
 from orchestrator.study.ranking import best_trial
 from orchestrator.study.record import record_of
 from orchestrator.troubles import trouble_of
@@ -30,6 +31,7 @@ class Ended:
     interrupted: bool
     left: bool = False  # the process has to leave; trials go on without it
     budget_spent: bool
+    ruled: str = ""  # why a stop rule has ended it
     trouble: UserError | None  # what only the user can mend; every trial can be resumed
 
 
@@ -60,6 +62,7 @@ def run_trials(session: Session, source: TrialSource) -> Ended:
         interrupted=runner.interrupted,
         left=runner.left,
         budget_spent=trouble is None and runner.budget_spent,
+        ruled="" if trouble else runner.ruled,
         trouble=trouble,
     )
 
@@ -73,6 +76,12 @@ def _search(session: Session, source: TrialSource, clock: Clock) -> tuple[Runner
             return runner, None
         except DiskFull as error:
             full = error
+        except (StudyGone, KeyError):  # Optuna's word for what is not in the database
+            gone = _gone(session)
+            if gone is None:
+                raise
+            runner.abandon()
+            return runner, gone
         except UserError as error:
             return runner, error
         except (optuna.exceptions.StorageInternalError, OSError) as error:
@@ -94,6 +103,14 @@ def _epochs(settings: Settings) -> int | None:
     """Of a trial, over all its folds, where the preset fixes them."""
     epochs = settings.recipe.get("epochs")
     return epochs * settings.folds if isinstance(epochs, int) else None
+
+
+def _gone(session: Session) -> StudyGone | None:
+    try:
+        name_now(session.study)
+    except StudyGone as gone:
+        return gone
+    return None
 
 
 def _best_of(study: optuna.Study) -> tuple[int, float] | None:

@@ -263,6 +263,34 @@ class Limits(Section):
     )
 
 
+class TerminatorSettings(Section):
+    """Optuna's terminator: whether more trials may bring less than the values' own error."""
+
+    min_trials: int = Field(20, ge=2, description="complete trials before it is asked")
+    error: float | None = Field(
+        None,
+        gt=0,
+        description="of the objective, against which the regret bound is held; null: of the folds, "
+        "or without folds the expected minimum model regret against its own median",
+    )
+
+
+class StopWhen(Section):
+    """When a search ends before its budget; a larger `n_trials` overrules the rule."""
+
+    value: float | None = Field(None, description="of the objective, once the best is as good")
+    no_improvement: int | None = Field(
+        None, ge=1, description="trials that have ended one after the other without a new best"
+    )
+    expected_gain_per_gpu_hour: float | None = Field(
+        None,
+        gt=0,
+        description="of the best, below which it ends: what the latest half of the trials, ten at "
+        "least, have gained for each hour that they had a device",
+    )
+    terminator: TerminatorSettings | None = None
+
+
 class ParentSettings(Section):
     """Another study's trial, or a checkpoint; it is looked up once, when the study starts."""
 
@@ -366,6 +394,7 @@ class Settings(Section):
     timeout: Annotated[float | None, FREE] = Field(
         None, gt=0, description="seconds of searching in the whole study, over all its runs"
     )
+    stop_when: Annotated[StopWhen, FREE] = StopWhen()
     folds: int = Field(
         1, ge=1, description="above 1 a trial is cross-validated: its value is the mean over folds"
     )

@@ -23,9 +23,7 @@ def ignore(folder: StudyFolder, study: optuna.Study, request: Request) -> str:
     if trial is None or number is None:
         raise UserError(f"there is no trial {number}")
     reason = None if request.again else request.reason
-    changed = set_ignored(study, number, reason)
+    set_ignored(study, number, reason)
     mark_ignored(study, trial, reason)
     point_to_best(folder, study)
-    if request.again:
-        return f"trial {number} counts" + (" again" if changed else " as it did")
-    return f"trial {number} is ignored" + ("" if changed else " already")
+    return f"trial {number} counts" if request.again else f"trial {number} is ignored"

@@ -10,7 +10,6 @@ import optuna
 
 from orchestrator.steering.changing import Check, change
 from orchestrator.steering.ignoring import ignore
-from orchestrator.steering.pause import Pause, begin_pause, end_pause, read_pause
 from orchestrator.steering.points import add
 from orchestrator.steering.requests import (
     Answered,
@@ -24,6 +23,7 @@ from orchestrator.steering.requests import (
     take,
 )
 from orchestrator.steering.trials import mark
+from orchestrator.study.standing.pause import Pause, begin_pause, end_pause, read_pause
 from orchestrator.study.study_file import StudyFile, read_study_file
 from protocol.errors import UserError
 from protocol.folders import StudyFolder
@@ -125,7 +125,8 @@ class Steering:
                 stop()
                 return "the search stops: every running trial saves a checkpoint at its next step"
             case What.PAUSE:
-                self._pause = begin_pause(self.folder, request)
+                pause = Pause(since=request.time, who=request.who, until=request.until)
+                self._pause = begin_pause(self.folder, pause)
                 return self._pause.told
             case What.RESUME:
                 was = end_pause(self.folder)

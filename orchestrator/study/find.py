@@ -42,7 +42,11 @@ def known_studies(runs: Path) -> list[str]:
     if not runs.is_dir():
         return []
     folders = (StudyFolder(path) for path in runs.iterdir() if path.is_dir())
-    return sorted(f.name for f in folders if f.database.exists() or f.settings.exists())
+    return sorted(
+        folder.name
+        for folder in folders
+        if folder.name[0] != "." and (folder.database.exists() or folder.settings.exists())
+    )
 
 
 def read_study(folder: StudyFolder) -> StudyRecord:

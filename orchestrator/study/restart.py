@@ -1,7 +1,8 @@
 """Starting over: a study of which no trial is complete makes way for one of the same name.
 
 Its trials go first and study.yml last, so that a kill in between leaves a study that can be gone
-on with, or discarded by the same command.
+on with, or discarded by the same command. A study that is deleted goes with its folder: first from
+a database that others share, then out of sight at once, then from the disk.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import optuna
 
 from orchestrator.database.address import address
+from orchestrator.database.exclusive import StudyInDatabase, knows_locks
 from orchestrator.database.patient import Patience, PatientStorage
 from orchestrator.study.find import read_study
 from orchestrator.study.identity import IDENTITY
@@ -43,12 +45,7 @@ def discard(folder: StudyFolder) -> int:
             f"discarded; choose another --study_name, or remove {folder.path} yourself",
             key="--restart",
         )
-    if any(path.name.isdigit() for path in folder.jobs.glob("*")):
-        raise SettingsError(
-            f"trials of study {folder.name!r} may still run in jobs of a cluster, so it is not "
-            "discarded; end them first by --cancel",
-            key="--restart",
-        )
+    refuse_jobs(folder)
     trials = folder.trials()
     for trial in trials:
         _put_away(folder, trial.path)
@@ -88,12 +85,64 @@ def _complete(folder: StudyFolder) -> int:
         raise
 
 
+def refuse_jobs(folder: StudyFolder) -> None:
+    """Make sure that no trial may still run in a cluster's jobs.
+
+    Raises:
+        SettingsError: some may.
+    """
+    if any(path.name.isdigit() for path in folder.jobs.glob("*")):
+        raise SettingsError(
+            f"trials of study {folder.name!r} may still run in jobs of a cluster; end them first "
+            f"by `run --study_name {folder.name} --cancel`"
+        )
+
+
 def _delete_elsewhere(folder: StudyFolder) -> None:
-    """From a database that is shared: the study that is this folder's, by its token alone."""
+    """From a database that is shared: the study that is this folder's, by its token alone.
+
+    Raises:
+        StudyInUse: somebody works on it.
+    """
     known = peek(folder)
     if known.url is None or not known.identity:
         return
     storage = PatientStorage(address(known.url), Patience(seconds=0.0))
-    for name in storage.names_with(IDENTITY, known.identity):
-        with contextlib.suppress(KeyError):
-            optuna.delete_study(study_name=name, storage=storage)
+    try:
+        if knows_locks(storage.address):
+            storage.hold(StudyInDatabase(storage.address, folder.name, known.identity))
+        for name in storage.names_with(IDENTITY, known.identity):
+            with contextlib.suppress(KeyError):
+                optuna.delete_study(study_name=name, storage=storage)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def delete(folder: StudyFolder) -> None:
+    """Delete a study, whose lock is held, for good.
+
+    Raises:
+        StudyInUse: somebody works on it, as its database says.
+        SettingsError: its rows in a shared database cannot be told from another's.
+    """
+    known = peek(folder)
+    if known.url is not None and not known.identity:
+        raise SettingsError(
+            f"study {folder.name!r} was begun by a version that gave studies no token, so that its "
+            "rows in a shared database cannot be told from another's; delete it there by hand"
+        )
+    _delete_elsewhere(folder)
+    folder.path.rename(_deleted(folder))
+    sweep_deleted(folder)
+
+
+def sweep_deleted(folder: StudyFolder) -> bool:
+    """Remove what a kill left of a study that was deleted; whether anything was left."""
+    left = _deleted(folder).is_dir()
+    shutil.rmtree(_deleted(folder), ignore_errors=True)
+    return left
+
+
+def _deleted(folder: StudyFolder) -> Path:
+    return folder.path.with_name(f".{folder.name}.deleted")

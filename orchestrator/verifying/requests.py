@@ -6,8 +6,9 @@ from collections import Counter
 
 import optuna
 
-from orchestrator.steering.requests import What, read_answers
+from orchestrator.steering.requests import Answered, What, read_answers
 from orchestrator.steering.trials import reason_to_stop
+from orchestrator.study.counting.ignored import ignored_trials
 from orchestrator.verifying.findings import Report
 from protocol.folders import StudyFolder
 
@@ -33,3 +34,22 @@ def check_requests(report: Report, study: optuna.Study, folder: StudyFolder) -> 
     for number, reason in reasons.items():
         if reason and number not in granted and not under_way:
             report.add(f"trial {number}", f"is {reason}, of which {place} does not know")
+    if not under_way:
+        _check_ignored(report, study, place, answers)
+
+
+def _check_ignored(
+    report: Report, study: optuna.Study, place: str, answers: list[Answered]
+) -> None:
+    """Whether just those trials are ignored of which that was asked last."""
+    wanted = {
+        line.request.trial: not line.request.again
+        for line in answers
+        if line.request and line.request.what is What.IGNORE and not line.refused
+    }
+    asked = {number for number, so in wanted.items() if so and number is not None}
+    ignored = ignored_trials(study).keys()
+    for number in sorted(asked ^ ignored):
+        knows = "has it" if number in ignored else "does not have it"
+        says = "so" if number in asked else "otherwise"
+        report.add(f"trial {number}", f"the study {knows} ignored, where {place} says {says}")

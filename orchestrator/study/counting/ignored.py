@@ -16,14 +16,13 @@ def ignored_trials(study: optuna.Study) -> dict[int, str]:
     return {int(number): str(reason) for number, reason in known.items()}
 
 
-def set_ignored(study: optuna.Study, number: int, reason: str | None) -> bool:
-    """Have a trial ignored, or with None count again; False where that is so already."""
+def set_ignored(study: optuna.Study, number: int, reason: str | None) -> None:
+    """Have a trial ignored, or with None count again."""
     known = ignored_trials(study)
     if (number in known) == (reason is not None):
-        return False
+        return
     if reason is None:
         del known[number]
     else:
         known[number] = reason
     study.set_user_attr(IGNORED, {str(key): value for key, value in sorted(known.items())})
-    return True

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sqlite3
 import time
 import types
 from unittest import mock
@@ -18,6 +19,7 @@ from orchestrator.running.clock import Clock
 from orchestrator.running.room import DiskFull
 from orchestrator.running.runner import Runner
 from orchestrator.running.slots import Slot
+from orchestrator.settings.schema import StopWhen
 from orchestrator.steering.requests import Request, What, ask_for
 from orchestrator.steering.steering import Steering
 from protocol.errors import UserError
@@ -469,3 +471,24 @@ def test_without_the_setting_nobody_is_yielded_to(search):
     search.gpus = Visited(cuda0=10**6)
     assert search.play(devices=("cuda:0",)) is None
     assert search.states == [COMPLETE] * 3
+
+
+def test_a_study_that_is_renamed_elsewhere_goes_on_and_says_so(search, monkeypatch):
+    monkeypatch.setattr(module, "_ELSEWHERE_SECONDS", 0.0)
+
+    def renamed(folder, plan):
+        with contextlib.closing(sqlite3.connect(search.folder.database)) as connection:
+            connection.execute("UPDATE studies SET study_name = 'other'")
+            connection.commit()
+        return finishing(folder, plan)
+
+    assert search.play(renamed) is None
+    assert search.states == [COMPLETE] * 3
+    assert search.display.words.count("renamed to 'other'") == 1
+
+
+def test_a_stop_rule_ends_the_search_before_its_budget(search):
+    search.settings = search.settings.model_copy(update={"stop_when": StopWhen(no_improvement=1)})
+    search.play(finishing, finishing, finishing)
+    assert len(search.trials()) == 2
+    assert "no further trial begins: 1 trial ended without a better" in search.display.words

@@ -127,7 +127,7 @@ def test_a_log_for_which_there_is_no_room_neither_speaks_nor_ends_the_run(capsys
 @pytest.fixture
 def session(folder):
     folder.path.mkdir()
-    session = Session(folder, "x", Mock(), Mock(count=0), contextlib.ExitStack())
+    session = Session(folder, "x", Mock(), Mock(count=0), contextlib.ExitStack(), Mock())
     session.settings = make_settings(NUMBERS, {})
     session.inputs, session._files = {}, {}
     return session

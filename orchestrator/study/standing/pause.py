@@ -6,7 +6,6 @@ import time
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from orchestrator.steering.requests import Request
 from protocol.files import sync_folder, write_text
 from protocol.folders import StudyFolder
 
@@ -37,9 +36,8 @@ def _until(moment: float | None) -> str:
     return f"until {time.strftime('%Y-%m-%d %H:%M', time.localtime(moment))}"
 
 
-def begin_pause(folder: StudyFolder, request: Request) -> Pause:
+def begin_pause(folder: StudyFolder, pause: Pause) -> Pause:
     """Have the study rest; a pause that there is already takes the new end."""
-    pause = Pause(since=request.time, who=request.who, until=request.until)
     write_text(folder.pause, pause.model_dump_json() + "\n")
     return pause
 
