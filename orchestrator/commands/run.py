@@ -16,6 +16,7 @@ from rich.text import Text
 
 from orchestrator import words
 from orchestrator.commands.showing.report import try_to_report
+from orchestrator.database.patient import StudyGone
 from orchestrator.launcher.preload import clash
 from orchestrator.preflight.preflight import is_wanted, preflight
 from orchestrator.preflight.rehearsal import Rehearsal
@@ -37,7 +38,6 @@ from orchestrator.settings.checks import check_at_once
 from orchestrator.settings.layers import Asked, Layers, load_settings
 from orchestrator.settings.schema import Settings
 from orchestrator.study.find import check_study_name
-from orchestrator.study.identity import StudyGone
 from orchestrator.study.journal import note
 from orchestrator.study.parent import adopt, relocated
 from orchestrator.study.record import StudyRecord, record_of

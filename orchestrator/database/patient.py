@@ -109,6 +109,10 @@ class Patience:
     interrupted: Callable[[], bool] = _never  # ^C ends the wait
 
 
+class StudyGone(UserError):
+    """The study is not in its database any more, or under another number."""
+
+
 class PatientStorage(RDBStorage):
     """Optuna's storage, all of whose calls wait.
 
@@ -119,6 +123,7 @@ class PatientStorage(RDBStorage):
     def __init__(self, url: URL, patience: Patience, **options: Any) -> None:
         self.address = url
         self.study_id: int | None = None  # whose disappearance is told
+        self._known_by: dict[str, str] = {}  # also under another number
         self.born_with: dict[str, Any] = {}  # the attributes that a new study has from the first
         self._patience = patience
         self._exhausted = False
@@ -352,10 +357,23 @@ class PatientStorage(RDBStorage):
         with _create_scoped_session(self.scoped_session) as session:
             if session.get(models.StudyModel, self.study_id) is not None:
                 return
-        raise UserError(
-            f"{shown(self.address)} no longer holds this study under its number: it was renamed or "
-            "deleted from outside; if renamed, the same command goes on with it"
+            rows = session.query(models.StudyUserAttributeModel).filter_by(**self._known_by)
+            names = [row.study.study_name for row in rows] if self._known_by else []
+        place = shown(self.address)
+        if names:
+            raise StudyGone(
+                f"the study was renamed to {names[-1]!r} in {place} while it ran, as by the "
+                "dashboard, which makes a new one for that; the same command goes on with it"
+            ) from error
+        raise StudyGone(
+            f"the study was deleted from {place} while it ran, as by the dashboard; this run ends, "
+            "and what its trials left stays in their folders"
         ) from error
+
+    def watch(self, study_id: int, key: str, value: str) -> None:
+        """Tell by a sentence of its own when this study goes, which has the attribute."""
+        self.study_id = study_id
+        self._known_by = {"key": key, "value_json": json.dumps(value)}
 
 
 @dataclass

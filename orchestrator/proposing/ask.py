@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,7 +27,7 @@ from orchestrator.proposing.sampler import make_sampler
 from orchestrator.proposing.view import View
 from orchestrator.settings.checks import trials_in_all
 from orchestrator.settings.schema import Choices, Settings
-from orchestrator.settings.space import Space
+from orchestrator.settings.space import Space, unreachable
 from orchestrator.study.counting.history import InTermsOfNow, entry_of, fixed_for
 from orchestrator.study.counting.ignored import ignored_trials
 from orchestrator.study.journal import Entry, read_journal
@@ -189,6 +190,12 @@ class Asker:
     def _possible(self, waiting: FrozenTrial) -> FrozenTrial:
         """A trial that waits, without values that no trial can have, such as of a notebook's."""
         asked: dict[str, Any] = waiting.system_attrs.get(FIXED_PARAMS, {})
+        for key, value in asked.items():
+            if self._can_be(key, value) and (wanted := unreachable(value, self.space.search[key])):
+                self.say(
+                    f"trial {waiting.number} was enqueued with {key}={value!r}, which is not "
+                    f"{wanted}; it is tried all the same"
+                )
         possible = {key: value for key, value in asked.items() if self._can_be(key, value)}
         if possible == asked:
             return waiting
@@ -230,7 +237,9 @@ class Asker:
             view = View.of(trials, frozen.number, self.journal_line, hidden)
             proposed.trial.set_user_attr("visible", view.kept())
         space = self.space if entry is None else entry.space
-        point = space.suggest(proposed.trial)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an enqueued value beyond its range, which was said
+            point = space.suggest(proposed.trial)
         trial = optuna.trial.Trial(self.study, proposed.store())
         fixed = fixed_for(self.space.fixed, self.space.search, entry, point)
         try:

@@ -9,13 +9,13 @@ import optuna
 
 from orchestrator.ledger.outlook import past_trials
 from orchestrator.ledger.study import study_ledger
+from orchestrator.database.patient import StudyGone
 from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
 from orchestrator.running.room import DiskFull, comes_of_full_disk, disk_full, wait_for_room
 from orchestrator.running.runner import Runner
 from orchestrator.running.session import Session
 from orchestrator.settings.schema import Settings
-from orchestrator.study.identity import StudyGone, name_now
 from orchestrator.study.ranking import best_trial
 from orchestrator.study.record import record_of
 from orchestrator.troubles import trouble_of
@@ -76,10 +76,7 @@ def _search(session: Session, source: TrialSource, clock: Clock) -> tuple[Runner
             return runner, None
         except DiskFull as error:
             full = error
-        except (StudyGone, KeyError):  # Optuna's word for what is not in the database
-            gone = _gone(session)
-            if gone is None:
-                raise
+        except StudyGone as gone:
             runner.abandon()
             return runner, gone
         except UserError as error:
@@ -103,14 +100,6 @@ def _epochs(settings: Settings) -> int | None:
     """Of a trial, over all its folds, where the preset fixes them."""
     epochs = settings.recipe.get("epochs")
     return epochs * settings.folds if isinstance(epochs, int) else None
-
-
-def _gone(session: Session) -> StudyGone | None:
-    try:
-        name_now(session.study)
-    except StudyGone as gone:
-        return gone
-    return None
 
 
 def _best_of(study: optuna.Study) -> tuple[int, float] | None:

@@ -22,23 +22,13 @@ from protocol.messages import load_plan
 IDENTITY = "tomostudy:identity"  # the attribute's name
 
 
-class StudyGone(UserError):
-    """The study was deleted from its database while it ran."""
-
-
 def name_now(study: optuna.Study) -> str:
     """What the study is called in its database by now.
 
     Raises:
         StudyGone: it is not there any more.
     """
-    try:
-        return study._storage.get_study_name_from_id(study._study_id)
-    except KeyError:
-        raise StudyGone(
-            f"study {study.study_name!r} was deleted from its database while it ran, as by the "
-            "dashboard; this run ends, and what its trials left stays in their folders"
-        ) from None
+    return study._storage.get_study_name_from_id(study._study_id)
 
 
 def new_identity() -> str:

@@ -71,6 +71,7 @@ def open_study(
         )
         storage.study_id = study._study_id
         _take(folder, study, storage, identity, shared=url is not None)
+        storage.watch(study._study_id, IDENTITY, identity_of(study))
         if knows_locks(storage.address):
             lock = StudyInDatabase(storage.address, folder.name, identity_of(study))
             storage.hold(lock)

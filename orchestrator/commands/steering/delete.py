@@ -76,8 +76,8 @@ def _wanted(folder: StudyFolder, console: Console) -> bool:
 
 
 def _what_goes(folder: StudyFolder) -> str:
-    gigabytes = sum(file.lstat().st_size for file in folder.path.rglob("*")) / 1e9
-    size = f"{words.number(round(gigabytes, 3))} GB in {near(folder.path)}"
+    megabytes = sum(file.lstat().st_size for file in folder.path.rglob("*")) / 1e6
+    size = f"{megabytes:.1f} MB in {near(folder.path)}"
     try:
         record = read_study(folder)
     except SettingsError:

@@ -219,9 +219,19 @@ def test_a_study_that_goes_away_meanwhile_is_told_in_a_sentence(study, storage):
     storage.study_id = study._study_id
     trial = study.ask()
     optuna.delete_study(study_name="x", storage=storage.url)
-    with pytest.raises(UserError, match="it was renamed or deleted from outside"):
+    with pytest.raises(UserError, match="was deleted from"):
         trial.report(1.0, 1)
-    with pytest.raises(UserError, match="it was renamed or deleted from outside"):
+    with pytest.raises(UserError, match="was deleted from"):
+        study.ask()
+
+
+def test_of_a_study_that_the_dashboard_renames_its_new_name_is_told(study, storage):
+    storage.claim(study._study_id, "owner", "one")
+    storage.watch(study._study_id, "owner", "one")
+    renamed = optuna.create_study(study_name="other", storage=storage.url)
+    renamed.set_user_attr("owner", "one")
+    optuna.delete_study(study_name="x", storage=storage.url)
+    with pytest.raises(UserError, match="was renamed to 'other' in"):
         study.ask()
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 
 import optuna
 import pytest
@@ -154,11 +155,13 @@ def test_values_that_no_trial_can_have_are_left_out_of_an_enqueued_point_and_nam
     search = growing(tmp_path, "tpe")
     said = []
     search.asker.say = said.append
-    search.study.enqueue_trial({"x": 0.75, "window": "none such", "typo": 3})
-    trial, _ = search.asker.ask()
-    assert trial.params["x"] == 0.75
+    search.study.enqueue_trial({"x": 7.5, "window": "none such", "typo": 3})
+    with warnings.catch_warnings(action="error"):
+        trial, _ = search.asker.ask()
+    assert trial.params["x"] == 7.5
     assert trial.params["window"] in FIRST["window"]["choices"]
-    (sentence,) = said
+    beyond, sentence = said
+    assert "x=7.5, which is not 0.5 to 1.0; it is tried all the same" in beyond
     assert "window='none such'" in sentence
     assert "typo=3" in sentence
     assert search.problems() == []
