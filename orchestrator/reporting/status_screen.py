@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -36,18 +37,8 @@ def print_status(console: Console, status: Status, chosen: Chosen | None = None)
         chosen: which trials; else those that run, and the best.
     """
     say(console, _headline(status), style="bold")
-    if at_work := _at_work(status):
-        say(console, at_work)
-    if status.paused:
-        say(console, f"It is {status.paused}")
-    if status.ruled:
-        say(console, f"A stop rule has ended the search: {status.ruled}")
-    if status.detached:
-        say(console, f"The orchestrator is {status.detached}")
-    for job in status.jobs:
-        say(console, _job(job))
-    if status.parent is not None:
-        say(console, f"Parent: {status.parent.told()}")
+    for line in _standing(status):
+        say(console, line)
     confirmed = confirmed_lines(load_confirmation(status.folder), status.record.best)
     for line in [*_best(status), *confirmed]:
         say(console, line)
@@ -63,6 +54,21 @@ def print_status(console: Console, status: Status, chosen: Chosen | None = None)
     hidden = len(status.record.trials) - len(trials)
     if hidden > 0:
         say(console, f"{words.counted(hidden, 'trial')} not shown; --top, --state or --json do")
+
+
+def _standing(status: Status) -> Iterator[str]:
+    """Who works on it and where, what keeps it from going on, and what it stands on."""
+    if at_work := _at_work(status):
+        yield at_work
+    if status.paused:
+        yield f"It is {status.paused}"
+    if status.ruled:
+        yield f"A stop rule has ended the search: {status.ruled}"
+    if status.detached:
+        yield f"The orchestrator is {status.detached}"
+    yield from map(_job, status.jobs)
+    if status.parent is not None:
+        yield f"Parent: {status.parent.told()}"
 
 
 def _headline(status: Status) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import optuna
 
+from orchestrator.database.patient import StudyGone
 from orchestrator.ledger.outlook import past_trials
 from orchestrator.ledger.study import study_ledger
-from orchestrator.database.patient import StudyGone
 from orchestrator.proposing.ask import TrialSource
 from orchestrator.running.clock import Clock
 from orchestrator.running.room import DiskFull, comes_of_full_disk, disk_full, wait_for_room

@@ -12,8 +12,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator import words
-from orchestrator.proposing.terminating import Terminating
 from orchestrator.ledger.trial import ended_account
+from orchestrator.proposing.terminating import Terminating
 from orchestrator.settings.schema import Settings, StopWhen
 from orchestrator.study.counting.ignored import ignored_trials
 from orchestrator.study.ranking import rank_trials
