@@ -54,7 +54,7 @@ class Driver:
                     len(read_answers(self.studio.folder)) + len(pending(self.studio.folder)) > asked
                     or first.poll() is not None
                 ),
-                30,
+                60,
                 f"request of {command}",
             )
         else:
@@ -84,7 +84,7 @@ def driven(tmp_path_factory):
     driver.kill_search()
     driver.type("pause")
     wait_until(lambda: not studio.ranks(), 20, "end of the ranks")
-    (resting,) = [trial.number for trial in studio.trials() if trial.state.name == "RUNNING"]
+    resting = next(t.number for t in studio.trials() if not t.state.is_finished())
     driver.type("stop", "--trial", str(resting), "--why", "enough", done="has ended already")
     driver.kill_search()
     code, told = studio.command("status")
