@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 from protocol.errors import DataError
-from protocol.files import replacing
+from protocol.files import partial
 from protocol.messages import Message
 
 HIGHEST, NAN = 65534, 65535
 _SPEED = 1  # of zlib: the noise of images hardly shrinks, and a trial waits for it
+
+_MEND = "delete it, and `gallery` makes it again of the trial's checkpoint"
 
 Role = Literal["target", "baseline", "result", ""]
 
@@ -54,10 +56,14 @@ class Panels:
 
 
 def save_panels(path: Path, panels: Panels) -> None:
-    """Write a picture's panels, whole or not at all."""
-    with replacing(path) as stream:
-        stream.write(panels.picture.model_dump_json().encode() + b"\n")
-        stream.write(zlib.compress(b"".join(panels.levels), _SPEED))
+    """Write a picture's panels, whole or not at all, unless the power fails.
+
+    They are not synced, for which a trial would wait: they can be made again of its checkpoint.
+    """
+    half = partial(path)
+    head = panels.picture.model_dump_json().encode() + b"\n"
+    half.write_bytes(head + zlib.compress(b"".join(panels.levels), _SPEED))
+    half.replace(path)
 
 
 def load_panels(path: Path) -> Panels:
@@ -72,10 +78,11 @@ def load_panels(path: Path) -> Panels:
         picture = KeptPicture.model_validate_json(head)
         content = zlib.decompress(packed)
     except (ValueError, zlib.error) as error:
-        raise DataError(f"{path} is damaged: {error}") from None
+        raise DataError(f"{path} is damaged: {error}; {_MEND}") from None
     sizes = [2 * panel.rows * panel.columns for panel in picture.panels]
     if sum(sizes) != len(content):
-        raise DataError(f"{path} is damaged: it holds {len(content)} bytes, expected {sum(sizes)}")
+        found = f"it holds {len(content)} bytes, expected {sum(sizes)}"
+        raise DataError(f"{path} is damaged: {found}; {_MEND}")
     ends = [sum(sizes[: count + 1]) for count in range(len(sizes))]
     return Panels(
         picture, [content[end - size : end] for end, size in zip(ends, sizes, strict=True)]

@@ -60,7 +60,7 @@ def chosen_trials(look: Look, asked: str | None) -> list[TrialRecord]:
     """The trials that `3,7,best` names, each once; without a word the best few.
 
     Raises:
-        SettingsError: there is no such trial.
+        SettingsError: there is no such trial, or none is complete.
     """
     if asked is not None:
         names = [name.strip() for name in asked.split(",") if name.strip()]
@@ -69,7 +69,12 @@ def chosen_trials(look: Look, asked: str | None) -> list[TrialRecord]:
             raise SettingsError("found none, expected such as 3,7,best", key="--trials")
         return list(found.values())
     trials = leading_trials(look) or look.record.ranked[:_MOST]
-    return trials or [chosen_trial(look.record, "best")]  # which says why there is none
+    if not trials:
+        raise SettingsError(
+            f"no trial of study {look.name!r} is complete; --trials names others that have a "
+            "checkpoint"
+        )
+    return trials
 
 
 def _trial(look: Look, name: str) -> TrialRecord:

@@ -85,3 +85,12 @@ def test_a_family_that_was_written_before_finds_the_errors_and_volumes_it_import
 
     assert issubclass(DataError, UserError)
     assert Volume is models.family.Volume
+
+
+def test_what_was_found_before_is_reported(begun):
+    code, output = begun.run_with(["report", *begun.where])
+    assert code == 0, output
+    page = begun.folder.report.read_text()
+    assert "A search for the lowest error: 2 trials" in page
+    assert "Best: trial 0, error" in page
+    assert "could not be drawn" not in page

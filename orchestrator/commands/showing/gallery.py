@@ -21,6 +21,7 @@ from orchestrator.showing.cases import Sample, chosen_samples, chosen_trials
 from orchestrator.showing.gallery import gallery_of
 from orchestrator.showing.look import Look, look
 from orchestrator.showing.page import rendered
+from orchestrator.study.find import require_study
 from orchestrator.study.record import TrialRecord
 from protocol.doors import Call
 from protocol.errors import SettingsError
@@ -54,6 +55,7 @@ def show_gallery(folder: StudyFolder, wanted: Wanted) -> None:
         raise SettingsError(
             f"found {wanted.split!r}, expected one of {', '.join(_SPLITS)}", key="--split"
         )
+    require_study(folder)
     path = checked(wanted.out or folder.gallery)
     found, console = look(folder), PatientConsole()
     trials = chosen_trials(found, wanted.trials)

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from orchestrator.reporting.screen import near
+from orchestrator.study.find import require_study
 from protocol.errors import SettingsError
 from protocol.files import write_text
 from protocol.folders import StudyFolder
@@ -19,6 +20,7 @@ def report_study(folder: StudyFolder, out: Path | None) -> None:
     Raises:
         SettingsError: there is no such study, or the page cannot be written there.
     """
+    require_study(folder)
     path = checked(out or folder.report)
     write_report(folder, path)
     print(f"The report of study {folder.name} is in {near(path)}; open it in a browser.")

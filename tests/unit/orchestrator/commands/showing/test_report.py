@@ -54,3 +54,8 @@ def test_what_people_wrote_cannot_become_part_of_the_page(tmp_path):
     page = made.folder.report.read_text()
     assert "<script>alert(1)" not in page
     assert "<img src=x" not in page
+
+
+def test_a_study_that_is_not_there_is_told_as_such(made):
+    with pytest.raises(SettingsError, match=r"there is no study 'mad'.*did you mean made"):
+        report_study(StudyFolder(made.folder.path.with_name("mad")), None)
