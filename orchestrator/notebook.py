@@ -81,7 +81,7 @@ class OpenStudy:
         """A row for every trial, by number: how it ended, its parameters and its metrics.
 
         Columns are `state`, `value`, `ending`, `reason`, `epoch`, `best_epoch`, `attempts`,
-        `feasible`, `params_…` and `metrics_…`.
+        `feasible`, `ignored`, `params_…` and `metrics_…`.
 
         Raises:
             UserError: pandas is not installed.
@@ -98,6 +98,7 @@ class OpenStudy:
                 "best_epoch": trial.best_epoch,
                 "attempts": trial.attempts,
                 "feasible": trial.feasible,
+                "ignored": trial.ignored,
                 **{f"params_{name}": value for name, value in trial.params.items()},
                 **{f"metrics_{name}": value for name, value in trial.metrics.items()},
             }
@@ -148,7 +149,10 @@ class OpenStudy:
         return load(checkpoint, device=device, data_root=data_root)
 
     def optuna_study(self) -> optuna.Study:
-        """The study for Optuna's own functions: a copy in memory, which is written nowhere."""
+        """The study for Optuna's own functions: a copy in memory, which is written nowhere.
+
+        Trials that are ignored have failed in it.
+        """
         import optuna
 
         from orchestrator.showing.look import look

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -50,7 +51,7 @@ class Look:
 
     folder: StudyFolder
     record: StudyRecord
-    trials: Sequence[FrozenTrial]  # by number
+    trials: Sequence[FrozenTrial]  # by number; those that are ignored as if they had failed
     content: dict[str, Any]  # of study.yml; empty where that cannot be read
     confirmation: Confirmation | None
 
@@ -75,6 +76,11 @@ class Look:
     @cached_property
     def best(self) -> TrialRecord | None:
         return self.record.best
+
+    @property
+    def ignored(self) -> list[TrialRecord]:
+        """The trials that somebody wants to count for nothing."""
+        return [trial for trial in self.record.trials if trial.ignored]
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -117,7 +123,11 @@ def look(folder: StudyFolder) -> Look:
     study = opened_to_read(database_of(folder), folder.name, known.identity)
     try:
         record = record_of(study)
-        trials = study.get_trials(deepcopy=False)
+        ignored = {trial.number for trial in record.trials if trial.ignored}
+        trials = [
+            _as_failed(trial) if trial.number in ignored else trial
+            for trial in study.get_trials(deepcopy=False)
+        ]
     finally:
         study._storage.remove_session()
     return Look(
@@ -127,6 +137,13 @@ def look(folder: StudyFolder) -> Look:
         content=_study_file(folder),
         confirmation=load_confirmation(folder),
     )
+
+
+def _as_failed(trial: FrozenTrial) -> FrozenTrial:
+    """A trial that keeps its number, and of whose values no plot knows."""
+    failed = copy(trial)
+    failed.state, failed.values, failed.intermediate_values = TrialState.FAIL, None, {}
+    return failed
 
 
 def _study_file(folder: StudyFolder) -> dict[str, Any]:

@@ -1,6 +1,10 @@
+import optuna
 import pytest
 
 from orchestrator.showing.look import look
+from orchestrator.showing.plots import history
+from orchestrator.showing.report import report
+from orchestrator.study.record import IGNORED
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
 
@@ -41,3 +45,20 @@ def test_a_study_that_is_not_there_or_has_not_begun_is_told(made):
     made.folder.database.unlink()
     with pytest.raises(SettingsError, match="has not begun"):
         look(made.folder)
+
+
+def test_an_ignored_trial_is_in_no_plot_and_is_not_the_best(made):
+    url = f"sqlite:///{made.folder.database}"
+    study = optuna.load_study(study_name="made", storage=url)
+    study.set_user_attr(IGNORED, {"2": "me: wrong data"})
+    found = look(made.folder)
+    assert found.best.number == 0
+    assert [trial.number for trial in found.trials] == list(range(6))
+    assert [trial.number for trial in found.ignored] == [2]
+    assert found.study_of(found.trials).best_trial.number == 0
+    assert found.trials[2].intermediate_values == {}
+    drawn = history(found).html
+    assert "31.25" not in drawn
+    assert "24.0" in drawn
+    page = report(found)
+    assert "Trial 2 counts for nothing here: ignored, asked by me: wrong data." in page
