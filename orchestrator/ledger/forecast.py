@@ -23,7 +23,7 @@ _LATEST = 0.35  # share of the trials that the next ones are like: proposals and
 _FEWEST_LATEST = 8
 _LEARNING = 0.8  # how far from what the latest take the next ones go towards what the best take
 _DRIFT = 0.25  # by which the next trials may take longer or shorter than the latest, one sigma
-_WIDEST = 0.75  # sigma, as a share of the estimate, above which it is none
+_WIDEST = 2.4  # times the estimate that the interval may reach to early on
 _SIGMAS = 1.28  # of an interval that holds in eight of ten cases
 
 
@@ -99,7 +99,10 @@ def forecast(
     unknown = len(present) - len(going)
     if not waiting and not unknown:
         return _of_running(lefts)
-    if len(past) < max(_FEWEST_PRUNED if prunes else _FEWEST, _ROUNDS * lanes):
+    total = len(past) + len(present) + waiting
+    wanted = max(_FEWEST_PRUNED if prunes else _FEWEST, _ROUNDS * lanes)
+    third = math.ceil(total / 3)  # when it is told in any case
+    if len(past) < max(_FEWEST, min(wanted, third)):
         return None
     times = Survival(
         ended=[_smoothed(trial, fit) for trial in latest],
@@ -107,7 +110,9 @@ def forecast(
         end=max([whole for _, whole in going] + [trial.seconds for trial in latest]),
     )
     mean = times.mean * _becoming(past, latest, fit)
-    return _total(mean, times.variance, len(latest), lefts, waiting + unknown, lanes, gap)
+    found = _total(mean, times.variance, len(latest), lefts, waiting + unknown, lanes, gap)
+    wide = found.high > _WIDEST * found.seconds
+    return None if wide and len(past) < max(wanted, third) else found
 
 
 def _becoming(past: Sequence[Past], latest: Sequence[Past], fit: Fit | None) -> float:
@@ -141,15 +146,14 @@ def _total(
     waiting: int,
     lanes: int,
     gap: float,
-) -> Forecast | None:
+) -> Forecast:
     # While the last ones end, some lanes are empty: for what is left of a trial met at any moment.
     uneven = (lanes - 1) * (variance + mean**2) / (2 * mean) if mean else 0.0
     seconds = max([(sum(lefts) + waiting * (mean + gap) + uneven) / lanes, *lefts])
     drift = waiting * math.sqrt(variance / count + (_DRIFT * mean) ** 2)
     sigma = math.hypot(drift, math.sqrt((waiting + len(lefts)) * variance)) / lanes
-    if seconds <= 0 or sigma > _WIDEST * seconds:
-        return None
-    factor = math.exp(_SIGMAS * math.sqrt(math.log1p((sigma / seconds) ** 2)))
+    relative = sigma / seconds if seconds > 0 else 0.0
+    factor = math.exp(_SIGMAS * math.sqrt(math.log1p(relative**2)))
     return Forecast(seconds=seconds, low=seconds / factor, high=seconds * factor)
 
 

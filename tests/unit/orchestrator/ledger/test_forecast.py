@@ -97,11 +97,21 @@ def test_before_there_is_something_to_judge_by_nothing_is_said():
     assert forecast(three, [], waiting=10, lanes=1).seconds == pytest.approx(100.0, rel=0.05)
     assert forecast(three, [], waiting=10, lanes=1, prunes=True) is None
     assert forecast(three, [], waiting=10, lanes=2) is None  # the slow ones may still go on
+    assert forecast(three, [], waiting=6, lanes=2) is not None
 
 
-def test_times_that_tell_nothing_of_the_next_are_no_forecast():
+def test_times_that_tell_nothing_of_the_next_are_no_forecast_early_on():
     wild = [past(1.0), past(1.0), past(1.0), past(2000.0)]
-    assert forecast(wild, [], waiting=5, lanes=1) is None
+    assert forecast(wild, [], waiting=50, lanes=1) is None
+
+
+def test_from_a_third_of_the_trials_on_it_is_told_in_any_case_to_the_last_one():
+    mixed = [past(2.0, 0.2), past(9.0), past(2.0, 0.2), past(10.0), past(2.0, 0.2)]
+    assert forecast(mixed, [], waiting=15, lanes=1, prunes=True) is None
+    assert forecast(mixed, [], waiting=9, lanes=1, prunes=True) is not None
+    assert forecast(mixed * 3, [], waiting=1, lanes=1, prunes=True).high < 20.0
+    wild = [past(1.0), past(1.0), past(1.0), past(2000.0)]
+    assert forecast(wild, [], waiting=5, lanes=1).high > 1000.0
 
 
 def test_the_last_trials_take_what_their_own_pace_says():

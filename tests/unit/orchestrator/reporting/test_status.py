@@ -115,7 +115,7 @@ def test_while_it_runs_the_best_so_far_of_each_trial_and_the_time_left_are_told(
     show_status(made.folder, as_json=True)
     left = json.loads(capsys.readouterr().out)["seconds_left"]
     assert left["low"] < left["seconds"] < left["high"]
-    made.write_settings(pruner={"kind": "median"})
+    made.write_settings(pruner={"kind": "median"}, n_trials=20)
     assert "time left not known yet" in shown(made.folder)
 
 
