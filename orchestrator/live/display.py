@@ -58,10 +58,11 @@ class Display(ABC):
             self._progress = progress
         self._opened(progress)
 
-    def total_changed(self, total: int) -> None:
-        """The study is to have so many trials."""
+    def study_changed(self, total: int, best: tuple[int, float] | None) -> None:
+        """The study is to have so many trials; `best` is (trial, value) of those that count."""
         with self._lock:
             self._study.total = total
+            self._study.best_trial, self._study.best = best or (None, None)
 
     def trial_started(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.confirmation.saved import Confirmation, load_confirmation
 from orchestrator.ledger.study import Ledger, study_ledger
+from orchestrator.study.counting.ignored import ignored_trials
 from orchestrator.study.find import database_of, opened_to_read, read_study, require_study
 from orchestrator.study.holding.lock import holder_of
 from orchestrator.study.peek import peek
@@ -117,7 +119,9 @@ def look(folder: StudyFolder) -> Look:
     study = opened_to_read(database_of(folder), folder.name, known.identity)
     try:
         record = record_of(study)
-        trials = study.get_trials(deepcopy=False)
+        ignored = ignored_trials(study)
+        found = study.get_trials(deepcopy=False)
+        trials = [_left_out(t) if t.number in ignored else t for t in found]
     finally:
         study._storage.remove_session()
     return Look(
@@ -127,6 +131,13 @@ def look(folder: StudyFolder) -> Look:
         content=_study_file(folder),
         confirmation=load_confirmation(folder),
     )
+
+
+def _left_out(trial: FrozenTrial) -> FrozenTrial:
+    """An ignored trial in its place, by which Optuna's plots count, with nothing to be drawn."""
+    shown = copy.copy(trial)
+    shown.state, shown.values, shown.intermediate_values = TrialState.FAIL, None, {}
+    return shown
 
 
 def _study_file(folder: StudyFolder) -> dict[str, Any]:
