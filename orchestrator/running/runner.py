@@ -526,7 +526,14 @@ class Runner:
         """The settings have changed, or which trials count."""
         self._source.look_anew()
         self._session.take_settings(self._source.settings)
-        self._session.display.study_changed(self._source.total, best_of(self._session.study))
+        settings = self._session.settings
+        self._repeated.most = settings.limits.same_failures
+        timeout = settings.timeout
+        self._session.display.study_changed(
+            self._source.total,
+            best_of(self._session.study),
+            None if timeout is None else max(0.0, timeout - self._clock.seconds),
+        )
         self._tidy_up()
 
     def _end_trial(self, number: int) -> None:
