@@ -58,10 +58,18 @@ class Display(ABC):
             self._progress = progress
         self._opened(progress)
 
-    def total_changed(self, total: int) -> None:
-        """The study is to have so many trials."""
+    def study_changed(
+        self, total: int, best: tuple[int, float] | None, timeout: float | None
+    ) -> None:
+        """The study is to have so many trials; `best` is (trial, value) of those that count.
+
+        `timeout` is what this run may still take in seconds.
+        """
         with self._lock:
+            passed = self._clock() - self._study.since
+            self._study.timeout = None if timeout is None else timeout + passed
             self._study.total = total
+            self._study.best_trial, self._study.best = best or (None, None)
 
     def trial_started(
         self,

@@ -16,13 +16,13 @@ class Repeated:
     """Counts the trials in a row that ended with the same failure."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._what = ""
         self._count = 0
 
     def trouble(self, outcome: Outcome) -> UserError | None:
         """What to end the run for, once as many trials in a row as are allowed failed alike."""
-        most = self._most
+        most = self.most
         if outcome.ending in _OF_THE_POINT:
             most *= _PATIENCE
         elif outcome.ending not in _FAILURES:

@@ -40,7 +40,7 @@ from orchestrator.running.verdict import Verdict
 from orchestrator.steering.requests import What
 from orchestrator.study.identity import name_now
 from orchestrator.study.inputs import data_fingerprint
-from orchestrator.study.ranking import point_to_best
+from orchestrator.study.ranking import best_of, point_to_best
 from protocol.errors import UserError
 from protocol.messages import Ending, Fault, Outcome, Plan, Stop, load_outcome
 
@@ -526,7 +526,14 @@ class Runner:
         """The settings have changed, or which trials count."""
         self._source.look_anew()
         self._session.take_settings(self._source.settings)
-        self._session.display.total_changed(self._source.total)
+        settings = self._session.settings
+        self._repeated.most = settings.limits.same_failures
+        timeout = settings.timeout
+        self._session.display.study_changed(
+            self._source.total,
+            best_of(self._session.study),
+            None if timeout is None else max(0.0, timeout - self._clock.seconds),
+        )
         self._tidy_up()
 
     def _end_trial(self, number: int) -> None:

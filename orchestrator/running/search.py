@@ -16,7 +16,7 @@ from orchestrator.running.room import DiskFull, comes_of_full_disk, disk_full, w
 from orchestrator.running.runner import Runner
 from orchestrator.running.session import Session
 from orchestrator.study.peek import peek
-from orchestrator.study.ranking import best_trial
+from orchestrator.study.ranking import best_of
 from orchestrator.study.record import record_of
 from orchestrator.troubles import trouble_of
 from protocol.errors import UserError
@@ -46,7 +46,7 @@ def run_trials(session: Session, source: TrialSource) -> Ended:
         record.ended,
         objective.direction,
         objective.metric,
-        best=_best_of(session.study),
+        best=best_of(session.study),
         timeout=None if timeout is None else max(0.0, timeout - clock.seconds),
         lanes=len(session.slots),
         gpus=session.gpus,
@@ -94,8 +94,3 @@ def _search(session: Session, source: TrialSource, clock: Clock) -> tuple[Runner
         if not wait_for_room(session.folder, session.pause):
             return runner, None
         session.display.notice("there is room again, the study goes on")
-
-
-def _best_of(study: optuna.Study) -> tuple[int, float] | None:
-    best = best_trial(study)
-    return None if best is None or best.value is None else (best.number, best.value)

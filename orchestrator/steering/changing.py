@@ -37,6 +37,8 @@ LATER = (  # sections that a search goes by as it was started
     "threads",
     "storage",
     "tracking",
+    "notify",
+    "yield_to_others",
     "enqueue",
 )
 _SPACE = ("search", "recipe")

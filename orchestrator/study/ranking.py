@@ -41,6 +41,12 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
     return ranked[0] if ranked else None
 
 
+def best_of(study: optuna.Study) -> tuple[int, float] | None:
+    """The best trial's number and value."""
+    best = best_trial(study)
+    return None if best is None or best.value is None else (best.number, best.value)
+
+
 def rank_trials(study: optuna.Study) -> Sequence[FrozenTrial]:
     """The trials that can be the best, the best first; the earlier of equals first."""
     ranked = _RANKINGS.setdefault(study, _Ranking()).of(study)

@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 
+import optuna
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -137,8 +138,30 @@ def test_a_copied_folder_is_refused_while_the_study_runs_and_told_who_runs_it(sh
     assert changed == set()
     _, status = elsewhere.command("status", "--json")
     assert json.loads(status)["orchestrator"]["pid"] == first.pid
+    code, output = elsewhere.command("delete", "--yes")
+    assert (code, "in use by process" in output) == (3, True), output
     assert finish(first)[0] == 0
     assert_whole(shared)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_study_is_steered_and_deleted_with_its_rows_and_nobody_elses(shared, postgresql):
+    optuna.create_study(study_name="theirs", storage=postgresql.url())
+    assert shared.run("--set", "n_trials=1")[0] == 0
+    for command in (
+        ["set", "n_trials=2"],
+        ["ignore", "--trial", "0"],
+        ["add", "learning_rate=0.01"],
+    ):
+        code, output = shared.command(*command)
+        assert code == 0, output
+    assert shared.run()[0] == 0
+    assert [trial.params["learning_rate"] == 0.01 for trial in shared.trials()] == [False, True]
+    code, output = shared.command("delete", "--yes")
+    assert code == 0, output
+    assert not shared.folder.path.exists()
+    assert optuna.get_all_study_names(postgresql.url()) == ["theirs"]
 
 
 @pytest.mark.slow

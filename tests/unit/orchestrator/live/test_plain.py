@@ -134,3 +134,12 @@ def test_a_terminal_gets_the_live_area_and_everything_else_gets_lines():
     assert isinstance(open_display(terminal), TerminalDisplay)
     dumb = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
     assert isinstance(open_display(dumb), PlainDisplay)
+
+
+def test_what_the_study_has_become_meanwhile_is_what_is_told_from_then_on(display, stream):
+    display.study_changed(12, (1, 28.5), timeout=60.0)
+    display.trial_started(2, {}, 0, ["cpu"])
+    ended = Outcome(ending=Ending.PRUNED, reason="hopeless", attempts=1, value=20.0, epoch=1)
+    display.trial_ended(2, ended, "pruned")
+    assert "2/12 finished" in lines(stream)[-1]
+    assert "best psnr 28.5 (trial 1)" in lines(stream)[-1]

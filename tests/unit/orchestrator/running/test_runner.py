@@ -19,9 +19,13 @@ from orchestrator.running.clock import Clock
 from orchestrator.running.room import DiskFull
 from orchestrator.running.runner import Runner
 from orchestrator.running.slots import Slot
+from orchestrator.settings.layers import Asked
 from orchestrator.settings.schema import StopWhen
+from orchestrator.steering import steering as steering_module
 from orchestrator.steering.requests import Request, What, ask_for
 from orchestrator.steering.steering import Steering
+from orchestrator.study.journal import note
+from orchestrator.study.study_file import StudyFile, write_study_file
 from protocol.errors import UserError
 from protocol.messages import (
     Failed,
@@ -146,6 +150,7 @@ class Search(SmallSearch):
             known=types.SimpleNamespace(identity="", inputs={}),
             steering=steering,
             steered=steering.look,
+            take_settings=lambda taken: setattr(session, "settings", taken),
         )
         runner = Runner(session, self.asker, Clock(self.folder.clock))
         try:
@@ -492,3 +497,21 @@ def test_a_stop_rule_ends_the_search_before_its_budget(search):
     search.play(finishing, finishing, finishing)
     assert len(search.trials()) == 2
     assert "no further trial begins: 1 trial ended without a better" in search.display.words
+
+
+def test_a_budget_that_is_raised_and_a_trial_that_is_ignored_take_effect_while_it_runs(search):
+    settings = search.settings
+    write_study_file(search.folder, StudyFile(asked=Asked(), settings=settings))
+    note(search.folder, settings, search.asker.space, 0)
+
+    def steering(folder, plan):
+        ask_for(search.folder, Request(what=What.SET, sets=["n_trials=5"]))
+        ask_for(search.folder, Request(what=What.IGNORE, trial=0))
+        return finishing(folder, plan)
+
+    with mock.patch.object(steering_module, "_LOOK_SECONDS", 0.0):
+        assert search.play(finishing, steering) is None
+    assert search.states == [COMPLETE] * 5
+    search.display.study_changed.assert_called_with(5, None, None)  # trial 1 still trains
+    assert "0" not in search.trials()[-1].user_attrs["visible"]["finished"].split("-")
+    assert search.folder.best.readlink().name == "trial_1"

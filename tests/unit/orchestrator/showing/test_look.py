@@ -23,6 +23,18 @@ def test_looking_changes_nothing(made):
     assert made.folder.database.read_bytes() == before
 
 
+def test_an_ignored_trial_stands_in_the_table_and_is_neither_the_best_nor_drawn(made):
+    study = optuna.load_study(study_name="made", storage=f"sqlite:///{made.folder.database}")
+    study.set_user_attr(IGNORED, {"2": "anna on n1: wrong data"})
+    found = look(made.folder)
+    assert found.best.number == 0
+    assert "wrong data" in found.record.trials[2].reason
+    assert found.study_of(found.trials).best_trial.number == 0
+    figure = optuna.visualization.plot_optimization_history(found.study_of(found.trials))
+    drawn = {number for trace in figure.data for number in trace.x}
+    assert 2 not in drawn or all(value != 31.25 for trace in figure.data for value in trace.y)
+
+
 def test_some_trials_are_a_study_for_optuna_under_their_own_numbers(seen):
     study = seen.study_of([seen.trials[1], seen.trials[2]])
     assert [trial.number for trial in study.get_trials()] == [1, 2]
