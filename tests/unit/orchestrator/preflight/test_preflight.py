@@ -54,7 +54,7 @@ def rehearse(tmp_path):
     def begin(search=SEARCH, room=8.0, devices=("cpu", "cpu"), trials=1, **changes):
         (tmp_path / "x").mkdir(exist_ok=True)
         settings = make_settings(search, {}, **changes)
-        session = Session(StudyFolder(tmp_path / "x"), "x", None, Mock(), None)
+        session = Session(StudyFolder(tmp_path / "x"), "x", None, Mock(), None, Mock())
         session.settings, session.slots = settings, [Slot(devices, 1)] * trials
         rehearsal = Computed(session, Space.of(settings.search, settings.recipe, {"batch_size": 4}))
         rehearsal.room = room
