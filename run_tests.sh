@@ -40,9 +40,9 @@ check "format (ruff)" -m ruff format --check
 check "lint (ruff)" -m ruff check
 check "imports (import-linter)" -c \
     'from importlinter.cli import lint_imports_command as main; main()' --no-logo
-# Two at a time: most tests wait for processes rather than compute. A later -n wins.
+# Three at a time: most tests wait for processes rather than compute. A later -n wins.
 # --long adds what is left out for its time.
-check "tests (pytest)" -m pytest -n 2 --dist worksteal "$@"
+check "tests (pytest)" -m pytest -n 3 --dist worksteal "$@"
 printf '\n== types (mypy)\n'
 wait "$mypy" || failed+=("types (mypy)")
 trap 'rm -f -- "$typed"' EXIT

@@ -89,11 +89,12 @@ def _at_work(status: Status) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(status.holder.start))
         who = f"Process {status.holder.pid} on {status.holder.host} works on it since {since}"
         return f"{who}, {time_left(status.left)}"
-    if status.record.counts["running"]:
-        return "Nobody works on it now; the command that began it goes on with it"
-    if status.budget is not None and status.record.ended >= status.budget:
+    ended = status.budget is not None and status.record.ended >= status.budget
+    if ended and not status.record.counts["running"]:
         return "All its trials have ended; --n_trials searches longer"
-    return ""
+    if status.ruled:
+        return ""
+    return "Nobody works on it now; the command that began it goes on with it"
 
 
 def _job(job: dict[str, Any]) -> str:
