@@ -1,14 +1,23 @@
 import contextlib
 import fcntl
+import io
 import logging
 import os
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from rich.console import Console
 
-from orchestrator.running.session import Session, held, logging_to, refuse_confirmations
+from orchestrator.running.session import (
+    Session,
+    held,
+    logging_to,
+    open_session,
+    refuse_confirmations,
+)
 from orchestrator.settings.layers import Asked
+from orchestrator.steering.requests import Request, What, ask_for, read_answers
 from orchestrator.study.storage import identity_of
 from orchestrator.study.study_file import StudyFile, read_study_file, write_study_file
 from protocol.errors import SettingsError, StudyInUse, UserError
@@ -119,6 +128,22 @@ def test_a_log_for_which_there_is_no_room_neither_speaks_nor_ends_the_run(capsys
     with logging_to(Path("/dev/full")):
         logging.getLogger("orchestrator.anything").info("at work")
     assert capsys.readouterr() == ("", "")
+
+
+# ------------------------------------------------------------------------------- steering
+
+
+def test_runs_of_a_confirmation_are_stopped_and_paused_by_requests_to_their_search(folder):
+    folder.path.mkdir()
+    with open_session(
+        folder.confirmations, "x.confirm", Console(file=io.StringIO()), steered=folder
+    ) as session:
+        ask_for(folder, Request(what=What.PAUSE))
+        ask_for(folder, Request(what=What.STOP))
+        assert session.steered() == []  # none of which is about one of its own trials
+        assert session.steering.paused() is not None
+        assert session.interrupts.count == 1
+    assert [line.refused for line in read_answers(folder)] == [False, False]
 
 
 # ------------------------------------------------------------------------------- the token
