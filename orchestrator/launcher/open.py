@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,8 +72,7 @@ def open_study_launcher(
         if error.name != "submitit":
             raise
         raise SettingsError(
-            "slurm needs submitit, which is not installed; run "
-            f"{sys.executable} -m pip install submitit",
+            "slurm needs submitit, which is not installed; run scripts/setup.sh slurm",
             key="launcher.kind",
         ) from None
     return SlurmLauncher(

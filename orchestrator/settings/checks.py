@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -79,8 +78,7 @@ def _check_search(settings: Settings) -> None:
 def _check_tracking(settings: Settings) -> None:
     if settings.tracking.tensorboard and find_spec("tensorboard") is None:
         raise SettingsError(
-            "true needs tensorboard, which is not installed; run "
-            f"{sys.executable} -m pip install tensorboard",
+            "true needs tensorboard, which is not installed; run scripts/setup.sh tensorboard",
             key="tracking.tensorboard",
         )
 
