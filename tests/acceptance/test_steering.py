@@ -74,7 +74,8 @@ def test_a_pause_outlives_a_killed_orchestrator_and_costs_no_trial_anything(slow
     finish(run)
     slow.wait_for_silence()
     run = slow.start()
-    time.sleep(4.0)  # in which a study that is not paused has long begun
+    wait_until(lambda: "works on it" in slow.command("status")[1], 60, "holder")
+    time.sleep(3.0)  # in which a study that is not paused has begun
     assert not slow.ranks()
     code, told = slow.command("resume")
     assert code == 0, told
