@@ -22,7 +22,7 @@ import yaml
 from orchestrator.__main__ import main
 from orchestrator.launcher.local import LocalLauncher
 from protocol.folders import StudyFolder, TrialFolder
-from protocol.messages import Event, read_events
+from protocol.messages import Event, Left, Used, read_events
 
 ROOT = Path(__file__).resolve().parents[1]
 TOY = f"{ROOT}/tests/families/toy.py:Toy"
@@ -129,6 +129,10 @@ class Studio:
     def events(self, number: int) -> list[Event]:
         return read_events(self.trial(number).events)
 
+    def last_word(self, number: int) -> Event:
+        """The latest that a trial told of its training."""
+        return last_word(self.trial(number))
+
     def processes(self) -> list[psutil.Process]:
         """Every live process that any run of this studio has started."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
@@ -196,3 +200,9 @@ def wait_until(condition: Any, seconds: float, what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"no {what} within {seconds} s"
         time.sleep(0.05)
+
+
+def last_word(trial: TrialFolder) -> Event:
+    """The latest that was told of training, behind which stands what the devices were used for."""
+    events = reversed(read_events(trial.events))
+    return next(event for event in events if not isinstance(event, Used | Left))

@@ -16,8 +16,8 @@ from orchestrator.settings.layers import Asked, load_settings
 from orchestrator.settings.space import Space
 from orchestrator.study.storage import open_study
 from orchestrator.study.study_file import StudyFile, write_study_file
-from protocol.messages import load_plan, read_events
-from tests.studio import Studio, finish, wait_until
+from protocol.messages import load_plan
+from tests.studio import Studio, finish, last_word, wait_until
 
 SEARCH = {
     "learning_rate": {"low": 1e-3, "high": 1e-1, "log": True},
@@ -98,7 +98,7 @@ def test_the_best_trials_are_trained_again_with_what_they_were_and_seeds_of_thei
         plan = load_plan(folder.plan)
         assert plan.recipe.given == {**confirmed.preset["recipe"], **POINTS[source]}
         assert (plan.data, plan.study) == ({"samples": 12}, "x.confirm")
-        assert read_events(folder.events)[-1].event == "finished"
+        assert last_word(folder).event == "finished"
         assert list(folder.pictures.glob("*.png"))
     assert len({load_plan(folder.plan).seed for folder in runs.values()}) == 4
     # Weights and order follow the seed: no two runs came to the same value.

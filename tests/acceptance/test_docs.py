@@ -240,6 +240,8 @@ class Reader:
             mock.patch("orchestrator.running.session.cpu_cores", return_value=1),
             mock.patch("orchestrator.settings.layers.ROOT", self.place),
             mock.patch("os.execve", side_effect=_prepare),
+            # Every search would end with one, for which its page has a command.
+            mock.patch("orchestrator.commands.run.try_to_report", return_value=False),
             mock.patch.object(sys, "argv", [RUN, *arguments]),
             log.open("w") as output,
             contextlib.redirect_stdout(output),

@@ -445,7 +445,7 @@ class TestRunTests:
 
     def test_arguments_go_to_pytest_and_success_is_said(self, project, tmp_path):
         finished = self.run(project, tmp_path, broken="nothing at all")
-        assert "asked: -m pytest -n 2 --dist worksteal -k a name" in finished.stdout
+        assert "asked: -m pytest -n 3 --dist worksteal -k a name" in finished.stdout
         assert finished.returncode == 0
 
 

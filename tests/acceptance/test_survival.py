@@ -23,7 +23,7 @@ from protocol.messages import Started, Stopped, Validated
 from tests.studio import ROOT, Studio, finish, wait_until
 from worker.training.checkpoint import load_checkpoint
 
-KILLS, SHORT_KILLS = 20, 8
+KILLS, SHORT_KILLS = 20, 5
 
 
 def slow(studio: Studio, **sections):
@@ -119,7 +119,7 @@ def test_one_ctrl_c_ends_at_the_next_step_with_a_checkpoint(studio):
     assert code == 130
     assert time.monotonic() - started < 15
     assert "same command" in output
-    stopped = studio.events(0)[-1]
+    stopped = studio.last_word(0)
     assert isinstance(stopped, Stopped)
     assert load_checkpoint(studio.trial(0).last)
     assert studio.states() == ["RUNNING"]
@@ -154,7 +154,7 @@ def test_sigterm_ends_as_ctrl_c_does(studio):
     run.terminate()
     code, _ = finish(run, 20)
     assert code == 130
-    assert isinstance(studio.events(0)[-1], Stopped)
+    assert isinstance(studio.last_word(0), Stopped)
 
 
 def test_ctrl_c_before_the_search_leaves_nothing_behind(studio):
@@ -311,7 +311,7 @@ def test_a_file_in_the_studys_folder_ends_the_search_as_an_interrupt_does(studio
     studio.folder.stop.touch()
     code, output = finish(run)
     assert code == 130, output
-    assert isinstance(studio.events(0)[-1], Stopped)
+    assert isinstance(studio.last_word(0), Stopped)
     assert not studio.folder.stop.exists()
     studio.folder.stop.touch()  # left behind: it was not meant for the next run
     studio.launcher = launcher
@@ -337,7 +337,7 @@ def test_a_trial_that_is_ended_from_the_dashboard_is_stopped_and_the_study_goes_
     assert studio.states() == [state, "COMPLETE"]
     assert studio.trials()[0].value == value
     assert f"trial 0 was ended as {state} from outside" in output
-    assert isinstance(studio.events(0)[-1], Stopped)
+    assert isinstance(studio.last_word(0), Stopped)
     studio.wait_for_silence()
 
 

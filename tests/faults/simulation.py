@@ -21,6 +21,7 @@ import optuna
 from optuna.storages import InMemoryStorage
 
 from orchestrator.launcher.base import Attempt, Exit
+from orchestrator.launcher.gpus import Gpus
 from orchestrator.proposing.ask import Asker
 from orchestrator.proposing.decisions import read_decisions
 from orchestrator.running.clock import Clock
@@ -305,6 +306,8 @@ class World:
             check_data=lambda: None,
             known=SimpleNamespace(identity="", inputs={}),
             steering=SimpleNamespace(look=lambda study: [], paused=lambda: None),
+            steered=list,
+            gpus=Gpus([]),
         )
         asker = Asker(self.folder, study, settings, space, line)
         Runner(session, asker, Clock(self.folder.clock)).run()

@@ -18,7 +18,7 @@ from tests.faults.invariants import Result, problems, results, unfit
 from tests.faults.tally import Tally
 from tests.studio import ROOT, Studio
 
-FAULTS, SHORT_FAULTS = 8, 3  # of one study
+FAULTS, SHORT_FAULTS = 8, 2  # of one study
 # What decides a study's results. One trial at a time where a pruner compares them, or else it
 # depends on which of them is faster.
 SHAPES: dict[str, dict[str, Any]] = {

@@ -272,7 +272,7 @@ def test_one_ctrl_c_saves_and_waits_for_the_jobs_to_leave(studio, cluster, undis
     code, output = finish(run, 60)
     assert code == 130, output
     assert "to leave" in output
-    assert isinstance(studio.events(0)[-1], Stopped)
+    assert isinstance(studio.last_word(0), Stopped)
     assert_nothing_is_left(studio, cluster)
     code, output = studio.run()
     assert code == 0, output

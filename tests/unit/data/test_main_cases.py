@@ -585,6 +585,7 @@ class TestHeads:
         for person in range(count):
             volume(source / f"IXI{person:03d}-Guys-0001-T1.nii.gz", brain(person)[0])
 
+    @pytest.mark.long
     def test_names_of_brats_2023(self, source, heads):
         self.healthy(source)
         for person in range(4):
@@ -608,6 +609,7 @@ class TestHeads:
             "brain"
         )
 
+    @pytest.mark.long
     def test_sessions_of_one_person(self, source, heads):
         for person in range(1, 5):
             for session in (1, 2):
@@ -620,6 +622,7 @@ class TestHeads:
         )
         assert persons == [f"sub-0{person}" for person in range(1, 5)]
 
+    @pytest.mark.long
     def test_labels_beside(self, source, heads):
         for person in range(1, 6):
             values, inside, lesion = brain(person)
