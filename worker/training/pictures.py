@@ -198,7 +198,9 @@ def _tile(panel: Panel, window: tuple[float, float], title_lines: int) -> Image.
         # A few outliers must not wash out the rest; an all-zero difference still needs a range.
         limit = float(np.percentile(finite, 99.5)) if finite.size else 0.0
         limit = limit or 1e-6
-        shown = Image.fromarray(_diverging()[_levels(panel.image, (-limit, limit), size)])
+        shown = Image.fromarray(_levels(panel.image, (-limit, limit), size))
+        shown.putpalette(_diverging().tobytes())  # many times as fast as looking colours up
+        shown = shown.convert("RGB")
     else:
         shown = Image.fromarray(_levels(panel.image, panel.window or window, size)).convert("RGB")
     _draw_outlines(ImageDraw.Draw(shown), panel)
@@ -222,9 +224,13 @@ def _levels(image: Pixels, window: tuple[float, float], size: tuple[int, int]) -
     levels = np.where(np.isnan(levels), 0.5 if low == -high else 1.0, levels)
     enlarged = size[0] / image.shape[1]
     # Pixels that are seen keep their edges.
-    way = NEAREST if enlarged >= SEEN or enlarged.is_integer() else HAMMING
-    resampled = np.asarray(Image.fromarray(levels.astype(np.float32)).resize(size, way))
-    found: Levels = (255 * np.clip(resampled, 0.0, 1.0) + 0.5).astype(np.uint8)
+    if enlarged >= SEEN or enlarged.is_integer():
+        return np.asarray(Image.fromarray(_in_bytes(levels)).resize(size, NEAREST))
+    return _in_bytes(np.asarray(Image.fromarray(levels.astype(np.float32)).resize(size, HAMMING)))
+
+
+def _in_bytes(levels: NDArray[np.floating]) -> Levels:
+    found: Levels = (255 * np.clip(levels, 0.0, 1.0) + 0.5).astype(np.uint8)
     return found
 
 
