@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import optuna
-import yaml
-from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.confirmation.saved import Confirmation, load_confirmation
+from orchestrator.database.given import GivenTrials
 from orchestrator.ledger.study import Ledger, study_ledger
 from orchestrator.study.find import database_of, opened_to_read, read_study, require_study
 from orchestrator.study.holding.lock import holder_of
-from orchestrator.study.peek import peek
+from orchestrator.study.peek import peek, study_yaml
 from orchestrator.study.record import StudyRecord, TrialRecord, record_of
 from protocol.folders import StudyFolder
 from protocol.messages import Plan, latest_plan
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class GivenTrials(InMemoryStorage):
-    """A storage that has some trials as they are, with their own numbers."""
-
-    def __init__(self, trials: Sequence[FrozenTrial]) -> None:
-        super().__init__()
-        self._given = trials
-
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        return [trial for trial in self._given if states is None or trial.state in states]
-
-    def get_best_trial(self, study_id: int) -> FrozenTrial:
-        return BaseStorage.get_best_trial(self, study_id)  # which asks for the trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +112,7 @@ def look(folder: StudyFolder) -> Look:
         folder=folder,
         record=record,
         trials=trials,
-        content=_study_file(folder),
+        content=study_yaml(folder),
         confirmation=load_confirmation(folder),
     )
 
@@ -144,12 +122,3 @@ def _as_failed(trial: FrozenTrial) -> FrozenTrial:
     failed = copy(trial)
     failed.state, failed.values, failed.intermediate_values = TrialState.FAIL, None, {}
     return failed
-
-
-def _study_file(folder: StudyFolder) -> dict[str, Any]:
-    """As it is, also that of an earlier version: a report does not need every key to be known."""
-    try:
-        content = yaml.load(folder.settings.read_text(), Loader=_LOADER)
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return content if isinstance(content, dict) else {}

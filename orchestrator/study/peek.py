@@ -31,17 +31,14 @@ class Peek:
 
 def peek(folder: StudyFolder) -> Peek:
     """Look into study.yml; one that is damaged is the `run` command's to complain about."""
-    try:
-        content = yaml.load(folder.settings.read_text(), Loader=_LOADER)
-    except (OSError, ValueError, yaml.YAMLError):
-        return Peek()
+    content = study_yaml(folder)
     settings = _section(content, "settings")
     metric = _section(settings, "objective").get("metric")
     n_trials = settings.get("n_trials")
     url = _section(settings, "storage").get("url")
     epochs, folds = _section(settings, "recipe").get("epochs"), settings.get("folds", 1)
     known = isinstance(epochs, int) and isinstance(folds, int)
-    identity = content.get("identity") if isinstance(content, dict) else None
+    identity = content.get("identity")
     return Peek(
         metric=metric if isinstance(metric, str) else None,
         n_trials=n_trials if isinstance(n_trials, int) else None,
@@ -53,8 +50,17 @@ def peek(folder: StudyFolder) -> Peek:
     )
 
 
-def _section(content: Any, name: str) -> dict[str, Any]:
-    section = content.get(name) if isinstance(content, dict) else None
+def study_yaml(folder: StudyFolder) -> dict[str, Any]:
+    """study.yml as it is, also that of an earlier version; empty where it cannot be read."""
+    try:
+        content = yaml.load(folder.settings.read_text(), Loader=_LOADER)
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _section(content: dict[str, Any], name: str) -> dict[str, Any]:
+    section = content.get(name)
     return section if isinstance(section, dict) else {}
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
 from optuna.storages import InMemoryStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.database.given import GivenTrials
 from orchestrator.proposing.ask import FIXED_PARAMS
 from orchestrator.proposing.decisions import Decision, answer
 from orchestrator.proposing.pruner import pruner_of
@@ -146,7 +146,9 @@ def _decided(
     marks: Marks,
 ) -> tuple[bool, dict[str, float]]:
     asked = _running_at(trials[decision.trial], decision.step, marks.get(decision.trial, {}))
-    seen = _Seen(study, [*_seen(trials.values(), decision.view, marks), asked])
+    known = [*_seen(trials.values(), decision.view, marks), asked]
+    seen = GivenTrials(sorted(known, key=lambda trial: trial.number))
+    seen.create_new_study(study.directions, study.study_name)
     pruner = pruner_of(entry.settings, entry.space)
     return answer(pruner, optuna.Study(study.study_name, seen, pruner=pruner), asked)
 
@@ -178,28 +180,3 @@ def _running_at(trial: FrozenTrial, step: int | None, marks: Mapping[str, float]
     kept = {key: value for key, value in trial.system_attrs.items() if not key.startswith(_RUNG)}
     then.system_attrs = {**kept, **marks}
     return then
-
-
-class _Seen(InMemoryStorage):
-    """A storage that shows given trials, without a copy of each for every question."""
-
-    def __init__(self, study: optuna.Study, trials: list[FrozenTrial]) -> None:
-        super().__init__()
-        self._directions: list[StudyDirection] = study.directions
-        self._shown = sorted(trials, key=lambda trial: trial.number)
-        self.create_new_study(study.directions, study.study_name)
-
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        return [trial for trial in self._shown if states is None or trial.state in states]
-
-    def get_best_trial(self, study_id: int) -> FrozenTrial:
-        complete = self.get_all_trials(study_id, states=(TrialState.COMPLETE,))
-        if not complete:
-            raise ValueError("no trial is complete")
-        sign = 1 if self._directions[0] is StudyDirection.MINIMIZE else -1
-        return min(complete, key=lambda trial: sign * (trial.value or 0.0))
