@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.ledger.account import Account
 from orchestrator.ledger.forecast import Forecast, Past, Present, forecast
 from orchestrator.ledger.study import Ledger
-from orchestrator.ledger.trial import NOTE
+from orchestrator.ledger.trial import kept_account
 from orchestrator.study.record import State, StudyRecord, TrialRecord
 from protocol.messages import Event, Started, Validated
 from protocol.objective import Direction, Objective
@@ -109,8 +109,8 @@ def loss_of(value: float | None, state: State, direction: Direction) -> float | 
 
 
 def _seconds(notes: Mapping[str, Any]) -> float:
-    kept = notes.get(NOTE)
-    return Account.unpacked(kept).lasted if isinstance(kept, Mapping) else 0.0
+    kept = kept_account(notes)
+    return 0.0 if kept is None else kept.lasted
 
 
 def _fraction(trial: TrialRecord, whole: Any) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from orchestrator.ledger.account import Account
-from orchestrator.ledger.trial import NOTE, ended_account, trial_account
+from orchestrator.ledger.trial import ended_account, kept_account, trial_account
 from orchestrator.study.record import StudyRecord, TrialRecord
 from protocol.folders import StudyFolder
 
@@ -48,9 +48,9 @@ def study_ledger(folder: StudyFolder, record: StudyRecord, since: float = math.i
 
 
 def _account(folder: StudyFolder, trial: TrialRecord, since: float) -> Account:
-    kept = trial.notes.get(NOTE)
-    if isinstance(kept, Mapping):
-        return Account.unpacked(kept)
+    kept = kept_account(trial.notes)
+    if kept is not None:
+        return kept
     if trial.state == "waiting":
         return Account()
     place = folder.trial(trial.number)

@@ -13,7 +13,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,12 @@ def trial_account(
         if attempt.first_step is not None:
             bound = min(bound, attempt.first_step)
     return total
+
+
+def kept_account(notes: Mapping[str, Any]) -> Account | None:
+    """What the study keeps of an ended trial's account among its attributes, if it does."""
+    kept = notes.get(NOTE)
+    return Account.unpacked(kept) if isinstance(kept, Mapping) else None
 
 
 def ended_account(folder: TrialFolder) -> Account:

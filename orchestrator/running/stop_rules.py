@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator import words
-from orchestrator.ledger.trial import ended_account
+from orchestrator.ledger.trial import ended_account, kept_account
 from orchestrator.proposing.terminating import Terminating
 from orchestrator.settings.schema import Settings, StopWhen
 from orchestrator.study.counting.ignored import ignored_trials
@@ -40,7 +40,6 @@ class StopRules:
         self._ruling = load_ruling(folder)
         self._terminating = Terminating(folder, study)
         self._seen: tuple[StopWhen, int, int] | None = None  # when the rules were looked at
-        self._seconds: dict[int, float] = {}  # that ended trials had devices, by number
 
     def reason(self, settings: Settings, budget: int) -> str:
         """Why the search ends here; empty while it goes on.
@@ -140,7 +139,7 @@ class StopRules:
         after = _best_value(in_order, largest=largest)
         if before is None or after is None:
             return ""
-        hours = sum(self._hours(trial.number) for trial in in_order[-count:])
+        hours = sum(map(self._hours, in_order[-count:]))
         least = settings.stop_when.expected_gain_per_gpu_hour
         assert least is not None, "it is asked for"
         gain = abs(after - before)
@@ -152,10 +151,11 @@ class StopRules:
             f"than {words.number(least)} an hour"
         )
 
-    def _hours(self, number: int) -> float:
-        if number not in self._seconds:
-            self._seconds[number] = ended_account(self._folder.trial(number)).seconds
-        return self._seconds[number] / 3600.0
+    def _hours(self, trial: FrozenTrial) -> float:
+        kept = kept_account(trial.user_attrs)
+        if kept is None:
+            kept = ended_account(self._folder.trial(trial.number))
+        return kept.device_hours
 
 
 def _later(trial: FrozenTrial, best: FrozenTrial) -> bool:
