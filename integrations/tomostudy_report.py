@@ -73,13 +73,15 @@ def in_study() -> bool:
 
 
 def _number(name: str, value: Any) -> float:
-    # Text has no __float__, although float() reads it.
-    if hasattr(value, "__float__"):
+    # Text has no __float__, although float() reads it. torch warns of a loss with its gradients.
+    plain = value.detach() if hasattr(value, "detach") else value
+    if hasattr(plain, "__float__"):
         try:
-            return float(value)
-        except (TypeError, ValueError, RuntimeError):  # of several numbers, or complex
+            return float(plain)
+        except (TypeError, ValueError, RuntimeError):  # of several numbers
             pass
-    raise TypeError(f"report: {name} is {value!r}; expected one number")
+    found = " ".join(repr(value).split())
+    raise TypeError(f"report: {name} is {found[:60]}; expected one number")
 
 
 def _append(path: str, epoch: int, metrics: Dict[str, float]) -> None:
