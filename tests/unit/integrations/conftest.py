@@ -1,5 +1,7 @@
 """With a study that listens, and without."""
 
+import socket
+
 import pytest
 
 from tests.unit.integrations.heard import Heard
@@ -21,3 +23,9 @@ def no_study(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
