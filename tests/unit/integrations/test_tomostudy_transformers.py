@@ -100,6 +100,8 @@ def test_told_to_stop_in_an_epoch_a_process_alone_leaves_at_once_and_reports_no_
     assert (study.epochs(), trainer.state.global_step) == ([1], STEPS + 1)
     assert saved(tmp_path) == ["checkpoint-5"]
     assert len([e for e in trainer.state.log_history if "eval_loss" in e]) == 1
+    trainer.evaluate()  # as many scripts do at their end
+    assert study.epochs() == [1]
     study.stop.unlink()
     trainer = train(tmp_path, TomostudyCallback(), go_on=True)
     assert (study.epochs(), trainer.state.global_step) == ([1, 2, 3], 3 * STEPS)
