@@ -91,8 +91,8 @@ def _facts(folder: TrialFolder, plan: Plan | None, outcome: Outcome) -> str:
             facts["at epoch"] = outcome.best_epoch
     if outcome.epoch:
         total = ""
-        if plan:
-            total = f" of {plan.folds * plan.recipe.training.epochs}"
+        if plan and plan.recipe.epochs is not None:
+            total = f" of {plan.folds * plan.recipe.epochs}"
         facts["epochs validated"] = f"{outcome.epoch}{total}"
     facts["attempts"] = outcome.attempts
     used = trial_account(folder, outcome.ending)

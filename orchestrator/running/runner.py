@@ -24,6 +24,7 @@ from orchestrator.running.clock import Clock
 from orchestrator.running.queue import TrialQueue
 from orchestrator.running.repeated import Repeated
 from orchestrator.running.room import disk_full, has_room, room_needed
+from orchestrator.running.scripted import planned_script
 from orchestrator.running.session import Session
 from orchestrator.running.settle import (
     ELSEWHERE,
@@ -250,6 +251,7 @@ class Runner:
     def _plan(self, running: RunningTrial, slot: Slot) -> Plan:
         source = self._source
         assert running.recipe is not None, "a refused point is never launched"
+        seed = source.trial_seed(running.number)
         return make_plan(
             self._session.settings,
             slot,
@@ -258,11 +260,12 @@ class Runner:
             data_fingerprint=data_fingerprint(self._session.known.inputs),
             trial=running.number,
             attempt=running.number_of_attempt + 1,
-            seed=source.trial_seed(running.number),
+            seed=seed,
             recipe=running.recipe,
             searched=sorted(running.trial.params),
             micro_batch=running.micro_batch,
             surroundings=self._session.surroundings,
+            script=planned_script(self._session, running, seed),
         )
 
     # ------------------------------------------------------------------ following

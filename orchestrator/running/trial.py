@@ -210,8 +210,8 @@ class RunningTrial:
                 return event.fold == self.folds - 1
             case Validated():
                 # What version 0.1.0 told does not say whether it was the last.
-                epochs = self.recipe.training.epochs if self.recipe else 0
-                return event.last or event.epoch >= self.folds * epochs
+                epochs = self.recipe.epochs if self.recipe else 0
+                return event.last or (epochs is not None and event.epoch >= self.folds * epochs)
         return False
 
     def _step_and_value(self, event: Event) -> tuple[int, float] | None:

@@ -15,7 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.study.counting.ignored import ignored_trials
 from orchestrator.study.record import STATES, can_be_best, direction_of, is_feasible
 from protocol.files import partial
-from protocol.folders import StudyFolder
+from protocol.folders import StudyFolder, TrialFolder
+from protocol.messages import latest_plan
+from protocol.script import matching
 
 _ENDED = tuple(state for state in TrialState if state.is_finished())
 
@@ -119,16 +121,19 @@ def drop_checkpoints(
     left = {trial._trial_id for trial in ended} - cleared
     for trial in ended if left else ():
         if trial._trial_id in left and trial.number not in kept:
-            for checkpoint in _checkpoints(folder.trial(trial.number).path):
+            for checkpoint in checkpoints_of(folder.trial(trial.number)):
                 checkpoint.unlink(missing_ok=True)
             cleared.add(trial._trial_id)
 
 
-def _checkpoints(place: Path) -> list[Path]:
-    """Every checkpoint in a trial's folder, those of its folds included."""
+def checkpoints_of(trial: TrialFolder) -> list[Path]:
+    """Every checkpoint in a trial's folder, those of its folds included; of a script its own."""
+    plan = latest_plan(trial) if trial.output.exists() else None
+    if plan is not None and plan.script is not None:
+        return matching(trial.output, plan.script.checkpoints)
     return [
         Path(parent, name)
-        for parent, _, names in os.walk(place)
+        for parent, _, names in os.walk(trial.path)
         for name in names
         if name.endswith(".pth")
     ]
