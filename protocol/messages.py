@@ -195,6 +195,7 @@ class Fault(StrEnum):
     """What an exception on a rank means for what follows; judged once, where it is caught."""
 
     DEFECT = "defect"  # of the trial's code
+    SCRIPT = "script"  # of a user's command: it cannot be run, or tells nothing
     USER = "user"  # only the user can mend it, such as data that are gone
     RECIPE = "recipe"  # the family refuses this point of the search
     MEMORY = "memory"  # there was not enough of it

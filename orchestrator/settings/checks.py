@@ -179,6 +179,16 @@ def _checked_script(settings: Settings, layers: Layers) -> Checked:
     remarks = check_script(settings, layers)
     space = Space.of(settings.search, settings.recipe, {}, scripted=True)
     with _placed(layers):
+        if (settings.pruner.kind, settings.pruner.max_resource, space.most_epochs) == (
+            "hyperband",
+            None,
+            None,
+        ):
+            raise SettingsError(
+                "missing; hyperband needs to know how many epochs a trial has at most, which "
+                "`recipe: {epochs: 30}` would say as well",
+                key="pruner.max_resource",
+            )
         for key in space.ordered():
             _refuse_unreachable(key, space)
     objective = settings.objective

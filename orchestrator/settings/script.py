@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from protocol.recipe import FREE, Recipe
-from protocol.script import Reports, ScriptPlan, filled, within
+from protocol.script import Reports, ScriptPlan, filled, names_in, within
 
 # What stands for something else than a searched or fixed key.
 PLACES = {
@@ -57,6 +57,11 @@ class ScriptSettings(BaseModel):
     stop_seconds: Annotated[float, FREE] = Field(
         60.0, gt=0, description="for it to save and leave once it is asked to; then it is killed"
     )
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the command hears of the trial's seed."""
+        return "seed" in names_in(split(self.command))
 
     @field_validator("checkpoints", "pictures")
     @classmethod

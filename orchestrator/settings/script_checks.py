@@ -169,7 +169,7 @@ def _remarks(settings: Settings, script: ScriptSettings) -> Iterator[str]:
             "script.resume is not set: a trial that is interrupted begins anew; name the file to "
             "go on from, as in `resume: --resume {folder}/last.ckpt`"
         )
-    if "seed" not in names_in(_texts(script)["command"]):
+    if not script.seeded:
         yield (
             "the command has no {seed}: whatever is random in it is up to the script, and "
             "`confirm` cannot repeat a trial with others"

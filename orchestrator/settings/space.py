@@ -97,6 +97,13 @@ class Space:
         """The largest value of a key that a trial may have."""
         return highest(self.search[key]) if key in self.search else self.values[key]
 
+    @property
+    def most_epochs(self) -> int | None:
+        """Of any trial; None where only a script knows."""
+        known = "epochs" in self.search or "epochs" in self.values
+        most = self.most("epochs") if known else None
+        return most if isinstance(most, int) else None
+
 
 def distribution(spec: Range | Choices) -> BaseDistribution:
     """A searched key in Optuna's terms."""

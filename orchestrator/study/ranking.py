@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -14,10 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.study.counting.ignored import ignored_trials
 from orchestrator.study.record import STATES, can_be_best, direction_of, is_feasible
+from protocol.bests import checkpoints_of
 from protocol.files import partial
-from protocol.folders import StudyFolder, TrialFolder
-from protocol.messages import latest_plan
-from protocol.script import matching
+from protocol.folders import StudyFolder
 
 _ENDED = tuple(state for state in TrialState if state.is_finished())
 
@@ -124,16 +122,3 @@ def drop_checkpoints(
             for checkpoint in checkpoints_of(folder.trial(trial.number)):
                 checkpoint.unlink(missing_ok=True)
             cleared.add(trial._trial_id)
-
-
-def checkpoints_of(trial: TrialFolder) -> list[Path]:
-    """Every checkpoint in a trial's folder, those of its folds included; of a script its own."""
-    plan = latest_plan(trial) if trial.output.exists() else None
-    if plan is not None and plan.script is not None:
-        return matching(trial.output, plan.script.checkpoints)
-    return [
-        Path(parent, name)
-        for parent, _, names in os.walk(trial.path)
-        for name in names
-        if name.endswith(".pth")
-    ]

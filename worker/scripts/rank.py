@@ -127,7 +127,7 @@ class ScriptRank:
             log.info("attempt %d: %s", self._plan.attempt, " ".join(command))
             child = Child(command, workdir=self._script.workdir, environment=environment)
         except NotFound as error:
-            return self._failed("NotFound", f"the command cannot be run: {error}", "", Fault.DEFECT)
+            return self._failed("NotFound", f"the command cannot be run: {error}", "", Fault.SCRIPT)
         except NoMeeting as error:
             return self._failed("NoMeeting", str(error), "", Fault.MACHINE)
         self._started()
@@ -277,7 +277,7 @@ class ScriptRank:
 
     def _finished(self) -> int:
         if self._best is None:
-            return self._failed("NoReport", self._why_nothing(), "", Fault.DEFECT)
+            return self._failed("NoReport", self._why_nothing(), "", Fault.SCRIPT)
         for picture in self._pictures():
             path = str(picture.relative_to(self._folder.path))
             self._tell(Pictured(attempt=self._plan.attempt, path=path))

@@ -51,9 +51,9 @@ def environment_of(
     found |= {
         "OMP_NUM_THREADS": str(threads),
         "PYTHONUNBUFFERED": "1",  # so that what it prints is seen as it is printed
-        REPORT_VARIABLE: str(folder.reports),
-        STOP_VARIABLE: str(folder.stop),
-        TRIAL_VARIABLE: str(folder.path),
+        REPORT_VARIABLE: str(folder.reports.absolute()),
+        STOP_VARIABLE: str(folder.stop.absolute()),
+        TRIAL_VARIABLE: str(folder.path.absolute()),
     }
     found |= _devices(plan, rank, given)
     return found if plan.alone else found | _place_among(folder, plan, rank, given)

@@ -11,6 +11,7 @@ from protocol.messages import Fault
 
 _TAIL = 64_000  # bytes of a log that are looked at
 _SHOWN = 40  # lines of it that are kept where there is no traceback
+_OF_RANK = re.compile(r"^\[rank\d+\]: ?", re.MULTILINE)  # which torch puts before its traceback
 _TRACEBACK = "Traceback (most recent call last):"
 _OF_MEMORY = re.compile(
     r"out of memory|OutOfMemoryError|^MemoryError|RESOURCE_EXHAUSTED|can't allocate memory"
@@ -38,7 +39,7 @@ class Said:
 
 def last_words(log: Path, since: int) -> Said:
     """What is printed in `log` from byte `since` on."""
-    text = _tail(log, since)
+    text = _OF_RANK.sub("", _tail(log, since))
     lines = text.rstrip().splitlines()
     start = max((i for i, line in enumerate(lines) if line.startswith(_TRACEBACK)), default=None)
     if start is None:
