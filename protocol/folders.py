@@ -292,6 +292,10 @@ class TrialFolder(RunFolder):
         """Says to every rank of a user's command that rank 0 has come to an end of it."""
         return self.path / f".halt_{attempt}"
 
+    def done(self, attempt: int, rank: int) -> Path:
+        """Says to rank 0 that another rank of a user's command has come to its end."""
+        return self.path / f".done_{attempt}_{rank}"
+
     @property
     def evaluation(self) -> Path:
         """What `evaluate` found, by split."""
@@ -344,7 +348,7 @@ class TrialFolder(RunFolder):
         """
         for half in self.path.rglob(".*.partial"):
             half.unlink(missing_ok=True)
-        for pattern in (".rendezvous_*", ".halt_*"):
+        for pattern in (".rendezvous_*", ".halt_*", ".done_*"):
             for meeting in self.path.glob(pattern):
                 meeting.unlink(missing_ok=True)
 

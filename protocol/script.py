@@ -10,8 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SCRIPT = "script"  # the family whose trials are commands of the user's
-PLACEHOLDER = re.compile(r"{(\w+)}")
-FOLDER = "{folder}"
+_PLACEHOLDER = re.compile(r"{{(\w+)}}|{(\w+)}")  # the first is a word in braces, to be left
 
 # The environment of a trial's processes: see integrations/tomostudy_report.py.
 REPORT_VARIABLE = "TOMOSTUDY_REPORT"  # the file that its reports are appended to
@@ -121,10 +120,18 @@ def matching_path(pattern: str) -> list[Path]:
 
 def names_in(words: Sequence[str]) -> list[str]:
     """The names of all placeholders, each once."""
-    return list(dict.fromkeys(name for word in words for name in PLACEHOLDER.findall(word)))
+    found = (name for word in words for _, name in _PLACEHOLDER.findall(word))
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def filled(words: Sequence[str], value: Callable[[str], str]) -> list[str]:
-    """The words with every placeholder replaced; one that was nothing else, and is empty, goes."""
-    done = [PLACEHOLDER.sub(lambda found: value(found[1]), word) for word in words]
+    """The words with every placeholder replaced; one that was nothing else, and is empty, goes.
+
+    Braces doubled around a word are braces: {{x}} becomes {x}.
+    """
+
+    def replaced(found: re.Match[str]) -> str:
+        return value(found[2]) if found[2] else f"{{{found[1]}}}"
+
+    done = [_PLACEHOLDER.sub(replaced, word) for word in words]
     return [new for new, word in zip(done, words, strict=True) if new or not word]

@@ -149,7 +149,8 @@ def lead_attempt(
     )
 
     def before_killing() -> None:
-        stacks.ask(group.pids, Path(stacks_file))
+        if not script:  # which the signal would end
+            stacks.ask(group.pids, Path(stacks_file))
 
     _watch(group, board, wake, lifeline, hang_seconds, before_killing)
     if script:

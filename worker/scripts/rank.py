@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from protocol.errors import is_full
+from protocol.files import look_anew
 from protocol.folders import TrialFolder
 from protocol.messages import (
     FROM_OUTSIDE,
@@ -253,8 +254,12 @@ class ScriptRank:
         if self._stop.requested() or (code != 0 and self._is_to_stop_soon()):
             self._stopped()
             return 0
+        if code == 0 and self._rank > 0:
+            self._folder.done(self._plan.attempt, self._rank).touch()
+            return 0
         if code == 0:
-            return self._finished() if self._rank == 0 else 0
+            self._wait_for_others()
+            return self._finished()
         said = last_words(self._log, self._log_start)
         if -code in FROM_OUTSIDE and said.fault is not Fault.MEMORY:
             _end_by(-code)
@@ -274,6 +279,14 @@ class ScriptRank:
             last = self._validated[-1].epoch if self._validated else 0
             reason = self._stop.reason
             self._tell(Stopped(attempt=self._plan.attempt, reason=reason, epoch=last, step=last))
+
+    def _wait_for_others(self) -> None:
+        """A rank that fails even now ends the whole group, and this one with it."""
+        others = [self._folder.done(self._plan.attempt, r) for r in range(1, self._plan.ranks)]
+        while not all(path.exists() for path in others):
+            look_anew(self._folder.path)
+            self._look_for_life()
+            time.sleep(LOOK_SECONDS / 2)
 
     def _finished(self) -> int:
         if self._best is None:
