@@ -24,7 +24,6 @@ from orchestrator.running.clock import Clock
 from orchestrator.running.queue import TrialQueue
 from orchestrator.running.repeated import Repeated
 from orchestrator.running.room import disk_full, has_room, room_needed
-from orchestrator.running.scripted import planned_script
 from orchestrator.running.session import Session
 from orchestrator.running.settle import (
     ELSEWHERE,
@@ -36,7 +35,7 @@ from orchestrator.running.settle import (
     sweep_ended,
 )
 from orchestrator.running.slots import Slot
-from orchestrator.running.trial import RunningTrial, make_plan, trained_seconds
+from orchestrator.running.trial import RunningTrial, make_plan, planned_script, trained_seconds
 from orchestrator.running.verdict import Verdict
 from orchestrator.steering.requests import What
 from orchestrator.study.identity import name_now
@@ -265,7 +264,7 @@ class Runner:
             searched=sorted(running.trial.params),
             micro_batch=running.micro_batch,
             surroundings=self._session.surroundings,
-            script=planned_script(self._session, running, seed),
+            script=planned_script(self._session.settings, self._session.name, running, seed),
         )
 
     # ------------------------------------------------------------------ following
