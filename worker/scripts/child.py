@@ -18,7 +18,7 @@ _SUBREAPER = 36  # prctl's PR_SET_CHILD_SUBREAPER
 _DEATH_SIGNAL = 1  # and PR_SET_PDEATHSIG
 # What passes no signal on to the program that it runs.
 _WRAPPERS = ("bash", "conda", "dash", "fish", "ksh", "micromamba", "sh", "tcsh", "zsh")
-_MEANT_FOR_IT = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+_MEANT_FOR_IT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LIBC = ctypes.CDLL(None)
 
 
@@ -34,9 +34,20 @@ class Child:
     """
 
     def __init__(
-        self, command: Sequence[str], *, workdir: str, environment: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        *,
+        workdir: str,
+        environment: Mapping[str, str],
+        asked_by: signal.Signals = signal.SIGTERM,
     ) -> None:
         """Start it.
+
+        Args:
+            command: its words.
+            workdir: where it runs.
+            environment: all of it.
+            asked_by: the signal by which it is asked to end.
 
         Raises:
             NotFound: it cannot be.
@@ -46,8 +57,8 @@ class Child:
 
         def in_child() -> None:
             # Nothing but system calls: another thread may hold any lock of this process. A job of
-            # a cluster has some signals mean nothing to our own processes.
-            for number in _MEANT_FOR_IT:
+            # a cluster has some signals mean nothing to our own processes, nor to the command.
+            for number in (*_MEANT_FOR_IT, asked_by):
                 signal.signal(number, signal.SIG_DFL)
             if sys.platform == "linux":
                 _LIBC.prctl(_DEATH_SIGNAL, signal.SIGKILL)
@@ -65,6 +76,7 @@ class Child:
         except (OSError, ValueError) as error:
             raise NotFound(f"{command[0]}: {getattr(error, 'strerror', None) or error}") from error
         self._end = os.pidfd_open(self._process.pid)
+        self._asked_by = asked_by
         self._asked: float | None = None
 
     def wait(self, seconds: float) -> int | None:
@@ -72,13 +84,13 @@ class Child:
         select.select([self._end], [], [], seconds)
         return self._process.poll()
 
-    def ask(self, number: signal.Signals) -> None:
+    def ask(self) -> None:
         """Ask it once, politely, to end."""
         if self._asked is None:
             self._asked = time.monotonic()
             for process in self._addressees():
                 with contextlib.suppress(psutil.Error):
-                    process.send_signal(number)
+                    process.send_signal(self._asked_by)
 
     def asked_for(self) -> float:
         """Seconds since it was asked to end; 0 before."""

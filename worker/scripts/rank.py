@@ -126,7 +126,12 @@ class ScriptRank:
             environment = environment_of(self._folder, self._plan, self._rank, os.environ)
             command = [*self._script.command, *self._more]
             log.info("attempt %d: %s", self._plan.attempt, " ".join(command))
-            child = Child(command, workdir=self._script.workdir, environment=environment)
+            child = Child(
+                command,
+                workdir=self._script.workdir,
+                environment=environment,
+                asked_by=signal.Signals[self._script.signal],
+            )
         except NotFound as error:
             return self._failed("NotFound", f"the command cannot be run: {error}", "", Fault.SCRIPT)
         except NoMeeting as error:
@@ -149,7 +154,7 @@ class ScriptRank:
             if self._stop.requested():
                 self._part_from(child)
             elif self._rank > 0 and self._folder.halt(self._plan.attempt).exists():
-                child.ask(signal.Signals[self._script.signal])
+                child.ask()
                 self._end_late(child)
         return code
 
@@ -159,7 +164,7 @@ class ScriptRank:
         """It is to stop: one that reports by itself hears so, others get a signal."""
         if self._folder.reports.exists() and not self._waited_for_report():
             return
-        child.ask(signal.Signals[self._script.signal])
+        child.ask()
         self._end_late(child)
 
     def _waited_for_report(self) -> bool:
@@ -242,7 +247,7 @@ class ScriptRank:
             )
         )
         self._folder.halt(self._plan.attempt).touch()
-        child.ask(signal.Signals[self._script.signal])
+        child.ask()
         while child.wait(LOOK_SECONDS) is None:
             self._tick()
             self._end_late(child)

@@ -38,7 +38,7 @@ def environment_of(
         given: the environment of this process.
 
     Raises:
-        NoMeeting: rank 0 does not say where to meet.
+        NoMeeting: rank 0 does not say where to meet, or has no network.
     """
     found = {name: value for name, value in given.items() if not _OURS.match(name)}
     theirs = [part for part in given.get("PYTHONPATH", "").split(os.pathsep) if part]
@@ -104,11 +104,21 @@ def _place_among(
     return {name: str(value) for name, value in found.items()} | chosen
 
 
+def _own_address(interface: str | None) -> str:
+    found = own_addresses(interface)
+    if not found:
+        raise NoMeeting(
+            f"{socket.gethostname()} has no network that leads out of it; launcher.interface "
+            "names the one that joins the nodes"
+        )
+    return found[0]
+
+
 def _met(folder: TrialFolder, plan: Plan, rank: int) -> tuple[str, int]:
     """Where rank 0's process is to listen: on a port that was free a moment ago."""
     place = folder.rendezvous(plan.attempt)
     if rank == 0:
-        address = "127.0.0.1" if (plan.nodes or 1) == 1 else own_addresses(plan.interface)[0]
+        address = "127.0.0.1" if (plan.nodes or 1) == 1 else _own_address(plan.interface)
         with socket.create_server(("", 0)) as free:
             port = free.getsockname()[1]
         write_text(place, json.dumps([address, port]) + "\n")
