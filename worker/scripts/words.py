@@ -21,7 +21,7 @@ _OF_MEMORY = re.compile(
 # Of another process of the same trial: this one only noticed.
 _OF_A_PEER = re.compile(
     r"Connection closed by peer|Connection reset by peer|DistBackendError|DistNetworkError"
-    r"|DistStoreError|remote process exited|Broken pipe|gloo/transport",
+    r"|DistStoreError|remote process exited|Broken pipe|gloo/transport|EADDRINUSE",
 )
 _OF_THE_DISK = re.compile(r"No space left on device|Disk quota exceeded")
 _OF_A_DEVICE = re.compile(r"uncorrectable ECC error|GPU is lost|fallen off the bus")
