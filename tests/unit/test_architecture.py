@@ -47,9 +47,18 @@ def test_the_architecture_page_names_every_folder(folder):
 
 def test_the_architecture_page_names_no_folder_or_file_that_is_not_there():
     page = (ROOT / "ARCHITECTURE.md").read_text()
-    paths = re.findall(rf"`((?:{'|'.join(WINGS)})/[\w/.]*)`", page)
+    folders = "|".join((*WINGS, "integrations", "tests"))
+    paths = re.findall(rf"`((?:{folders})/[\w/.]*)`", page)
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_what_people_copy_into_their_projects_needs_nothing_of_ours():
+    for file in (ROOT / "integrations").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [name.name for name in getattr(node, "names", [])]
+            assert not {str(name).partition(".")[0] for name in names} & {*WINGS, "scripts"}
 
 
 def test_unit_tests_lie_where_what_they_test_lies():

@@ -8,11 +8,12 @@ from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-WINGS = ("orchestrator", "worker", "models", "data", "protocol")
+WINGS = ("orchestrator", "worker", "models", "data", "protocol", "integrations")
 DISTRIBUTIONS = {  # by what is imported, where that is called otherwise
     "PIL": "pillow",
     "pynvml": "nvidia-ml-py",
     "SimpleITK": "simpleitk",
+    "hydra": "hydra-core",
     "astra": "astra-toolbox",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
@@ -29,10 +30,17 @@ def imported_in(*folders):
         for path in (ROOT / folder).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         for module in imported_by(node)
+        if not lies_beside(module, path)
     }
     roots = {module.partition(".")[0] for module in modules}
     foreign = roots - sys.stdlib_module_names - {*WINGS, "tests", "benchmarks", "scripts"}
+    foreign -= {path.stem for path in (ROOT / "integrations").glob("*.py")}
     return {normalized(DISTRIBUTIONS.get(name, name)) for name in foreign}
+
+
+def lies_beside(module, path):
+    """Whether it is what a program finds in its own folder."""
+    return not path.with_name("__init__.py").exists() and path.with_name(f"{module}.py").exists()
 
 
 def imported_by(node):
