@@ -53,6 +53,12 @@ class Reports(BaseModel):
             return {**given, "stdout": [given["stdout"]]}
         return given
 
+    @property
+    def told(self) -> str:
+        """Where that is, in words; empty where the command reports by itself."""
+        file = self.csv or self.jsonl or self.tensorboard
+        return f"{file} in its folder" if file else "what it prints" if self.stdout else ""
+
     @model_validator(mode="after")
     def _one_place(self) -> Reports:
         given = [name for name in ("csv", "jsonl", "tensorboard", "stdout") if getattr(self, name)]

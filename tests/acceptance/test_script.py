@@ -111,7 +111,7 @@ def test_every_end_of_a_command_is_told_for_what_it_was(scripted):
     )
     assert "raise ValueError" in outcomes["error"].traceback
     assert outcomes["silent"].reason == (
-        "the command ended without a report of psnr: it reported nothing"
+        "the command ended without a report of psnr: metrics.csv in its folder has nothing"
     )
     assert outcomes["killed"].attempts == 2
     log = scripted.trial(numbers["killed"]).rank_log(0).read_text()

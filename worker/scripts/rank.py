@@ -320,7 +320,8 @@ class ScriptRank:
                 "numbers, or one that is not there, so that reports are counted"
             )
         seen = sorted(self._reporter.seen)
-        reported = f"it reported {', '.join(seen)}" if seen else "it reported nothing"
+        where = self._script.report.told or "what it reports itself"
+        reported = f"{where} has {', '.join(seen) or 'nothing'}"
         return f"the command ended without a report of {metric}: {reported}"
 
     def _pictures(self) -> Iterator[Path]:

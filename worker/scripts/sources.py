@@ -15,6 +15,7 @@ from protocol.files import LineTail
 from protocol.script import matching_path
 
 Metrics = dict[str, float]
+_COUNTERS = ("epoch", "step")  # no metrics, whichever of them counts
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Jsonl(Source):
                 continue  # of what else is written there
             if isinstance(said, dict):
                 nested = said.get("metrics")
-                yield _row({**said, **nested} if isinstance(nested, dict) else said, self._epoch)
+                epoch = {self._epoch: said.get(self._epoch)}
+                yield _row({**nested, **epoch} if isinstance(nested, dict) else said, self._epoch)
 
     def size(self) -> int:
         return self._tail.size()
@@ -131,7 +133,7 @@ def _row(said: Mapping[str, Any], epoch: str) -> Row:
     metrics = {
         name: number
         for name, value in said.items()
-        if name != epoch and (number := _number(value)) is not None
+        if name not in (epoch, *_COUNTERS) and (number := _number(value)) is not None
     }
     return Row(_number(said.get(epoch)), metrics)
 

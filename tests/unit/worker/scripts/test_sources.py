@@ -58,11 +58,11 @@ def test_lines_of_json_may_hold_metrics_flat_or_apart(tmp_path):
     (tmp_path / "m.jsonl").write_text(
         '{"epoch": 1, "psnr": 30, "name": "a", "ok": true}\n'
         "not json\n[1]\n"
-        '{"epoch": 2, "metrics": {"psnr": "NaN", "mse": "-Infinity"}, "time": 5}\n'
+        '{"epoch": 2, "metrics": {"psnr": "NaN", "mse": "-Infinity"}, "time": 5, "step": 9}\n'
     )
     first, second = Jsonl(tmp_path / "m.jsonl", "epoch").rows()
     assert first == Row(1.0, {"psnr": 30.0})
-    assert second.epoch == 2.0
+    assert (second.epoch, *second.metrics) == (2.0, "psnr", "mse")
     assert math.isnan(second.metrics["psnr"])
     assert second.metrics["mse"] == -math.inf
 
