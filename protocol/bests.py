@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from protocol.files import copy_verified, partial, sync_folder
-from protocol.folders import RunFolder
+from protocol.folders import RunFolder, TrialFolder
+from protocol.messages import latest_plan
+from protocol.script import matching
 
 PATIENCE = 120.0  # seconds that a decision may take; the last one set aside stays for longer
 
@@ -69,3 +71,25 @@ def forget_superseded(folder: RunFolder) -> None:
 
 def _all_superseded(folder: RunFolder) -> list[Path]:
     return list(folder.path.glob(folder.superseded("*").name))
+
+
+def best_checkpoint(trial: TrialFolder) -> Path | None:
+    """A trial's best checkpoint, while it is there; of a script the latest of its own."""
+    if trial.best.exists():
+        return trial.best
+    if not trial.output.exists():
+        return None
+    return next(reversed(checkpoints_of(trial)), None)
+
+
+def checkpoints_of(trial: TrialFolder) -> list[Path]:
+    """Every checkpoint in a trial's folder, those of its folds included; of a script its own."""
+    plan = latest_plan(trial) if trial.output.exists() else None
+    if plan is not None and plan.script is not None:
+        return matching(trial.output, plan.script.checkpoints)
+    return [
+        Path(parent, name)
+        for parent, _, names in os.walk(trial.path)
+        for name in names
+        if name.endswith(".pth")
+    ]

@@ -279,6 +279,24 @@ class TrialFolder(RunFolder):
         return self.path / "stop"
 
     @property
+    def reports(self) -> Path:
+        """What a user's command has reported, a line each."""
+        return self.path / "reports.jsonl"
+
+    @property
+    def output(self) -> Path:
+        """What a user's command writes: its {folder}."""
+        return self.path / "output"
+
+    def halt(self, attempt: int) -> Path:
+        """Says to every rank of a user's command that rank 0 has come to an end of it."""
+        return self.path / f".halt_{attempt}"
+
+    def done(self, attempt: int, rank: int) -> Path:
+        """Says to rank 0 that another rank of a user's command has come to its end."""
+        return self.path / f".done_{attempt}_{rank}"
+
+    @property
     def evaluation(self) -> Path:
         """What `evaluate` found, by split."""
         return self.path / "evaluation.json"
@@ -330,8 +348,9 @@ class TrialFolder(RunFolder):
         """
         for half in self.path.rglob(".*.partial"):
             half.unlink(missing_ok=True)
-        for meeting in self.path.glob(".rendezvous_*"):
-            meeting.unlink(missing_ok=True)
+        for pattern in (".rendezvous_*", ".halt_*", ".done_*"):
+            for meeting in self.path.glob(pattern):
+                meeting.unlink(missing_ok=True)
 
     def rendezvous(self, attempt: int) -> Path:
         """The file through which one attempt's ranks find each other."""

@@ -20,6 +20,7 @@ from protocol.files import append_line, read_lines, write_text
 from protocol.folders import TrialFolder
 from protocol.objective import Objective
 from protocol.recipe import FlatRecipe
+from protocol.script import ScriptPlan
 
 Schedule = Literal["1f1b", "gpipe", "device_map"]
 
@@ -62,11 +63,17 @@ class Plan(Message):
     rehearsal: bool = False  # only as many steps as tell what training needs
     nodes: int | None = None  # of a cluster, over which the ranks are spread; None: no cluster
     interface: str | None = None  # of each node, through which ranks on several nodes meet
+    script: ScriptPlan | None = None  # what is run, where that is a command of the user's
 
     @property
     def ranks(self) -> int:
         """Processes."""
-        return 1 if self.mapped else len(self.devices)
+        return 1 if self.mapped or self.alone else len(self.devices)
+
+    @property
+    def alone(self) -> bool:
+        """Whether one process of the user's uses all devices, in whatever way."""
+        return self.script is not None and self.script.launch == "plain"
 
     @property
     def mapped(self) -> bool:
@@ -129,9 +136,9 @@ class Started(EventBase):
     event: Literal["started"] = "started"
     ranks: int  # processes
     stages: int = 1  # of them that share one copy of the model
-    epochs: int  # over all folds
-    steps_per_epoch: int
-    parameters: int  # trainable
+    epochs: int  # over all folds; 0 where nobody knows
+    steps_per_epoch: int  # 0 likewise
+    parameters: int  # trainable; 0 likewise
     resumed_step: int  # 0 for a fresh start
 
 
@@ -188,6 +195,7 @@ class Fault(StrEnum):
     """What an exception on a rank means for what follows; judged once, where it is caught."""
 
     DEFECT = "defect"  # of the trial's code
+    SCRIPT = "script"  # of a user's command: it cannot be run, or tells nothing
     USER = "user"  # only the user can mend it, such as data that are gone
     RECIPE = "recipe"  # the family refuses this point of the search
     MEMORY = "memory"  # there was not enough of it

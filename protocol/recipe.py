@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from protocol.problems import validated
+from protocol.script import SCRIPT
 
 # The keys of a family's own settings that take a parent.
 FILE_KEY, SHA256_KEY = "parent_file", "parent_sha256"
@@ -146,16 +147,31 @@ class Recipe:
 
     given: Mapping[str, Any]  # every key that is not left at its default, flat
     training: TrainingRecipe
+    scripted: bool = False  # all keys are a script's own, which alone knows what they mean
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Recipe:
+    def of(cls, given: Mapping[str, Any], *, scripted: bool = False) -> Recipe:
         """The recipe of a flat mapping.
+
+        Args:
+            given: every key that is not left at its default.
+            scripted: whether the keys are a script's.
 
         Raises:
             SettingsError: a shared key's value is wrong; carries the key, as `recipe.epochs`.
         """
+        if scripted:
+            return cls(dict(given), TrainingRecipe(), scripted=True)
         shared = {key: given[key] for key in given.keys() & TrainingRecipe.model_fields.keys()}
         return cls(dict(given), validated(TrainingRecipe, shared, "recipe"))
+
+    @property
+    def epochs(self) -> int | None:
+        """How many epochs a trial has; None where only its script knows."""
+        if not self.scripted:
+            return self.training.epochs
+        said = self.given.get("epochs")
+        return said if isinstance(said, int) and not isinstance(said, bool) else None
 
     @property
     def own(self) -> dict[str, Any]:
@@ -185,8 +201,10 @@ def own_keys(given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key not in shared}
 
 
-def _recipe_of(value: Any) -> Recipe:
-    return value if isinstance(value, Recipe) else Recipe.of(value)
+def _recipe_of(value: Any, message: ValidationInfo) -> Recipe:
+    if isinstance(value, Recipe):
+        return value
+    return Recipe.of(value, scripted=message.data.get("family") == SCRIPT)
 
 
 # As a field of a message: in JSON the flat mapping.

@@ -21,8 +21,10 @@ from models.registry import load_family
 from orchestrator.launcher.settings import LauncherSettings, OrchestratorJob
 from orchestrator.settings import schema
 from orchestrator.settings.parallel import Parallel
+from orchestrator.settings.script import ScriptSettings
 from protocol.objective import Objective
 from protocol.recipe import FREE, TrainingRecipe, keys_with
+from protocol.script import Reports
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "settings.md"
@@ -43,6 +45,7 @@ _NAMES = {
 }
 _SECTIONS: dict[str, Model] = {
     "objective": Objective,
+    "script": ScriptSettings,
     "parent": schema.ParentSettings,
     "search": schema.Range,  # and Choices, of which no key may change
     "sampler": schema.SamplerSettings,
@@ -80,6 +83,8 @@ def tables() -> str:
         parts.append(_part(_TITLES.get(name, f"`{name}`"), model, free=free))
         if model is schema.Range:
             parts.append(_part("`search.KEY`, choices", schema.Choices))
+        if model is ScriptSettings:
+            parts.append(_part("`script.report`", Reports, free=True))
         if model is LauncherSettings:
             parts.append(_part("`launcher.orchestrator`", OrchestratorJob, free=True))
     parts += [_part(f"`recipe`, of `{name}`", load_family(name).Settings) for name in families()]

@@ -106,6 +106,11 @@ def _look_at(folder: StudyFolder, top: int, seeds: int) -> _Job:
             f"the study {folder.name!r} has no {folder.settings}, which says what its trials were "
             "trained with; put it back"
         )
+    if known.settings.script is not None and not known.settings.script.seeded:
+        raise SettingsError(
+            "confirm trains the best trials again with other seeds, but the study's script.command "
+            "has no {seed}; begin a study whose command has one"
+        )
     parent, _ = recorded(folder, known)
     return _Job(
         folder=folder,

@@ -63,6 +63,12 @@ def reproduce_trial(folder: StudyFolder, number: int) -> int:
             "compared",
             key="--trial",
         )
+    if plans[-1].script is not None:
+        raise SettingsError(
+            f"trial {number} is of a script, which decides alone whether it does the same twice; "
+            "its command stands in the trial's log, for you to run it again",
+            key="--trial",
+        )
     console = PatientConsole()
     place = folder.reproductions.trial(number)
     with Interrupts() as interrupts, held(folder.reproductions):

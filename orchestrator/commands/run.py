@@ -170,7 +170,7 @@ def _begin(session: Session, opened: OpenedStudy, rehearses: bool | None) -> Ask
     _enqueue(study, settings)
     annotate_study(study, folder, settings)
     session.track()
-    if is_wanted(rehearses, folder, session.slots, study):
+    if is_wanted(rehearses, folder, session.slots, study, scripted=settings.scripted):
         session.display.notice("preflight: trying the largest configurations for two steps each")
         session.display.notice(preflight(Rehearsal(session, space)).sentence)
     asked = sum(t.state != TrialState.WAITING for t in study.get_trials(deepcopy=False))

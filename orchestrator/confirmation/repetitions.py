@@ -85,7 +85,7 @@ class Repetitions:
         entry = None if source is None else entry_of(self.journal, source)
         point = frozen.params
         fixed = fixed_for(self.settings.recipe, self.settings.search, entry, point)
-        return trial, Recipe.of({**fixed, **point})
+        return trial, Recipe.of({**fixed, **point}, scripted=self.settings.scripted)
 
     def trial_seed(self, number: int) -> int:
         """The seed of all training randomness of the run under `number`."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from orchestrator.launcher.base import Attempt, Exit
 from orchestrator.launcher.processes import StandingStill, end_session, sweep
-from protocol.doors import FORK_SERVER, RANK, Call
+from protocol.doors import FORK_SERVER, RANK, SCRIPT_RANK, Call
 from protocol.errors import UserError, unpacked
 from protocol.folders import TrialFolder
 from protocol.messages import Plan
@@ -51,6 +51,7 @@ class LocalLauncher:
         log: what the server and the functions that are called print.
         preload: modules to import before the first fork.
         trains: attempts will be launched; otherwise what only they need is not imported ahead.
+        scripts: attempts are commands of the user's, which need none of our libraries.
         deaf_to: signals that mean nothing to the attempts' processes.
     """
 
@@ -60,12 +61,14 @@ class LocalLauncher:
         log: Path,
         preload: tuple[str, ...] = (),
         trains: bool = True,
+        scripts: bool = False,
         deaf_to: tuple[signal.Signals, ...] = (),
     ) -> None:
         self._log = log
         self._deaf_to = ",".join(str(int(number)) for number in deaf_to)
-        for_attempts = PRELOADED_FOR_ATTEMPTS if trains else ()
-        self._preload = (*PRELOADED, *preload, "--", *for_attempts)
+        for_attempts = (SCRIPT_RANK,) if scripts else PRELOADED_FOR_ATTEMPTS
+        first = () if scripts else PRELOADED
+        self._preload = (*first, *preload, "--", *(for_attempts if trains else ()))
         self._server: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._attempts: weakref.WeakSet[LocalAttempt] = weakref.WeakSet()
@@ -125,6 +128,7 @@ class LocalLauncher:
             "hang_seconds": plan.hang_seconds,
             "stacks_file": str(stacks),
             "record": record,
+            "script": plan.script is not None,
         }
         self._send("attempt", request, attempt)
         return attempt

@@ -15,6 +15,7 @@ from orchestrator.launcher.settings import DETACHED, LauncherSettings
 from protocol.doors import Call
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
+from protocol.script import SCRIPT
 
 
 def open_launcher(
@@ -35,7 +36,7 @@ def open_launcher(
         trains: attempts will be launched; otherwise what only they need is not imported ahead.
     """
     preload = (*(call.module for call in calls), *(modules_of(family, stages) if family else ()))
-    return LocalLauncher(log=log, preload=preload, trains=trains)
+    return LocalLauncher(log=log, preload=preload, trains=trains, scripts=family == SCRIPT)
 
 
 def open_study_launcher(

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from protocol.doors import CUT_MODEL, FAMILIES
+from protocol.script import SCRIPT
 
 _FOLDER = Path(__file__).resolve().parents[2].joinpath(*FAMILIES.split("."))
 _GROUP = "tomostudy.families"
@@ -23,6 +24,8 @@ def modules_of(reference: str, stages: int = 1) -> tuple[str, ...]:
 
 
 def _family_modules(reference: str) -> tuple[str, ...]:
+    if reference == SCRIPT:
+        return ()
     if ":" in reference:
         return _libraries(Path(reference.rpartition(":")[0]))
     if _is_own(reference):
@@ -32,7 +35,11 @@ def _family_modules(reference: str) -> tuple[str, ...]:
 
 def clash(reference: str) -> str | None:
     """A sentence where an installed package offers a family under a name that models/ has."""
-    points = () if ":" in reference else entry_points(group=_GROUP, name=reference)
+    points = (
+        ()
+        if ":" in reference or reference == SCRIPT
+        else entry_points(group=_GROUP, name=reference)
+    )
     if not points or not _is_own(reference):
         return None
     others = sorted({point.dist.name if point.dist else point.value for point in points})

@@ -15,6 +15,7 @@ import psutil
 from protocol.doors import FORK_SERVER
 from protocol.errors import UserError
 from protocol.folders import TrialFolder
+from protocol.script import TRIAL_VARIABLE
 
 # Every rank is a fork of that program, which had another name in version 0.1.0.
 _COMMANDS = (FORK_SERVER, "orchestrator.worker.forkserver")
@@ -26,6 +27,8 @@ SAME_SECONDS = 2.0  # by which two readings of one process's start may differ
 def sweep(folder: TrialFolder) -> int:
     """End the group that `folder.attempt` records, if any of it is left; how many those were.
 
+    What a command of the user's has started in sessions of its own is known by its environment.
+
     Raises:
         UserError: a process does not go, even by SIGKILL: it waits for a device in the kernel.
     """
@@ -36,9 +39,13 @@ def sweep(folder: TrialFolder) -> int:
         return 0
     if record.get("host", socket.gethostname()) != socket.gethostname():
         return 0  # there they ended with their orchestrator; here the number is another's
-    members = end_session(session, start)
+
+    def ended() -> list[psutil.Process]:
+        return end_session(session, start) + (_end_marked(folder) if folder.output.exists() else [])
+
+    members = ended()
     deadline = time.monotonic() + _GONE_SECONDS
-    while left := end_session(session, start):
+    while left := ended():
         if time.monotonic() > deadline:
             pids = ", ".join(str(process.pid) for process in left)
             raise UserError(
@@ -50,6 +57,22 @@ def sweep(folder: TrialFolder) -> int:
     return len(members)
 
 
+def _end_marked(folder: TrialFolder) -> list[psutil.Process]:
+    """Send SIGKILL to every process that says of itself that it is of this trial."""
+    mine = str(folder.path.absolute())
+    marked = [process for process in psutil.process_iter() if _mark_of(process) == mine]
+    return _killed(marked)
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return process.environ().get(TRIAL_VARIABLE)
+    except (psutil.Error, OSError):
+        return None  # another user's, or gone
+
+
 def end_session(session: int, start: float) -> list[psutil.Process]:
     """Send SIGKILL to whoever lives of the session that `session` has led since `start`.
 
@@ -57,7 +80,10 @@ def end_session(session: int, start: float) -> list[psutil.Process]:
         session: the process id of its leader.
         start: as `since_boot` says it.
     """
-    members = session_members(session, start)
+    return _killed(session_members(session, start))
+
+
+def _killed(members: list[psutil.Process]) -> list[psutil.Process]:
     for process in members:
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
             process.send_signal(signal.SIGKILL)

@@ -46,13 +46,24 @@ class Preflight(Message):
 
 
 def is_wanted(
-    asked: bool | None, folder: StudyFolder, slots: Sequence[Slot], study: optuna.Study
+    asked: bool | None,
+    folder: StudyFolder,
+    slots: Sequence[Slot],
+    study: optuna.Study,
+    *,
+    scripted: bool = False,
 ) -> bool:
     """Whether the largest configuration is to be tried now.
 
     Args:
         asked: what the user said; None: on GPUs, once, before the first trial.
+        folder: of the study.
+        slots: of its trials.
+        study: with the trials that there are.
+        scripted: whether a trial is a command, of which nobody here can run two steps.
     """
+    if scripted:
+        return False
     if asked is not None:
         return asked
     trials = study.get_trials(deepcopy=False)

@@ -243,7 +243,7 @@ class Asker:
         trial = optuna.trial.Trial(self.study, proposed.store())
         fixed = fixed_for(self.space.fixed, self.space.search, entry, point)
         try:
-            return trial, Recipe.of({**fixed, **point})
+            return trial, Recipe.of({**fixed, **point}, scripted=settings.scripted)
         except SettingsError as error:
             raise InvalidPoint(trial, str(error)) from None
 

@@ -16,12 +16,13 @@ from protocol.seeds import derive_seed
 
 def pruner_of(settings: Settings, space: Space) -> BasePruner:
     """The pruner of a study, whose trials may last as long as the search and the recipe allow."""
-    epochs = settings.folds * int(space.most("epochs"))
+    most = space.most_epochs
+    epochs = None if most is None else settings.folds * most
     return make_pruner(settings.pruner, epochs, settings.seed)
 
 
-def make_pruner(settings: PrunerSettings, epochs: int, study_seed: int = 0) -> BasePruner:
-    """The pruner of a study whose trials last up to `epochs` steps."""
+def make_pruner(settings: PrunerSettings, epochs: int | None, study_seed: int = 0) -> BasePruner:
+    """The pruner of a study whose trials last up to `epochs` steps; None where nobody knows."""
     options = options_of(settings)
     pruners = optuna.pruners
     with warnings.catch_warnings():

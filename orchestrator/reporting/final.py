@@ -15,6 +15,7 @@ from orchestrator.reporting.ledger_text import account_sentence
 from orchestrator.reporting.screen import near
 from orchestrator.study.peek import peek
 from orchestrator.study.record import State, StudyRecord, TrialRecord
+from protocol.bests import best_checkpoint
 from protocol.folders import StudyFolder
 
 _MOST_REASONS = 10
@@ -97,7 +98,12 @@ def _best(report: Report, best: TrialRecord) -> Iterator[Text]:
 
 def _files(report: Report, best: TrialRecord) -> dict[str, str]:
     folder = report.folder.trial(best.number)
-    files = {"checkpoint": near(folder.best) if folder.best.exists() else "removed"}
+    checkpoint = best_checkpoint(folder)
+    files = {"checkpoint": near(checkpoint) if checkpoint else "removed"}
+    if folder.output.exists():
+        files = ({"checkpoint": near(checkpoint)} if checkpoint else {}) | {
+            "its files": near(folder.output)
+        }
     parent = peek(report.folder).parent
     if parent is not None:
         files["parent"] = parent.told()

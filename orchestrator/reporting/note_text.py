@@ -12,6 +12,7 @@ from orchestrator.ledger.trial import trial_account
 from orchestrator.reporting.ledger_text import account_sentence
 from orchestrator.settings.schema import Settings
 from orchestrator.study.peek import peek
+from protocol.bests import checkpoints_of
 from protocol.folders import StudyFolder, TrialFolder
 from protocol.messages import Ending, Outcome, Plan
 
@@ -91,8 +92,8 @@ def _facts(folder: TrialFolder, plan: Plan | None, outcome: Outcome) -> str:
             facts["at epoch"] = outcome.best_epoch
     if outcome.epoch:
         total = ""
-        if plan:
-            total = f" of {plan.folds * plan.recipe.training.epochs}"
+        if plan and plan.recipe.epochs is not None:
+            total = f" of {plan.folds * plan.recipe.epochs}"
         facts["epochs validated"] = f"{outcome.epoch}{total}"
     facts["attempts"] = outcome.attempts
     used = trial_account(folder, outcome.ending)
@@ -116,6 +117,9 @@ def _files(folder: TrialFolder) -> str:
         for name, path in (("best", folder.best), ("last", folder.last))
         if path.exists()
     ]
+    if folder.output.exists():
+        lines.append(f"- the script's own files: `{folder.output}`")
+        lines += [f"- checkpoint: `{path}`" for path in checkpoints_of(folder)]
     return "### Files\n\n" + "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ from orchestrator.study.peek import peek
 from orchestrator.study.record import State, StudyRecord, TrialRecord
 from orchestrator.study.standing.pause import read_pause
 from orchestrator.study.standing.ruling import read_ruling
+from protocol.bests import best_checkpoint
 from protocol.errors import SettingsError
 from protocol.folders import StudyFolder
 from protocol.messages import read_events
@@ -56,8 +57,8 @@ class Status:
 
     def checkpoint(self, trial: TrialRecord) -> str | None:
         """The trial's best checkpoint, while it is there."""
-        path = self.folder.trial(trial.number).best
-        return str(path) if path.exists() else None
+        path = best_checkpoint(self.folder.trial(trial.number))
+        return None if path is None else str(path)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,11 @@ def micro_batch(plan: Plan) -> int:
 
 
 def smaller(plan: Plan) -> int | None:
-    """The micro-batch of the attempt after one that ran out of memory; None where it had 1."""
-    return micro_batch(plan) // 2 or None
+    """The micro-batch of the attempt after one that ran out of memory; None where it had 1.
+
+    A command of the user's cannot be told to take fewer samples at once.
+    """
+    return None if plan.script is not None else micro_batch(plan) // 2 or None
 
 
 def limited(plan: Plan) -> bool:
@@ -30,6 +33,8 @@ def sentence(plan: Plan, rank: int) -> str:
     device = plan.devices[rank]
     limit = "" if plan.memory_gb is None else f", limited to {plan.memory_gb:g} GiB"
     where = f"rank {rank} ({device}{limit})"
+    if plan.script is not None:
+        return f"out of memory on {where}; search smaller models or batches"
     left = smaller(plan)
     if left is not None:
         return (
@@ -55,7 +60,7 @@ def detail(plan: Plan, rank: int, message: str) -> dict[str, object]:
     """What the outcome records of a trial that fits nowhere."""
     return {
         "rank": rank,
-        "micro_batch": micro_batch(plan),
+        **({} if plan.script is not None else {"micro_batch": micro_batch(plan)}),
         "memory_gb": plan.memory_gb,
         "message": message.partition("\n")[0],
     }

@@ -35,7 +35,7 @@ from orchestrator.running.settle import (
     sweep_ended,
 )
 from orchestrator.running.slots import Slot
-from orchestrator.running.trial import RunningTrial, make_plan, trained_seconds
+from orchestrator.running.trial import RunningTrial, make_plan, planned_script, trained_seconds
 from orchestrator.running.verdict import Verdict
 from orchestrator.steering.requests import What
 from orchestrator.study.identity import name_now
@@ -250,6 +250,7 @@ class Runner:
     def _plan(self, running: RunningTrial, slot: Slot) -> Plan:
         source = self._source
         assert running.recipe is not None, "a refused point is never launched"
+        seed = source.trial_seed(running.number)
         return make_plan(
             self._session.settings,
             slot,
@@ -258,11 +259,12 @@ class Runner:
             data_fingerprint=data_fingerprint(self._session.known.inputs),
             trial=running.number,
             attempt=running.number_of_attempt + 1,
-            seed=source.trial_seed(running.number),
+            seed=seed,
             recipe=running.recipe,
             searched=sorted(running.trial.params),
             micro_batch=running.micro_batch,
             surroundings=self._session.surroundings,
+            script=planned_script(self._session.settings, self._session.name, running, seed),
         )
 
     # ------------------------------------------------------------------ following

@@ -122,7 +122,9 @@ class Session:
         self.inputs, self._files = found_in(checked.inputs)
         self._watch = DataWatch(self.inputs, caches_of(settings.data, checked.free))
         self.slots = self._slots(settings, threads)
-        self.surroundings = self.launcher.call(Call.SURROUNDINGS, {}, self.waiting)
+        script = settings.script
+        around = {} if script is None else {"workdir": script.workdir}
+        self.surroundings = self.launcher.call(Call.SURROUNDINGS, around, self.waiting)
         return checked
 
     def _slots(self, settings: Settings, threads: int | None) -> list[Slot]:

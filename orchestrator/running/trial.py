@@ -17,6 +17,7 @@ from orchestrator.running.folds import step_and_value
 from orchestrator.running.slots import Slot
 from orchestrator.running.verdict import Verdict, judge
 from orchestrator.settings.schema import Settings
+from orchestrator.settings.script import script_plan
 from orchestrator.steering.trials import reason_to_stop
 from protocol.files import LineTail, write_text
 from protocol.folders import TrialFolder
@@ -35,6 +36,7 @@ from protocol.messages import (
 )
 from protocol.objective import Objective
 from protocol.recipe import Recipe
+from protocol.script import ScriptPlan
 
 _NO_END = (  # after which a trial would be tried again
     Ending.INTERRUPTED,
@@ -210,8 +212,8 @@ class RunningTrial:
                 return event.fold == self.folds - 1
             case Validated():
                 # What version 0.1.0 told does not say whether it was the last.
-                epochs = self.recipe.training.epochs if self.recipe else 0
-                return event.last or event.epoch >= self.folds * epochs
+                epochs = self.recipe.epochs if self.recipe else 0
+                return event.last or (epochs is not None and event.epoch >= self.folds * epochs)
         return False
 
     def _step_and_value(self, event: Event) -> tuple[int, float] | None:
@@ -260,3 +262,28 @@ def make_plan(settings: Settings, slot: Slot, **particulars: Any) -> Plan:
         "interface": settings.launcher.interface,
     }
     return Plan(**(of_settings | particulars))
+
+
+def planned_script(
+    settings: Settings, study: str, running: RunningTrial, seed: int
+) -> ScriptPlan | None:
+    """The command of a trial's next attempt, whose folder is made; None where it is none.
+
+    Args:
+        settings: of the study.
+        study: its name.
+        running: the trial.
+        seed: of the trial.
+    """
+    if settings.script is None or running.recipe is None:
+        return None
+    output = running.folder.output.absolute()
+    output.mkdir(parents=True, exist_ok=True)
+    places = {
+        "folder": output,
+        "trial": running.number,
+        "seed": seed,
+        "study": study,
+        "ranks": settings.parallel.ranks,
+    }
+    return script_plan(settings.script, running.recipe, places)

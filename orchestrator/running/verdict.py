@@ -63,6 +63,7 @@ _EARLIER = {
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
 _ENDINGS = {
     Fault.DEFECT: Ending.FAILED,
+    Fault.SCRIPT: Ending.FAILED,
     Fault.USER: Ending.INTERRUPTED,
     Fault.RECIPE: Ending.INVALID,
     Fault.MEMORY: Ending.MEMORY,
@@ -88,7 +89,7 @@ _WHY = {
     Stop.EXPIRED: "its job's time is up, ",
     Stop.DISPLACED: "its job has to make room, ",
 }
-_PLAIN = (Fault.USER, Fault.RECIPE, Fault.DISK)  # sentences for people, of no rank
+_PLAIN = (Fault.USER, Fault.RECIPE, Fault.DISK, Fault.SCRIPT)  # sentences for people, of no rank
 
 
 @dataclass(frozen=True, kw_only=True)

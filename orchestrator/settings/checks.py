@@ -13,6 +13,7 @@ from orchestrator.launcher.base import Launcher
 from orchestrator.settings.complaints import nearest
 from orchestrator.settings.layers import Layers
 from orchestrator.settings.schema import Range, Settings
+from orchestrator.settings.script_checks import check_script, check_section
 from orchestrator.settings.space import (
     Search,
     Space,
@@ -52,10 +53,13 @@ def check_at_once(settings: Settings, layers: Layers) -> None:
         SettingsError: naming the key.
     """
     with _placed(layers):
+        check_section(settings)
         _check_search(settings)
         _check_folds(settings)
         _check_tracking(settings)
         _check_notices(settings)
+        if settings.scripted:
+            return
         for given in candidates(settings.search, settings.recipe):
             _check_training(given, settings.search)
 
@@ -133,6 +137,8 @@ def check_with_family(
         SettingsError: naming file and key of everything that is wrong.
         UserError: the data cannot be used.
     """
+    if settings.scripted:
+        return _checked_script(settings, layers)
     points = sampled(settings.search, settings.recipe, _SAMPLE)
     answer = launcher.call(
         Call.CHECK_SETTINGS,
@@ -165,6 +171,34 @@ def check_with_family(
         refused=_refusal(answer["refused"], points, layers),
         remarks=[*_remarks(settings.search, answer["fractional"], layers), *answer["warnings"]],
         inputs=answer["inputs"],
+    )
+
+
+def _checked_script(settings: Settings, layers: Layers) -> Checked:
+    """The same of a command, whose metrics and data only it knows itself."""
+    remarks = check_script(settings, layers)
+    space = Space.of(settings.search, settings.recipe, {}, scripted=True)
+    with _placed(layers):
+        if (settings.pruner.kind, settings.pruner.max_resource, space.most_epochs) == (
+            "hyperband",
+            None,
+            None,
+        ):
+            raise SettingsError(
+                "missing; hyperband needs to know how many epochs a trial has at most, which "
+                "`recipe: {epochs: 30}` would say as well",
+                key="pruner.max_resource",
+            )
+        for key in space.ordered():
+            _refuse_unreachable(key, space)
+    objective = settings.objective
+    return Checked(
+        space=space,
+        metrics={objective.metric: objective.direction},
+        samples={},
+        free=[],
+        inputs={},
+        remarks=remarks,
     )
 
 

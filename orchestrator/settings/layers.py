@@ -230,6 +230,8 @@ def _replaces(over: dict[str, Any], base: dict[str, Any], place: tuple[str, ...]
             return "kind" in over and over["kind"] != base.get("kind", usual)
         case ("parent",):
             return {"study", "checkpoint"} <= {*over, *base}
+        case ("script", "report"):
+            return True
         case ("search", _):
             return ("choices" in over and "low" in base) or ("low" in over and "choices" in base)
     return False
@@ -272,7 +274,7 @@ def _dotted(mapping: dict[str, Any], prefix: str = "") -> list[str]:
 def _absolute_paths(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
     """`layer` with its relative paths made absolute, seen from `folder`."""
     resolved = dict(layer)
-    for section in ("data", "parent", "recipe"):
+    for section in ("data", "parent", "recipe", "script"):
         if isinstance(layer.get(section), dict):
             resolved[section] = {
                 key: _absolute(value, folder) if _is_path(section, key, value) else value
@@ -291,6 +293,8 @@ def _absolute_paths(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _is_path(section: str, key: str, value: Any) -> bool:
     if not isinstance(value, str):
         return False
+    if section == "script":
+        return key == "workdir"
     if section == "parent":  # a study's name alone means one beside the study that asks
         return key == "checkpoint" or (key == "study" and "/" in value)
     return names_a_path(key)

@@ -19,6 +19,7 @@ from pydantic import (
 
 from orchestrator.launcher.settings import LauncherSettings
 from orchestrator.settings.parallel import Parallel
+from orchestrator.settings.script import ScriptSettings
 from protocol.objective import Objective
 from protocol.recipe import FREE, is_whole
 
@@ -374,11 +375,12 @@ class Settings(Section):
 
     preset: Annotated[str, FREE] = Field(description="a name in studies/, or a .yml file")
     family: str = Field(
-        description="a name in models/, one that an installed package offers, or "
-        "path/to/file.py:ClassName"
+        description="a name in models/, one that an installed package offers, "
+        "path/to/file.py:ClassName, or script"
     )
+    script: ScriptSettings | None = None
     objective: Objective
-    data: dict[str, Any] = Field(description="where the data are and what of them is used")
+    data: dict[str, Any] = Field({}, description="where the data are and what of them is used")
     parent: ParentSettings | None = None
     recipe: dict[str, Any] = Field({}, description="how trials train: the values that are fixed")
     search: dict[str, Searched] = Field(
@@ -444,6 +446,11 @@ class Settings(Section):
             key: spec.whole() if isinstance(spec, Range) and is_whole(key) else spec
             for key, spec in search.items()
         }
+
+    @property
+    def scripted(self) -> bool:
+        """Whether trials are a command of the user's."""
+        return self.script is not None
 
     @field_validator("devices")
     @classmethod

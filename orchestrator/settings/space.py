@@ -33,11 +33,19 @@ class Space:
     search: Search
     fixed: Mapping[str, Any]  # the recipe's keys as settings give them; plans hold these
     values: Mapping[str, Any]  # of every key where it is not searched: defaults, then `fixed`
+    scripted: bool = False  # the keys are a script's
 
     @classmethod
-    def of(cls, search: Search, fixed: Mapping[str, Any], defaults: Mapping[str, Any]) -> Space:
+    def of(
+        cls,
+        search: Search,
+        fixed: Mapping[str, Any],
+        defaults: Mapping[str, Any],
+        *,
+        scripted: bool = False,
+    ) -> Space:
         """A study's space; `defaults` are those of the family and of every family."""
-        return cls(search=search, fixed=fixed, values={**defaults, **fixed})
+        return cls(search=search, fixed=fixed, values={**defaults, **fixed}, scripted=scripted)
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """The point that the sampler chooses for this trial: the searched keys that hold there.
@@ -61,7 +69,7 @@ class Space:
         Raises:
             SettingsError: the point cannot be trained.
         """
-        return Recipe.of({**self.fixed, **point})
+        return Recipe.of({**self.fixed, **point}, scripted=self.scripted)
 
     def at(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """The searched keys whose conditions hold, with their values of `wanted`."""
@@ -88,6 +96,13 @@ class Space:
     def most(self, key: str) -> Any:
         """The largest value of a key that a trial may have."""
         return highest(self.search[key]) if key in self.search else self.values[key]
+
+    @property
+    def most_epochs(self) -> int | None:
+        """Of any trial; None where only a script knows."""
+        known = "epochs" in self.search or "epochs" in self.values
+        most = self.most("epochs") if known else None
+        return most if isinstance(most, int) else None
 
 
 def distribution(spec: Range | Choices) -> BaseDistribution:

@@ -72,7 +72,8 @@ def commands(look: Look) -> dict[str, str]:
     """What to type, by what for."""
     known = commands_on(look.folder)
     found = {"begin it anew": known.go_on(*_typed(look))}
-    if look.best is not None:
+    scripted = look.plan is not None and look.plan.script is not None
+    if look.best is not None and not scripted:
         found["train the best trial again, and compare it epoch by epoch"] = known.on_study(
             "reproduce", "--trial", str(look.best.number)
         )

@@ -80,15 +80,13 @@ def _training(look: Look) -> str:
     plan = look.plan
     if plan is None:
         return ""
-    recipe = plan.recipe.training
     folds = f" in {plan.folds}-fold cross-validation" if plan.folds > 1 else ""
     devices = words.counted(len(set(plan.devices)), "device")
     gpu = plan.surroundings.get("gpu") if plan.devices[0] != "cpu" else ""
     on = f" ({gpu})" if gpu else " (CPU)" if plan.devices[0] == "cpu" else ""
-    return (
-        f"A trial trained for at most {words.counted(recipe.epochs, 'epoch')}{folds} on "
-        f"{devices}{on}, and its best epoch counted."
-    )
+    epochs = plan.recipe.epochs
+    most = f" for at most {words.counted(epochs, 'epoch')}" if epochs is not None else ""
+    return f"A trial trained{most}{folds} on {devices}{on}, and its best epoch counted."
 
 
 def _hours(look: Look) -> str:

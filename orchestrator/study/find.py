@@ -149,6 +149,11 @@ def with_checkpoint(folder: StudyFolder, trial: TrialRecord) -> TrialFolder:
         SettingsError: it is not; says why, as far as can be known.
     """
     chosen = folder.trial(trial.number)
+    if chosen.output.exists():
+        raise SettingsError(
+            f"the model of trial {trial.number} is its script's, which alone knows how it is "
+            f"loaded; its files are in {chosen.output}"
+        )
     if not chosen.best.exists():
         raise SettingsError(_without_checkpoint(trial, chosen))
     return chosen

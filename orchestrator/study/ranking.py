@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -14,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.study.counting.ignored import ignored_trials
 from orchestrator.study.record import STATES, can_be_best, direction_of, is_feasible
+from protocol.bests import checkpoints_of
 from protocol.files import partial
 from protocol.folders import StudyFolder
 
@@ -119,16 +119,6 @@ def drop_checkpoints(
     left = {trial._trial_id for trial in ended} - cleared
     for trial in ended if left else ():
         if trial._trial_id in left and trial.number not in kept:
-            for checkpoint in _checkpoints(folder.trial(trial.number).path):
+            for checkpoint in checkpoints_of(folder.trial(trial.number)):
                 checkpoint.unlink(missing_ok=True)
             cleared.add(trial._trial_id)
-
-
-def _checkpoints(place: Path) -> list[Path]:
-    """Every checkpoint in a trial's folder, those of its folds included."""
-    return [
-        Path(parent, name)
-        for parent, _, names in os.walk(place)
-        for name in names
-        if name.endswith(".pth")
-    ]

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 import signal
+import sys
 import time
 
 import pytest
@@ -106,6 +107,55 @@ def test_the_ranks_of_a_trial_on_two_nodes_compute_what_they_do_on_one(studio, c
     assert [r.curve for r in results(studio)] == [r.curve for r in results(here)]
     assert results(studio) == results(here) == results(one)
     assert load_plans(studio.trial(0))[0].nodes == 2
+    assert_nothing_is_left(studio, cluster)
+
+
+MEETS = """
+import json, os, socket, sys, time
+out, resume = sys.argv[1], len(sys.argv) > 2
+rank, address = int(os.environ["RANK"]), (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+print(os.environ["GROUP_RANK"], os.environ["LOCAL_RANK"], os.environ.get("SLURM_PROCID"))
+if rank == 0:
+    other, _ = socket.create_server(address).accept()
+else:
+    time.sleep(0.5)
+    other = socket.create_connection(address)
+for epoch in range(4 if resume else 0, 8):
+    other.sendall(b"x")
+    assert other.recv(1) == b"x"
+    time.sleep(0.3)
+    if rank == 0:
+        with open(out + "/metrics.jsonl", "a") as file:
+            print(json.dumps({"epoch": epoch + 1, "error": 1 / (epoch + 1)}), file=file)
+        open(out + "/last.ckpt", "w").close()
+"""
+
+
+def test_the_processes_of_a_script_meet_over_two_nodes_and_a_preemption_is_no_loss(studio, cluster):
+    (studio.path / "train.py").write_text(MEETS)
+    studio.change(
+        family="script",
+        script={
+            "command": [sys.executable, "train.py", "{folder}", "{mode}"],
+            "workdir": ".",
+            "report": {"jsonl": "metrics.jsonl"},
+            "resume": ["{folder}/last.ckpt"],
+        },
+        search={"mode": {"choices": [""]}},
+        parallel={"kind": "ddp", "ranks": 2},
+        launcher={"nodes": 2},
+        n_trials=1,
+    )
+    del studio.preset["recipe"], studio.preset["search"]["learning_rate"]
+    run = studio.start()
+    studio.wait_for_event(0, "validated", 2, seconds=90)
+    cluster.run("scancel", "--signal=USR2", job_of(studio))  # as before its time limit
+    code, output = finish(run)
+    assert code == 0, output
+    assert [event.epoch for event in studio.events(0) if event.event == "validated"][-1] == 8
+    assert attempts(studio) >= 2
+    logs = [studio.trial(0).rank_log(rank).read_text() for rank in range(2)]
+    assert ["0 0 None" in logs[0], "1 0 None" in logs[1]] == [True, True]
     assert_nothing_is_left(studio, cluster)
 
 

@@ -33,6 +33,9 @@ from protocol.errors import UserError, chain, packed
 from protocol.files import write_json
 from protocol.folders import TrialFolder
 from worker.processes.stacks import Stacks
+from worker.scripts.child import adopt_orphans, end_descendants
+
+RunRank = Callable[[TrialFolder, int, Callable[[], None]], int]  # its exit code
 
 GRACE_SECONDS = 3.0  # for the peers of a failed rank to write down what they saw
 GRACE_AFTER_KILL_SECONDS = 0.3  # where they have nothing to say: a signal is cause enough
@@ -113,6 +116,7 @@ def lead_attempt(
     hang_seconds: float,
     stacks_file: str,
     record: dict[str, Any] | None,
+    script: bool = False,
 ) -> None:
     """Run an attempt's ranks to their end, and report their exit codes on `status`.
 
@@ -125,6 +129,7 @@ def lead_attempt(
         stacks_file: where the ranks then stand is written to it.
         record: what attempt.json is to say of the attempt beside this process; None where nobody
             looks for processes in the trial's folder, for they are on another machine.
+        script: whether the ranks run a command of the user's.
     """
     if _orchestrator_is_gone(lifeline):
         return  # while this was waiting to be forked; another may be at work in the folder
@@ -135,15 +140,21 @@ def lead_attempt(
     _report(status, myself)
     wake = _wake_on_child()
     board, stacks = ProgressBoard(ranks), Stacks(ranks)
+    if script:
+        adopt_orphans()
+    run = _script_rank if script else _training_rank
     group = RankProcesses(
-        {_fork_rank(place, rank, board, stacks, lifeline, status): rank for rank in ranks},
+        {_fork_rank(place, rank, board, stacks, lifeline, status, run): rank for rank in ranks},
         board.ended,
     )
 
     def before_killing() -> None:
-        stacks.ask(group.pids, Path(stacks_file))
+        if not script:  # which the signal would end
+            stacks.ask(group.pids, Path(stacks_file))
 
     _watch(group, board, wake, lifeline, hang_seconds, before_killing)
+    if script:
+        end_descendants()
     _report(status, {"codes": group.codes, "first": group.first, "hung": group.hung})
 
 
@@ -186,6 +197,7 @@ def _watch(
         timeout = min(LOOK_SECONDS if deadline is None else 0.1, hang_seconds / 4)
         readable, _, _ = select.select([wake, lifeline], [], [], timeout)
         if lifeline in readable:
+            _try(end_descendants)  # of a command that has made sessions of its own
             os.killpg(0, signal.SIGKILL)
         if wake in readable:
             os.read(wake, 4096)
@@ -215,6 +227,7 @@ def _fork_rank(
     stacks: Stacks,
     lifeline: int,
     status: int,
+    run: RunRank,
 ) -> int:
     leader = os.getpid()
     pid = os.fork()
@@ -229,13 +242,23 @@ def _fork_rank(
         _redirect_output(folder.rank_log(rank))
         stacks.answer(rank)
         _die_with_orchestrator(lifeline)
-        from worker.processes.rank import run_rank
-
-        code = run_rank(folder, rank, lambda: board.tick(rank))
+        code = run(folder, rank, lambda: board.tick(rank))
         board.end(rank)
     except BaseException:
         print_trace()
     _leave(code)
+
+
+def _training_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
+    from worker.processes.rank import run_rank
+
+    return run_rank(folder, rank, tick)
+
+
+def _script_rank(folder: TrialFolder, rank: int, tick: Callable[[], None]) -> int:
+    from worker.scripts.rank import run_script_rank
+
+    return run_script_rank(folder, rank, tick)
 
 
 def print_trace() -> None:

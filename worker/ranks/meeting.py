@@ -10,40 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 from torch.distributed import DistError, Store, TCPStore  # type: ignore[attr-defined]
 
 from protocol.files import read_fresh, write_text
+from worker.ranks.networks import NoMeeting, choose, interface_of, loopback, own_addresses
 
-INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")  # of the environment, chosen by users
-_WITHIN_A_MACHINE = (
-    "lo",
-    "docker",
-    "br-",
-    "veth",
-    "virbr",
-    "cni",
-    "podman",
-    "lxc",
-    "lxd",
-    "flannel",
-)
 _LOOK_SECONDS = 0.1  # between looks for where the store listens
 _CONNECT_SECONDS = 5.0  # for one address of it
 _REACHED = "reached_at"  # the store's word for the address at which another node reached it
-
-
-class NoMeeting(Exception):
-    """The ranks cannot find each other."""
 
 
 def meet(
@@ -68,11 +49,11 @@ def meet(
     else:
         store = _found(place, node, patience)
     if nodes == 1:
-        _choose(_loopback())
+        choose(loopback())
     elif interface is not None:
-        _choose(interface)
+        choose(interface)
     else:
-        _choose(_interface_of(_reached(store, node, patience)))
+        choose(interface_of(_reached(store, node, patience)))
     return store
 
 
@@ -80,7 +61,7 @@ def _offered(place: Path, nodes: int, interface: str | None, patience: float) ->
     if nodes == 1:
         addresses, listener = ["127.0.0.1"], socket.create_server(("127.0.0.1", 0))
     else:
-        addresses, listener = _addresses(interface), socket.create_server(("", 0))
+        addresses, listener = own_addresses(interface), socket.create_server(("", 0))
     port = listener.getsockname()[1]
     store = TCPStore(
         "127.0.0.1",
@@ -148,49 +129,3 @@ def _reached(store: Store, node: int, patience: float) -> str:
         probe.connect((of_first, 9))
         address: str = probe.getsockname()[0]
         return address
-
-
-def _addresses(interface: str | None) -> list[str]:
-    """Where this node may be reached from others, the likeliest first."""
-    found = [(name, address) for name, address in _networks() if interface in (None, name)]
-    if interface is not None:
-        if not found:
-            known = ", ".join(sorted({name for name, _ in _networks()}))
-            raise NoMeeting(
-                f"launcher.interface: {socket.gethostname()} has no {interface}; found are {known}"
-            )
-        return [address for _, address in found]
-    own = _by_name()
-    outward = [address for name, address in found if not name.startswith(_WITHIN_A_MACHINE)]
-    return sorted(outward, key=lambda address: address not in own)
-
-
-def _by_name() -> list[str]:
-    """What this node's name leads to."""
-    with contextlib.suppress(OSError):
-        return socket.gethostbyname_ex(socket.gethostname())[2]
-    return []
-
-
-def _networks() -> Iterator[tuple[str, str]]:
-    """The interfaces that are up, with an address of each."""
-    up = {name for name, state in psutil.net_if_stats().items() if state.isup}
-    for name, addresses in psutil.net_if_addrs().items():
-        for address in addresses:
-            if address.family == socket.AF_INET and name in up:
-                yield name, address.address
-
-
-def _interface_of(address: str) -> str | None:
-    return next((name for name, found in _networks() if found == address), None)
-
-
-def _loopback() -> str | None:
-    return "lo" if Path("/sys/class/net/lo").exists() else None
-
-
-def _choose(interface: str | None) -> None:
-    """Have gloo and NCCL use an interface, unless the user has chosen another."""
-    for name in INTERFACES:
-        if interface is not None:
-            os.environ.setdefault(name, interface)

@@ -24,6 +24,7 @@ from protocol.files import read_fresh
 from protocol.folders import JobFolder, TrialFolder
 from protocol.letters import post, post_text, read
 from protocol.messages import Plan, Stop
+from protocol.script import SCRIPT
 
 TIME_IS_UP = signal.SIGUSR2  # comes launcher.signal_seconds before the job's limit
 WANTED_BACK = signal.SIGTERM  # a preemption, or somebody's scancel; the end follows in seconds
@@ -53,6 +54,7 @@ class Member:
         self._launcher = LocalLauncher(
             log=job.log(node),
             preload=modules_of(told["shape"]["family"], told["shape"]["stages"]),
+            scripts=told["shape"]["family"] == SCRIPT,
             deaf_to=(TIME_IS_UP, WANTED_BACK),
         )
 

@@ -11,7 +11,9 @@ import psutil
 import pytest
 
 from worker.ranks import meeting as module
-from worker.ranks.meeting import INTERFACES, NoMeeting, meet
+from worker.ranks import networks as networks_module
+from worker.ranks.meeting import meet
+from worker.ranks.networks import INTERFACES, NoMeeting, choose, interface_of, own_addresses
 
 Address = namedtuple("Address", "family address")
 State = namedtuple("State", "isup")
@@ -39,7 +41,7 @@ def networks(monkeypatch):
     up = {name: State(name != "eno2") for name in found}
     monkeypatch.setattr(psutil, "net_if_addrs", lambda: found)
     monkeypatch.setattr(psutil, "net_if_stats", lambda: up)
-    monkeypatch.setattr(module, "_by_name", lambda: ["10.1.0.4"])
+    monkeypatch.setattr(networks_module, "_by_name", lambda: ["10.1.0.4"])
     return found
 
 
@@ -79,12 +81,12 @@ def test_ranks_on_one_node_stay_within_it(tmp_path):
 
 
 def test_addresses_that_stay_within_a_machine_are_not_offered(networks):
-    assert module._addresses(None) == ["10.1.0.4", "10.0.0.4"], "first what its name leads to"
+    assert own_addresses(None) == ["10.1.0.4", "10.0.0.4"], "first what its name leads to"
 
 
 def test_a_network_that_is_named_is_the_only_one_offered(networks):
-    assert module._addresses("eno1") == ["10.0.0.4"]
-    assert module._interface_of("10.1.0.4") == "ib0"
+    assert own_addresses("eno1") == ["10.0.0.4"]
+    assert interface_of("10.1.0.4") == "ib0"
 
 
 def test_a_network_that_is_not_there_is_a_sentence_with_those_that_are(networks, tmp_path):
@@ -127,6 +129,6 @@ def test_a_place_that_is_half_seen_is_read_again(tmp_path):
 
 def test_what_users_have_chosen_stays(monkeypatch):
     monkeypatch.setenv("NCCL_SOCKET_IFNAME", "ib9")
-    module._choose("eno1")
+    choose("eno1")
     assert os.environ["NCCL_SOCKET_IFNAME"] == "ib9"
     assert os.environ["GLOO_SOCKET_IFNAME"] == "eno1"
