@@ -12,6 +12,7 @@ For use elsewhere copy this file and tomostudy_report.py; outside a study it doe
 """
 
 import importlib
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Optional
@@ -41,9 +42,10 @@ class TomostudyCallback(Callback):
     """Reports what was logged, at the end of each validation while fitting.
 
     A validation counts as the epoch that it ends, from 1 on; where there are several in an epoch,
-    each is one of its own. When the study says stop, all processes leave after this validation; a
-    process alone leaves after the step that it is at. What is to be gone on from is saved before,
-    as `last.ckpt` in the folder of the trainer's checkpoint callback, where it has one.
+    each is one of its own. When the study says stop, all processes leave after this validation, by
+    `trainer.should_stop`; a process alone leaves after the step that it is at, by SystemExit, as
+    Lightning leaves on SIGTERM. What is to be gone on from is saved before, as `last.ckpt` in the
+    folder of the trainer's checkpoint callback, where it has one.
     """
 
     def __init__(self, metrics: Optional[list[str]] = None) -> None:
@@ -55,26 +57,38 @@ class TomostudyCallback(Callback):
         super().__init__()
         self._metrics = metrics
         self._epoch = 0  # that was reported last
-        self._leaving = False
 
     def on_validation_end(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Report, and see whether to stop."""
         fitting = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if not fitting or not in_study() or self._leaving:
+        if not fitting or not in_study():
             return
         self._epoch = max(trainer.current_epoch + 1, self._epoch + 1)
         metrics = self._chosen(trainer)
         stop = trainer.is_global_zero and report(self._epoch, **metrics)
         if trainer.strategy.broadcast(stop):
-            self._leave(trainer)
+            _save(trainer)
+            trainer.should_stop = True
 
     def on_train_batch_end(
-        self, trainer: "Trainer", pl_module: "LightningModule", *_: Any, **__: Any
+        self,
+        trainer: "Trainer",
+        pl_module: "LightningModule",
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
-        """Where nobody else has to leave at the same step, see whether to stop."""
-        alone = trainer.world_size == 1 and not trainer.is_last_batch  # after which it is validated
-        if alone and not self._leaving and should_stop():
-            self._leave(trainer)
+        """Where nobody else has to leave at the same step, see whether to stop.
+
+        Raises:
+            SystemExit: it is to. By `should_stop` Lightning would validate half an epoch, and count
+                and save it as a whole one.
+        """
+        every = trainer.val_check_batch or math.inf
+        validates = trainer.is_last_batch or (batch_idx + 1) % every == 0
+        if trainer.world_size == 1 and not validates and should_stop():
+            _save(trainer)
+            raise SystemExit(0)
 
     def state_dict(self) -> dict[str, Any]:
         """The count of validations, which goes on where training goes on."""
@@ -97,13 +111,12 @@ class TomostudyCallback(Callback):
             )
         return {name: logged[name] for name in self._metrics}
 
-    def _leave(self, trainer: "Trainer") -> None:
-        self._leaving = True
-        saver: Any = trainer.checkpoint_callback
-        if getattr(saver, "dirpath", None):
-            at = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-            name = saver.format_checkpoint_name(
-                {**trainer.callback_metrics, **at}, saver.CHECKPOINT_NAME_LAST
-            )
-            trainer.save_checkpoint(os.fspath(name))
-        trainer.should_stop = True
+
+def _save(trainer: "Trainer") -> None:
+    saver: Any = trainer.checkpoint_callback
+    if getattr(saver, "dirpath", None):
+        at = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        name = saver.format_checkpoint_name(
+            {**trainer.callback_metrics, **at}, saver.CHECKPOINT_NAME_LAST
+        )
+        trainer.save_checkpoint(os.fspath(name))

@@ -62,8 +62,9 @@ def data():
     return DataLoader(TensorDataset(torch.linspace(0, 1, 2 * BATCHES)[:, None]), batch_size=2)
 
 
-def fit(folder, *callbacks, checkpoint=None, model=None, **changes):
-    saver = ModelCheckpoint(folder / "saved", every_n_epochs=100)  # never by itself
+def fit(folder, *callbacks, checkpoint=None, model=None, saves=100, **changes):
+    """Where `saves` is not given, the checkpoint callback saves nothing by itself."""
+    saver = ModelCheckpoint(folder / "saved", every_n_epochs=saves, save_last=saves == 1)
     trainer = Trainer(
         default_root_dir=folder,
         accelerator="cpu",
@@ -106,20 +107,29 @@ def test_told_to_stop_at_an_epochs_end_it_leaves_behind_that_validation_and_has_
     assert study.epochs() == [1, 2, 3, 4], "it goes on where it left"
 
 
-def test_told_to_stop_in_an_epoch_a_process_alone_leaves_at_once_and_reports_no_half_epoch(
-    study, tmp_path
+@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize("saves", [1, 100])
+def test_told_to_stop_in_an_epoch_a_process_alone_leaves_at_once_and_goes_on_in_its_middle(
+    study, tmp_path, epoch, saves
 ):
-    trainer = fit(tmp_path, StopAt(study.stop, epoch=1, batch=1), TomostudyCallback())
-    assert (study.epochs(), trainer.global_step) == ([1], BATCHES + 2)
+    last = tmp_path / "saved" / "last.ckpt"
+    with pytest.raises(SystemExit) as left:
+        fit(tmp_path, StopAt(study.stop, epoch, batch=1), TomostudyCallback(), saves=saves)
+    assert left.value.code == 0
+    assert torch.load(last, weights_only=True)["global_step"] == epoch * BATCHES + 2
+    assert not study.reports.exists() or study.epochs() == [1]
     study.stop.unlink()
-    trainer = fit(tmp_path, TomostudyCallback(), checkpoint=tmp_path / "saved" / "last.ckpt")
+    trainer = fit(tmp_path, TomostudyCallback(), checkpoint=last, saves=saves)
     assert (study.epochs(), trainer.global_step) == ([1, 2, 3, 4], 4 * BATCHES)
 
 
-def test_several_validations_in_an_epoch_are_told_apart_also_behind_a_resumption(study, tmp_path):
+@pytest.mark.parametrize("batch", [1, 3])
+def test_several_validations_in_an_epoch_are_told_apart_also_behind_a_resumption(
+    study, tmp_path, batch
+):
     half = {"val_check_interval": BATCHES // 2, "max_epochs": 2}
-    fit(tmp_path, StopAt(study.stop, epoch=0), TomostudyCallback(), **half)
-    assert study.epochs() == [1, 2]
+    fit(tmp_path, StopAt(study.stop, epoch=0, batch=batch), TomostudyCallback(), **half)
+    assert study.epochs() == [1, 2][: batch // 2 + 1]
     study.stop.unlink()
     fit(tmp_path, TomostudyCallback(), checkpoint=tmp_path / "saved" / "last.ckpt", **half)
     assert study.epochs() == [1, 2, 3, 4]
@@ -137,7 +147,8 @@ def test_without_a_checkpoint_callback_it_stops_all_the_same(study, tmp_path):
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         callbacks=[TomostudyCallback()],
     )  # fmt: skip
-    trainer.fit(Line(), data(), data())
+    with pytest.raises(SystemExit):
+        trainer.fit(Line(), data(), data())
     assert trainer.global_step == 1
     assert not list(tmp_path.rglob("*.ckpt"))
 
