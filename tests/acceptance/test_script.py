@@ -9,7 +9,8 @@ import time
 import psutil
 import pytest
 
-from protocol.messages import NonFinite, Stopped, Validated, load_outcome
+from orchestrator.reporting.note_text import trial_note
+from protocol.messages import NonFinite, Stopped, Validated, latest_plan, load_outcome
 from tests.studio import Studio, finish, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -117,6 +118,9 @@ def test_every_end_of_a_command_is_told_for_what_it_was(scripted):
     log = scripted.trial(numbers["killed"]).rank_log(0).read_text()
     assert "rank 0 of 1 begins behind epoch 2" in log
     assert epochs_of(scripted, numbers["killed"]) == [1, 2, 3, 4, 5, 6]
+    plain = scripted.trial(numbers["plain"])
+    note = trial_note(plain, latest_plan(plain), outcomes["plain"])
+    assert f"- checkpoint: `{plain.output}/last.ckpt`" in note
     assert not scripted.processes(), "also what it left in a session of its own is gone"
     code, told = scripted.command("verify")
     assert code == 0, told

@@ -291,7 +291,7 @@ class ScriptRank:
         while not all(path.exists() for path in others):
             look_anew(self._folder.path)
             self._look_for_life()
-            time.sleep(LOOK_SECONDS / 2)
+            time.sleep(LOOK_SECONDS / 10)
 
     def _finished(self) -> int:
         if self._best is None:

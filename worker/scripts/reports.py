@@ -29,6 +29,9 @@ def source_of(plan: ScriptPlan, trial: TrialFolder, metric: str) -> Source:
     return Jsonl(trial.reports, "epoch")
 
 
+_PENDING = 100  # rows that may come between those of one epoch
+
+
 @dataclass(frozen=True)
 class Report:
     """What the command came to in an epoch."""
@@ -67,6 +70,7 @@ class Reporter:
     seen: set[str] = field(default_factory=set)  # names of everything that was reported
     fractional: float | None = None  # an epoch that is no whole number, of which there was one
     _pending: dict[float | None, Metrics] = field(default_factory=dict)
+    _bad: tuple[float | None, Metrics] | None = None  # the latest row with such a metric
     _shift: int | None = None
     _counted: int = 0
 
@@ -88,6 +92,10 @@ class Reporter:
             metrics = self._pending.setdefault(row.epoch, {})
             kept = self.wanted | {self.metric} if self.wanted else row.metrics.keys()
             metrics.update({k: v for k, v in row.metrics.items() if k in kept})
+            if any(not math.isfinite(value) for value in metrics.values()):
+                self._bad = row.epoch, metrics
+            if len(self._pending) > _PENDING:
+                del self._pending[next(iter(self._pending))]
             if self.metric in row.metrics:
                 epoch = self._epoch(row.epoch)
                 if epoch is not None and epoch not in self.told:
@@ -97,11 +105,11 @@ class Reporter:
 
     def diverged(self) -> Report | None:
         """An epoch without its objective as yet, in which another metric is NaN or infinite."""
-        for said, metrics in self._pending.items():
-            if any(not math.isfinite(value) for value in metrics.values()):
-                epoch = self._epoch(said, count=False)
-                return None if epoch in self.told else Report(epoch or 1, dict(metrics))
-        return None
+        if self._bad is None:
+            return None
+        said, metrics = self._bad
+        epoch = self._epoch(said, count=False)
+        return None if epoch in self.told else Report(epoch or 1, dict(metrics))
 
     def _epoch(self, said: float | None, *, count: bool = True) -> int | None:
         if said is None:

@@ -66,6 +66,7 @@ class Csv(Source):
         self._pattern, self._epoch = pattern, epoch
         self._tails: dict[Path, Tail] = {}
         self._headers: dict[Path, list[str]] = {}
+        self._between: dict[Path, str] = {}
 
     def rows(self) -> Iterator[Row]:
         for path in matching_path(self._pattern):
@@ -73,13 +74,20 @@ class Csv(Source):
             lines = tail.new_lines()
             if tail.begun_anew:
                 self._headers.pop(path, None)
-            for cells in csv.reader(lines):
+            for cells in self._cells(path, lines):
                 header = self._headers.setdefault(path, cells)
                 # Loggers write their header again where a column is added.
                 if header is not cells and not _is_header(cells, self._epoch):
                     yield _row(dict(zip(header, cells, strict=False)), self._epoch)
                 else:
                     self._headers[path] = [name.strip() for name in cells]
+
+    def _cells(self, path: Path, lines: list[str]) -> Iterator[list[str]]:
+        """The lines' cells, between commas, semicolons or tabs, whichever the header has."""
+        if lines and path not in self._headers:
+            lines = [lines[0].removeprefix("\ufeff"), *lines[1:]]
+            self._between[path] = max(",;\t", key=lines[0].count)
+        return csv.reader(lines, delimiter=self._between.get(path, ","))
 
     def size(self) -> int:
         return sum(path.stat().st_size for path in matching_path(self._pattern))

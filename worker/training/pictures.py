@@ -54,9 +54,10 @@ def draw_best(trial: Trial, learner: Learner, teller: Teller) -> None:
     """
     if trial.group.replicas.rank > 0 or trial.plan.pictures == 0:
         return
-    content = load_checkpoint(trial.place.best)
-    learner.placement.load(learner.judged_model, content["model"])
-    epoch = content["epoch"]
+    progress = learner.progress
+    epoch = progress.best_epoch
+    if epoch != progress.epoch - 1:  # else they are what training ended with
+        learner.placement.load(learner.judged_model, load_checkpoint(trial.place.best)["model"])
     if trial.group.chain.ranks > 1:
         from worker.pipeline.judging import with_whole
 

@@ -74,9 +74,11 @@ def test_a_folder_that_was_cleared_is_not_looked_at_again(tmp_path, monkeypatch)
         study.tell(study.ask(), value)
     keep_best(folder_with(tmp_path, study), study, 2, cleared)
     looked = []
-    checkpoints = ranking._checkpoints
+    checkpoints = ranking.checkpoints_of
     monkeypatch.setattr(
-        ranking, "_checkpoints", lambda place: looked.append(place.name) or checkpoints(place)
+        ranking,
+        "checkpoints_of",
+        lambda trial: looked.append(trial.path.name) or checkpoints(trial),
     )
     study.tell(study.ask(), 0.5)  # better than all: trial 2 is none of the best two any more
     folder = folder_with(tmp_path, study)

@@ -92,3 +92,10 @@ def test_metrics_that_are_not_wanted_end_nothing(tmp_path):
     assert made.diverged() is None
     assert reported(made, (1, {"psnr": 30.0})) == [(1, {"loss": 0.5, "psnr": 30.0})]
     assert made.seen == {"dice", "loss", "psnr"}
+
+
+def test_rows_that_come_to_nothing_are_forgotten(tmp_path):
+    made = reporter(tmp_path)
+    assert reported(made, *((step, {"loss": 1.0}) for step in range(1, 5000))) == []
+    assert len(made._pending) == 100
+    assert reported(made, (5000, {"psnr": 30.0})) == [(5000, {"psnr": 30.0})]

@@ -48,6 +48,12 @@ def test_a_pattern_reads_the_tables_of_every_start(tmp_path):
         assert list(source.rows()) == [Row(float(version), {"psnr": 30.0})]
 
 
+def test_a_table_as_spreadsheets_write_it_is_read(tmp_path):
+    for text in ("\ufeffepoch;psnr\r\n1;30\r\n", "epoch\tpsnr\n1\t30\n"):
+        (tmp_path / "m.csv").write_bytes(text.encode())
+        assert list(Csv(str(tmp_path / "m.csv"), "epoch").rows()) == [Row(1.0, {"psnr": 30.0})]
+
+
 def test_cells_that_are_empty_are_no_metrics(tmp_path):
     (tmp_path / "m.csv").write_text("epoch,loss,psnr\n0,0.5,\n0,,30\n")
     rows = list(Csv(str(tmp_path / "m.csv"), "epoch").rows())

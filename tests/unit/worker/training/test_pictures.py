@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.pictures import Panel, Picture
-from protocol.messages import Pictured
+from protocol.messages import Finished, Pictured, Validated
 from tests.ranks import attempt, events, make_plan
 from worker.calls.show import visualize
 from worker.training.pictures import caption_of, draw, evenly_spread
@@ -133,8 +133,16 @@ def test_a_trial_ends_with_pictures_of_its_best_weights_each_told_once(tmp_path)
     assert [event.path for event in events(trial, Pictured)] == paths
 
 
-def test_a_trials_pictures_are_those_of_its_best_weights_not_its_last(tmp_path):
-    recipe = {"epochs": 50, "early_stopping": 2, "learning_rate": 0.2}
+@pytest.mark.parametrize(
+    ("recipe", "ends_with_best"),
+    [
+        ({"epochs": 50, "early_stopping": 2, "learning_rate": 0.2}, False),
+        ({"epochs": 2, "learning_rate": 0.01, "ema_decay": 0.9}, True),
+    ],
+)
+def test_a_trials_pictures_are_those_of_its_best_weights_not_its_last(
+    tmp_path, recipe, ends_with_best
+):
     trial = make_plan(tmp_path, pictures=1, recipe=recipe)
     assert attempt(trial) == [0]
     drawn_by_trial = (trial.pictures / "validation_0000.png").read_bytes()
@@ -145,7 +153,9 @@ def test_a_trials_pictures_are_those_of_its_best_weights_not_its_last(tmp_path):
         for name, path in (("best", trial.best), ("last", trial.last))
     }
     assert drawn_by_trial == shown["best"].read_bytes()
-    assert drawn_by_trial != shown["last"].read_bytes()
+    bests = [event.epoch for event in events(trial, Validated) if event.best]
+    assert (bests[-1] == events(trial, Finished)[0].epoch) == ends_with_best
+    assert ends_with_best or drawn_by_trial != shown["last"].read_bytes()
 
 
 def test_a_caption_stands_above_the_title(tmp_path):
