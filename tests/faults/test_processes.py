@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -32,6 +33,24 @@ SHAPES: dict[str, dict[str, Any]] = {
     "two stages": {
         "parallel": {"kind": "model", "stages": 2},
         "family": f"{ROOT}/tests/families/pipelined_toy.py:PipelinedToy",
+    },
+    "a script": {
+        "parallel": {"ranks": 2},
+        "family": "script",
+        "script": {
+            "command": [
+                sys.executable,
+                f"{ROOT}/tests/faults/script.py",
+                "{learning_rate}",
+                "{epochs}",
+                "{folder}",
+            ],
+            "workdir": str(ROOT),
+            "report": {"csv": "metrics.csv"},
+            "resume": ["{folder}/last.ckpt"],
+            "stop_seconds": 5.0,
+        },
+        "pruner": {"kind": "asha", "min_resource": 1, "reduction_factor": 2},
     },
 }
 WITH_NAN = ("two ranks", "two trials")  # where other trials do not depend on the one it ends
