@@ -6,8 +6,10 @@ named on its command line.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -42,6 +44,11 @@ SECTIONS = {
 }
 PROGRAMS = {"ddp_argparse": "train.py", "hydra_app": "run.py", "lightning_cli": "main.py"}
 RANKS = {"ddp_argparse": 2, "hydra_app": 1, "lightning_cli": 1}
+BY_THEMSELVES = {
+    "ddp_argparse": "-m torch.distributed.run --standalone --nproc_per_node 2 train.py --epochs 2",
+    "hydra_app": "run.py epochs=2",
+    "lightning_cli": "main.py fit --config config.yaml --trainer.max_epochs 2",
+}
 GOES_ON = {
     "ddp_argparse": "last.ckpt at epoch",
     "hydra_app": "last.ckpt at epoch",
@@ -101,7 +108,7 @@ def programs(studio: Studio, project: str) -> list[psutil.Process]:
 
 @cheap_first
 def test_a_project_is_trained_pruned_diverges_and_runs_out_of_memory(studio, project):
-    search(studio, project, list(POINTS), pause=1.0, epochs=4)
+    search(studio, project, list(POINTS), pause=1.0, epochs=5)
     studio.change(
         pruner={"kind": "threshold", "lower": 9.6, "n_warmup_steps": 2},
         parallel_trials=2,
@@ -120,9 +127,9 @@ def test_a_project_is_trained_pruned_diverges_and_runs_out_of_memory(studio, pro
         "wild": "nonfinite",
         "large": "memory",
     }
-    assert [event.epoch for event in told(studio, 0)] == [1, 2, 3, 4]
+    assert [event.epoch for event in told(studio, 0)] == [1, 2, 3, 4, 5]
     assert told(studio, 0)[-1].metrics.keys() == {"val_psnr", "train_loss"}
-    assert len(told(studio, 1)) < 4
+    assert len(told(studio, 1)) < 5
     assert outcomes["wild"].detail["epoch"] == 2
     assert outcomes["large"].reason.startswith("out of memory on rank ")
     log = studio.trial(1).rank_log(0).read_text()
@@ -158,3 +165,19 @@ def test_a_project_that_is_interrupted_and_killed_goes_on_where_it_was(studio, p
     wait_until(lambda: not studio.processes(), 10, "end of all processes")
     code, answer = studio.command("verify")
     assert code == 0, answer
+
+
+@cheap_first
+def test_a_project_runs_by_itself(project, tmp_path):
+    place = shutil.copytree(FOLDER / project, tmp_path / project)
+    left_out = ("PYTHONPATH", "RANK", "WORLD_SIZE")
+    done = subprocess.run(
+        [sys.executable, *BY_THEMSELVES[project].split()],
+        cwd=place,
+        env={name: value for name, value in os.environ.items() if name not in left_out},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(place.rglob("last.ckpt"))

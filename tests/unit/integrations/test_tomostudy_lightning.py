@@ -10,7 +10,7 @@ import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from tests.ranks import talk_together
 from tests.unit.integrations.heard import Heard
@@ -58,11 +58,18 @@ class StopAt(Callback):
             self.path.touch()
 
 
+class Stream(IterableDataset):
+    """Whose length nobody knows."""
+
+    def __iter__(self):
+        return ((x,) for x in torch.linspace(0, 1, 2 * BATCHES)[:, None])
+
+
 def data():
     return DataLoader(TensorDataset(torch.linspace(0, 1, 2 * BATCHES)[:, None]), batch_size=2)
 
 
-def fit(folder, *callbacks, checkpoint=None, model=None, saves=100, **changes):
+def fit(folder, *callbacks, checkpoint=None, model=None, saves=100, train=None, **changes):
     """Where `saves` is not given, the checkpoint callback saves nothing by itself."""
     saver = ModelCheckpoint(folder / "saved", every_n_epochs=saves, save_last=saves == 1)
     trainer = Trainer(
@@ -74,7 +81,7 @@ def fit(folder, *callbacks, checkpoint=None, model=None, saves=100, **changes):
         enable_model_summary=False,
         **{"max_epochs": 4, **changes},
     )
-    trainer.fit(model or Line(), data(), data(), ckpt_path=checkpoint)
+    trainer.fit(model or Line(), data() if train is None else train, data(), ckpt_path=checkpoint)
     return trainer
 
 
@@ -97,13 +104,17 @@ def test_what_is_reported_can_be_chosen_and_must_be_there(study, tmp_path):
         fit(tmp_path, TomostudyCallback(metrics=["val_psnr"]))
 
 
+@pytest.mark.parametrize(
+    "train", [data(), DataLoader(Stream(), batch_size=2)], ids=["set", "stream"]
+)
 def test_told_to_stop_at_an_epochs_end_it_leaves_behind_that_validation_and_has_saved(
-    study, tmp_path
+    study, tmp_path, train
 ):
-    trainer = fit(tmp_path, StopAt(study.stop, epoch=1), TomostudyCallback())
+    trainer = fit(tmp_path, StopAt(study.stop, epoch=1), TomostudyCallback(), train=train)
     assert (study.epochs(), trainer.global_step) == ([1, 2], 2 * BATCHES)
     study.stop.unlink()
-    fit(tmp_path, TomostudyCallback(), checkpoint=tmp_path / "saved" / "last.ckpt")
+    last = tmp_path / "saved" / "last.ckpt"
+    fit(tmp_path, TomostudyCallback(), checkpoint=last, train=train)
     assert study.epochs() == [1, 2, 3, 4], "it goes on where it left"
 
 
