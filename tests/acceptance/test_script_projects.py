@@ -167,7 +167,8 @@ def test_a_project_that_is_interrupted_and_killed_goes_on_where_it_was(studio, p
     assert code == 0, answer
 
 
-@cheap_first
+@pytest.mark.long
+@pytest.mark.parametrize("project", SECTIONS)
 def test_a_project_runs_by_itself(project, tmp_path):
     place = shutil.copytree(FOLDER / project, tmp_path / project)
     left_out = ("PYTHONPATH", "RANK", "WORLD_SIZE")
