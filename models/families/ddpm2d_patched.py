@@ -133,14 +133,11 @@ class Ddpm2dPatched(DenoisingFamily[Ddpm2dPatchedSettings]):
         prediction = model(noisy, timesteps, given)
         return torch.where(box, prediction.float(), target), target
 
-    def restore(
-        self, model: nn.Module, image: Tensor, mask: Tensor, seeds: Tensor, timesteps: Tensor
-    ) -> Tensor:
+    def restore(self, model: nn.Module, image: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """x̂0 of every box of the grid, put together, overlaps averaged; see `DenoisingFamily`."""
         height, width = image.shape[-2:]
         grid = self.grid(height, width).to(image.device)
         boxes = inside(grid, self.settings.box_size, height, width)
-        noise = self.noise(image, seeds)
         # Box after box for a large batch, all boxes at once for a small one.
         parts = boxes.split(max(1, SLICES_AT_ONCE // len(image)))
         restored = [self._restore_boxes(model, image, noise, timesteps, part) for part in parts]
