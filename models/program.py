@@ -6,9 +6,9 @@ so that `predict`, `infer` and an exported folder compute the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -42,6 +42,24 @@ class Program(nn.Module):
 
     forward: Callable[..., tuple[Tensor, ...]]
     """A tensor (B, …) for each of `inputs` to one for each of `outputs`, all float32."""
+
+    def core(self) -> Core:
+        """What an export traces: all of it, or the part that a loop runs."""
+        return Core(module=self, inputs=tuple(port.name for port in self.inputs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Core:
+    """The part of a program that can be traced as a graph, and the loop around it if there is one.
+
+    The loop's numbers are what `predict.py` of an exported folder needs to run it.
+    """
+
+    module: nn.Module  # of tensors (B, …) with one batch
+    inputs: tuple[str, ...]
+    examples: tuple[Tensor, ...] | None = None  # of the module; None: those of the program
+    loop: Mapping[str, Any] = field(default_factory=dict)  # as JSON
+    arrays: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class SinogramProgram(Program):

@@ -169,7 +169,7 @@ class DenoisingFamily(AnomalyFamily[P], Generic[P]):
         """The mean over `timesteps` of slices restored from the noise of each; (B, 1, H, W)."""
         results = []
         for timestep, noise in zip(timesteps, noises, strict=True):
-            same = torch.full((len(image),), timestep, device=image.device)
+            same = torch.full(image.shape[:1], timestep, device=image.device)
             restored = self.restore(model, image, noise, same)
             results.append(to_unit_range(restored.float()).clamp(0, 1))
         return torch.stack(results).mean(dim=0)

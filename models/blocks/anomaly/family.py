@@ -40,6 +40,6 @@ class ReconstructionProgram(BrainProgram):
 
     def forward(self, slices: Tensor, mask: Tensor) -> tuple[Tensor]:
         """Two (B, 1, H, W) → (B, 1, H, W)."""
-        seeds = torch.full((len(slices),), SEED, device=slices.device)
+        seeds = torch.full(slices.shape[:1], SEED, device=slices.device)
         steps = self._family.timesteps
         return (self._family.reconstruct(self.model, slices, mask, seeds, steps),)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from data.geometry import ParallelGeometry
 from models.blocks.fbp.backprojection import backproject, check_sinogram
 from models.blocks.fbp.ramp import filter_detector
+from models.blocks.fbp.traced import traced_backprojection
 from models.blocks.fbp.window import (
     FrequencyWindow,
     InitialWindow,
@@ -39,6 +40,8 @@ def filtered_backprojection(sinogram: Tensor, geometry: ParallelGeometry, window
     """
     check_sinogram(sinogram, geometry)
     step = min(abs(geometry.angle_step), math.pi / geometry.angles)
+    if torch.compiler.is_exporting():
+        return traced_backprojection(sinogram, geometry, window * step)
     # The step goes into the window, the smallest tensor of all.
     return backproject(filter_detector(sinogram, geometry, window * step), geometry)
 
