@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from protocol.errors import DataError, SettingsError
 from worker.calls.opened import open_checkpoint
 from worker.exporting.graphs import ONNX, PT2
-from worker.exporting.standalone import SCRIPT, write_program
+from worker.exporting.standalone import NETWORK, SCRIPT, write_program
 from worker.training.checkpoint import load_checkpoint
 
 WEIGHTS = "model.safetensors"
 
 
-def export(*, checkpoint: str, folder: str) -> dict[str, Any]:
+def export(*, checkpoint: str, folder: str, bundle: bool = False) -> dict[str, Any]:
     """Write into `folder` what a program needs to run elsewhere, as far as it can be made.
+
+    Args:
+        bundle: also what MONAI's bundles have: the weights as torch stores them, and a network.
 
     Returns:
         {"parameters": how many, "kind": of the program or None, "inputs", "outputs": its ports,
@@ -34,6 +39,9 @@ def export(*, checkpoint: str, folder: str) -> dict[str, Any]:
     weights: Mapping[str, Tensor] = load_checkpoint(path)["model"]
     # Cloned: safetensors refuses tensors that share memory.
     save_file({name: one.contiguous().clone() for name, one in weights.items()}, place / WEIGHTS)
+    if bundle:
+        torch.save(dict(weights), place / "model.pt")
+        shutil.copyfile(NETWORK, place / NETWORK.name)
     answer: dict[str, Any] = {"parameters": sum(one.numel() for one in weights.values())}
     try:
         opened = open_checkpoint(path, "cpu")

@@ -20,6 +20,7 @@ from protocol.files import write_text
 from worker.exporting.graphs import ONNX, PT2, TOLERANCE, write_graphs
 
 SPEC, SCRIPT, CHECK = "program.json", "predict.py", "check"
+NETWORK = Path(__file__).with_name("network.py")  # of a MONAI bundle
 _COARSE = 6  # numbers along each side of an input that is checked, before it is made smooth
 _SEED = 1
 
