@@ -109,7 +109,7 @@ def _using(exported: Exported) -> list[str]:
         inputs = " ".join(f"{port['name']}.npy" for port in program["inputs"])
         script = f"{exported.models}predict.py"
         lines += [
-            "Where torch is installed, or with `--onnx` where onnxruntime is; nothing else has to be:",
+            "With torch, or with `--onnx` and onnxruntime; nothing else has to be installed:",
             "",
             "```bash",
             f"python {script} --check",
