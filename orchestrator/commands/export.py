@@ -134,7 +134,7 @@ def _fill(
         result=metrics,
         own_file=_copy_family(plan.family, models),
         parent=_copy_parent(plan, source, models),
-        program=write_program(plan.family, models / source.best.name, bundle=bundle),
+        program=_program(plan.family, source.best, models, bundle=bundle),
         pictures=[picture.name for picture in pictures],
         evaluations=_of_checkpoint(read_evaluations(source), checksum),
         confirmation=load_confirmation(study),
@@ -147,6 +147,15 @@ def _fill(
     if bundle:
         _write_bundle(exported, target)
     return exported
+
+
+def _program(family: str, best: Path, models: Path, *, bundle: bool) -> dict[str, Any]:
+    """What `write_program` makes of the copy of `best` in `models`."""
+    copy = models / best.name
+    try:
+        return write_program(family, copy, bundle=bundle)
+    except CheckpointError as error:  # the copy goes again: it is the original that is at fault
+        raise CheckpointError(error.problem.replace(str(copy), str(best))) from None
 
 
 def write_program(family: str, checkpoint: Path, *, bundle: bool) -> dict[str, Any]:

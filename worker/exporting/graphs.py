@@ -17,7 +17,7 @@ from models.program import Core
 
 PT2, ONNX = "model.pt2", "model.onnx"
 TOLERANCE = {PT2: 1e-5, ONNX: 1e-4}  # of the output's range
-_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _OPSET = 20  # resizes volumes by the same rule as torch
 
 Run = Callable[[Sequence[Tensor]], Tensor]
@@ -52,7 +52,7 @@ def write_graphs(
         PT2: lambda path: _saved_pt2(traced, path),
         ONNX: lambda path: _saved_onnx(traced, path),
     }
-    lacking = [name for name in _NEEDED if find_spec(name) is None]
+    lacking = [name for name in NEEDED if find_spec(name) is None]
     for name, make in makers.items():
         if name == ONNX and lacking:
             missing[ONNX] = f"{' and '.join(lacking)} not installed; scripts/setup.sh onnx does it"

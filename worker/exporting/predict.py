@@ -24,9 +24,9 @@ class Torch:
     """model.pt2, and .npy files without NumPy, which torch can do without."""
 
     def __init__(self):
+        warnings.filterwarnings("ignore", "Failed to initialize NumPy")
         import torch
 
-        warnings.filterwarnings("ignore", "Failed to initialize NumPy")
         self.xp, self.module = torch, None
 
     def run(self, *given):

@@ -39,6 +39,7 @@ def write_program(program: Program, data: Any, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the model makes numbers that are not finite.
     """
+    folder.mkdir(exist_ok=True)
     core = _with_examples(program)
     given = core.examples or ()
     with torch.no_grad():
