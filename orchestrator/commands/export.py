@@ -15,7 +15,7 @@ import yaml
 from orchestrator.confirmation.saved import load_confirmation
 from orchestrator.evaluation.results import read_evaluations
 from orchestrator.exporting.bundle import LICENSE, inference, metadata
-from orchestrator.exporting.card import Exported, confirmed_trial, model_card
+from orchestrator.exporting.card import Exported, confirmed_trial, lacking, model_card
 from orchestrator.launcher.open import open_launcher
 from orchestrator.live.console import PatientConsole
 from orchestrator.study.find import chosen_trial, read_study, with_checkpoint
@@ -52,8 +52,8 @@ def export_command(
     )
     for name, off in exported.program["differences"].items():
         print(f"  {name} gives the model's own output, but for {off:.1g} of its range")
-    for name, reason in exported.program["missing"].items():
-        print(f"  no {name}: {reason}")
+    for names, reason in lacking(exported.program["missing"]):
+        print(f"  no {names}: {reason}")
 
 
 def export_trial(

@@ -117,8 +117,17 @@ def _using(exported: Exported) -> list[str]:
             "```",
             "",
         ]
-    lines += [f"There is no `{name}`: {reason}." for name, reason in missing.items()]
+    lines += [f"There is no {names}: {reason}." for names, reason in lacking(missing)]
     return [*lines, ""] if missing else lines
+
+
+def lacking(missing: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Files that are not there, those of one reason together, and the reason."""
+    reasons = dict.fromkeys(missing.values())
+    return [
+        (", ".join(name for name in missing if missing[name] == reason), reason)
+        for reason in reasons
+    ]
 
 
 def _ports(program: Mapping[str, Any]) -> list[str]:

@@ -48,6 +48,6 @@ def export(*, checkpoint: str, folder: str, bundle: bool = False) -> dict[str, A
         program = opened.family.program(opened.model).requires_grad_(False).eval()
     except (SettingsError, DataError) as error:
         none: dict[str, Any] = {"kind": None, "inputs": [], "outputs": [], "facts": {}}
-        missing = dict.fromkeys((PT2, ONNX, SCRIPT), str(error))
+        missing = dict.fromkeys((PT2, ONNX, SCRIPT), error.problem)
         return answer | none | {"differences": {}, "missing": missing}
     return answer | write_program(program, opened.family.data, place)

@@ -169,7 +169,7 @@ def test_the_card_says_what_goes_in_and_out_and_what_is_missing(made, tmp_path):
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| input `sinogram` | 1 × 4 × 4 | m | a scan |" in card
     assert "| output `image` | 1 × 4 × 4 | m; 0 to 1 | a scan |" in card
-    assert "There is no `model.onnx`: onnx not installed." in card
+    assert "There is no model.onnx: onnx not installed." in card
     assert "| `model.onnx` |" not in card
     assert "| `model.pt2` |" in card
     assert "python predict.py sinogram.npy image.npy" in card
