@@ -6,31 +6,11 @@ import pytest
 from monai.bundle import ConfigParser
 
 from orchestrator.exporting.bundle import inference, metadata
-from orchestrator.exporting.card import Exported
-from protocol.messages import Plan
-from protocol.objective import Objective
+from tests.exports import exported
 
 SLICES = {"name": "slices", "shape": [1, 8, 6], "unit": "1", "meaning": "axial slices"}
 MASK = {"name": "mask", "shape": [1, 8, 6], "unit": "1", "meaning": "the brain"}
 VOLUME = {"name": "volume", "shape": [4, 5, 6], "unit": "HU", "meaning": "a CT"}
-
-
-def exported(kind, inputs, outputs):
-    plan = Plan(
-        study="made",
-        trial=3,
-        attempt=0,
-        seed=0,
-        family="ddpm2d",
-        recipe={"epochs": 1},
-        data={"root": "data"},
-        objective=Objective(metric="psnr", direction="maximize"),
-        searched=[],
-        devices=["cpu"],
-        threads=1,
-    )
-    program = {"kind": kind, "inputs": inputs, "outputs": outputs}
-    return Exported(plan=plan, result={}, program=program)
 
 
 @pytest.fixture
@@ -43,8 +23,8 @@ def parser(tmp_path):
 
 def test_inputs_are_joined_along_the_channels(parser):
     span = {"low": 0.0, "high": 1.0}
-    brain = exported("brain", [SLICES | span, MASK | span], [SLICES | span])
-    parser["_meta_"] = metadata(brain)
+    ports = {"inputs": [SLICES | span, MASK | span], "outputs": [SLICES | span]}
+    parser["_meta_"] = metadata(exported({"kind": "brain"} | ports))
     image = parser.get("_meta_#network_data_format#inputs#image")
     assert (image["num_channels"], image["spatial_shape"]) == (2, [8, 6])
     assert image["channel_def"] == {"0": "axial slices", "1": "the brain"}
@@ -57,7 +37,8 @@ def test_inputs_are_joined_along_the_channels(parser):
 def test_a_volume_has_one_channel(parser):
     xrays = {"name": "xrays", "shape": [2, 8, 8], "unit": "1", "meaning": "views"}
     span = {"low": None, "high": None}
-    parser["_meta_"] = metadata(exported("xrays", [xrays | span], [VOLUME | span]))
+    ports = {"inputs": [xrays | span], "outputs": [VOLUME | span]}
+    parser["_meta_"] = metadata(exported({"kind": "xrays"} | ports))
     image = parser.get("_meta_#network_data_format#inputs#image")
     assert (image["num_channels"], image["spatial_shape"]) == (2, [8, 8])
     made = parser.get("_meta_#network_data_format#outputs#pred")
