@@ -62,4 +62,7 @@ def test_a_graph_that_computes_something_else_is_not_left(pt2_alone, tmp_path):
 def test_a_difference_is_a_share_of_the_range():
     expected = torch.tensor([-1000.0, 1000.0])
     assert differs(expected + 2, expected) == pytest.approx(1e-3)
+    flat = torch.tensor([1000.0, 1001.0])  # which varies less than numbers of its size are known
+    assert differs(flat + 1, flat) == pytest.approx(1 / 10.01)
+    assert differs(torch.zeros(2), torch.zeros(2)) == 0
     assert not differs(expected * float("nan"), expected) <= 1
