@@ -21,6 +21,7 @@ from data.splits import Split as Split
 from models.evaluation import Evaluation
 from models.pictures import Panel as Panel
 from models.pictures import Picture as Picture
+from models.program import Program
 from protocol.errors import SettingsError
 
 Direction = Literal["minimize", "maximize"]
@@ -128,6 +129,21 @@ class Family(ABC, Generic[S, D]):
     def evaluation(self) -> Evaluation | None:
         """How a whole split is judged; None: by the mean of `evaluate` over its samples."""
         return None
+
+    def program(self, model: nn.Module) -> Program:
+        """What `predict` and an exported folder run: a trained model and all arithmetic around it.
+
+        Args:
+            model: in evaluation mode; the program holds it, and is on its device.
+
+        Raises:
+            SettingsError: this family makes no predictions, or this trial makes none.
+        """
+        raise SettingsError(
+            f"{type(self).__name__} makes no predictions; expected a trial of a family that has "
+            "`program`",
+            key="family",
+        )
 
     def infer(self, model: nn.Module, xrays: Tensor) -> Volume:
         """The volume that belongs to two X-rays which come without a target.

@@ -29,6 +29,7 @@ class Call(StrEnum):
     VISUALIZE = "worker.calls.show:visualize"
     PANELS = "worker.calls.panels:panels"
     CURVES = "worker.calls.curves:curves"
+    EXPORT = "worker.calls.export:export"
     INFER = "worker.calls.infer:infer"
     DIGESTS = "worker.calls.digests:digests"
 

@@ -28,6 +28,17 @@ from protocol.messages import (
 from protocol.objective import Objective
 
 OBJECTIVE = Objective(metric="psnr", direction="maximize")
+# What the half that has torch answers to `export`, whose checkpoints here are no models.
+_PORT = {"shape": [1, 4, 4], "unit": "m", "meaning": "a scan", "low": None, "high": None}
+PLAYED_PROGRAM = {
+    "parameters": 51,
+    "kind": "sinogram",
+    "inputs": [{"name": "sinogram", **_PORT}],
+    "outputs": [{"name": "image", **_PORT, "low": 0.0, "high": 1.0}],
+    "facts": {"geometry": {"angles": 4}},
+    "differences": {"model.pt2": 1e-7},
+    "missing": {"model.onnx": "onnx not installed"},
+}
 STATES = {
     Ending.COMPLETED: TrialState.COMPLETE,
     Ending.PRUNED: TrialState.PRUNED,

@@ -133,16 +133,15 @@ class Ddpm2dPatched(DenoisingFamily[Ddpm2dPatchedSettings]):
         prediction = model(noisy, timesteps, given)
         return torch.where(box, prediction.float(), target), target
 
-    def restore(
-        self, model: nn.Module, image: Tensor, mask: Tensor, seeds: Tensor, timesteps: Tensor
-    ) -> Tensor:
+    def restore(self, model: nn.Module, image: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """x̂0 of every box of the grid, put together, overlaps averaged; see `DenoisingFamily`."""
         height, width = image.shape[-2:]
         grid = self.grid(height, width).to(image.device)
         boxes = inside(grid, self.settings.box_size, height, width)
-        noise = self.noise(image, seeds)
         # Box after box for a large batch, all boxes at once for a small one.
-        parts = boxes.split(max(1, SLICES_AT_ONCE // len(image)))
+        exporting = torch.compiler.is_exporting()  # for batches of any size
+        some = len(boxes) if exporting else max(1, SLICES_AT_ONCE // len(image))
+        parts = boxes.split(some)
         restored = [self._restore_boxes(model, image, noise, timesteps, part) for part in parts]
         return stitched(torch.cat(restored), boxes)
 
@@ -150,10 +149,10 @@ class Ddpm2dPatched(DenoisingFamily[Ddpm2dPatchedSettings]):
         self, model: nn.Module, image: Tensor, noise: Tensor, timesteps: Tensor, boxes: Tensor
     ) -> Tensor:
         """x̂0 where one box after the other has noise: (N, B, 1, H, W) for boxes (N, H, W)."""
-        number, batch = len(boxes), len(image)
+        number, batch = len(boxes), image.shape[0]
         images, noises = (item.repeat(number, 1, 1, 1) for item in (image, noise))
         steps = timesteps.repeat(number)
-        box = boxes.repeat_interleave(batch, dim=0)[:, None]
+        box = boxes[:, None].expand(-1, batch, -1, -1).reshape(-1, 1, *boxes.shape[1:])
         noisy = self._noised(images, noises, steps, box)
         estimate = self.clean_estimate(model(noisy, steps, images), noisy, steps)
         return estimate.float().unflatten(0, (number, batch))

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from data.xray_ct.dataset import XrayCtSettings
-from data.xray_ct.images import resize_xrays
 from models.blocks.diffusion.noise import sample_timesteps
 from models.blocks.diffusion.scale import Scale
 from models.blocks.diffusion.schedule import NoiseSchedule
 from models.blocks.encoder_weights import fitting_tensors, load_encoder
 from models.blocks.images.volume_pictures import compare_volumes
-from models.blocks.images.volumes import as_volume, usual_voxel_size, volume_scores
+from models.blocks.images.volumes import usual_voxel_size, volume_of, volume_scores
 from models.blocks.xray_diffusion.evaluation import SampledEvaluation
 from models.blocks.xray_diffusion.losses import PhasedLoss
 from models.blocks.xray_diffusion.network.encoder import XrayEncoder
@@ -26,6 +25,7 @@ from models.blocks.xray_diffusion.network.output import Output
 from models.blocks.xray_diffusion.network.segments import cut
 from models.blocks.xray_diffusion.noising import Noising
 from models.blocks.xray_diffusion.patches import SplitPatches, WholeCase, volumes_of
+from models.blocks.xray_diffusion.sampled_program import SampledProgram
 from models.blocks.xray_diffusion.settings import Diffx2ctSettings
 from models.blocks.xray_diffusion.validation import noise_errors
 from models.blocks.xray_diffusion.volume_sampler import VolumeSampler
@@ -33,9 +33,8 @@ from models.evaluation import Evaluation
 from models.family import Batch, Direction, MapDataset, Split, Volume
 from models.pictures import Picture
 from models.pipelined import PipelinedFamily, Prepared, Segment
+from models.program import XraysProgram
 from protocol.errors import SettingsError
-
-INFERENCE_SEED = 0
 
 
 class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
@@ -166,6 +165,10 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         """The sampled volume of each sample's case beside its target, in three planes."""
         return [self._picture(model, case, batch) for case in volumes_of(self.data, batch)]
 
+    def program(self, model: nn.Module) -> XraysProgram:
+        """The sampler, which begins with the same noise every time."""
+        return SampledProgram(model, self.sampler)
+
     def infer(self, model: nn.Module, xrays: Tensor) -> Volume:
         """One volume that may belong to two X-rays: the same every time for the same two.
 
@@ -174,10 +177,7 @@ class Diffx2ct(PipelinedFamily[Diffx2ctSettings, XrayCtSettings]):
         Args:
             xrays: (2, H, W) in [0, 1], front view first, of any size, on the model's device.
         """
-        seen = resize_xrays(xrays, self.data.xray_size)
-        sampled = self.sampler.sample(model, seen, INFERENCE_SEED)
-        voxel_size = model.get_buffer("entry.voxel_size")
-        return as_volume(sampled[None], self.data.hu_window, voxel_size)
+        return volume_of(self.program(model), xrays)
 
     @cached_property
     def _training(self) -> SplitPatches:

@@ -12,16 +12,16 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from data.xray_ct.dataset import XrayCtVolumes
-from data.xray_ct.images import resize_xrays
 from data.xray_ct.settings import XrayCtSettings
 from models.blocks.direct.encoder import Lift, ViewEncoderNorm
 from models.blocks.direct.losses import VolumeLoss, VolumeLossSettings
 from models.blocks.direct.network import SCALES, SMALLEST_EDGE, DirectNetwork
 from models.blocks.images.volume_pictures import compare_volumes
-from models.blocks.images.volumes import DIRECTIONS, as_volume, scores, usual_voxel_size
+from models.blocks.images.volumes import DIRECTIONS, scores, usual_voxel_size, volume_of
 from models.blocks.recipe_keys import Weight
 from models.family import Batch, Direction, Family, MapDataset, Split, Volume
 from models.pictures import Picture
+from models.program import XraysProgram
 from protocol.errors import SettingsError
 
 SMALLEST_XRAY = 32  # pixels: 2 × 2 features
@@ -142,16 +142,35 @@ class Direct64(Family[Direct64Settings, XrayCtSettings]):
             hu_window=self.data.hu_window,
         )
 
-    @torch.no_grad()
+    def program(self, model: nn.Module) -> XraysProgram:
+        """The network's finest volume, in HU."""
+        return Direct64Program(model, self.data)
+
     def infer(self, model: nn.Module, xrays: Tensor) -> Volume:
         """The volume of two X-rays (2, H, W) in [0, 1], with the training's voxel size."""
-        seen = resize_xrays(xrays, self.data.xray_size)
-        return as_volume(model(seen[None])[-1], self.data.hu_window, model.get_buffer("voxel_size"))
+        return volume_of(self.program(model), xrays)
 
     @cached_property
     def _training(self) -> XrayCtVolumes:
         """Opened once, as every file's header is looked at: for the voxel size and to train on."""
         return XrayCtVolumes(self.data, "train")
+
+
+class Direct64Program(XraysProgram):
+    """One pass of the network."""
+
+    def __init__(self, model: nn.Module, data: XrayCtSettings) -> None:
+        super().__init__(
+            xray_size=data.xray_size,
+            ct_size=data.ct_size,
+            voxel_size=model.get_buffer("voxel_size"),
+            hu_window=data.hu_window,
+        )
+        self.model = model
+
+    def forward(self, xrays: Tensor) -> tuple[Tensor]:
+        """(B, 2, S, S) → (B, N, N, N)."""
+        return (self.hounsfield(self.model(xrays)[-1]),)
 
 
 def multiscale_error(volumes: list[Tensor], target: Tensor) -> Tensor:

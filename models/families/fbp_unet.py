@@ -15,9 +15,10 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from data.geometry import ParallelGeometry
+from data.lodopab.dataset import LodopabDataset
 from data.lodopab.layout import is_upright
 from data.lodopab.reconstructions import ReconstructedDataset, ReconstructionSettings
-from models.blocks.fbp.fbp import fixed_window_fbp
+from models.blocks.fbp.fbp import FixedWindowFbp
 from models.blocks.fbp.window import InitialWindow
 from models.blocks.images import metrics
 from models.blocks.images.comparison import compare
@@ -26,6 +27,7 @@ from models.blocks.images.unet import Head, Norm, pooled_unet, published_unet, s
 from models.blocks.parent import Trained, load_trained
 from models.family import Batch, Direction, Family, FamilySettings, MapDataset, Split
 from models.pictures import Picture
+from models.program import SinogramProgram
 
 FBP_VERSION = 1  # of what `fixed_window_fbp` computes: raise it, and kept results are made anew
 WINDOW_FAMILY = "fbp_window"
@@ -121,6 +123,15 @@ class FbpUnet(Family[FbpUnetSettings, ReconstructionSettings]):
         channels = tuple(settings.base_width * 2**level for level in range(settings.depth))
         return pooled_unet(channels, skip=settings.skip, norm=settings.norm, head=settings.head)
 
+    def program(self, model: nn.Module) -> SinogramProgram:
+        """The FBP that the network was trained on, and the network.
+
+        Raises:
+            SettingsError: the window is a parent's, which cannot be had.
+        """
+        geometry = LodopabDataset(self.data, "train").geometry
+        return FbpUnetProgram(self._fbp(geometry), model, geometry)
+
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The mean error per pixel, or the two terms of the mixed loss."""
         result, target = model(batch["fbp"]).float(), batch["image"]
@@ -149,15 +160,17 @@ class FbpUnet(Family[FbpUnetSettings, ReconstructionSettings]):
         self, sinograms: NDArray[np.float32], geometry: ParallelGeometry
     ) -> NDArray[np.float32]:
         """(B, 1, A, D) → (B, 1, N, N)."""
-        window, scaling = self.settings.window, self.settings.frequency_scaling
-        given = torch.from_numpy(sinograms)
         with torch.no_grad():
-            if window == "parent":
-                images = self._parent.model(given)
-            else:
-                images = fixed_window_fbp(given, geometry, window, scaling)
+            images = self._fbp(geometry)(torch.from_numpy(sinograms))
         array: NDArray[np.float32] = images.numpy()
         return array
+
+    def _fbp(self, geometry: ParallelGeometry) -> nn.Module:
+        """What makes the images that the network is given, on the CPU."""
+        window = self.settings.window
+        if window == "parent":
+            return self._parent.model
+        return FixedWindowFbp(geometry, window, self.settings.frequency_scaling)
 
     @cached_property
     def _parent(self) -> Trained:
@@ -171,3 +184,16 @@ class FbpUnet(Family[FbpUnetSettings, ReconstructionSettings]):
             otherwise=otherwise,
             data=self.data,
         )
+
+
+class FbpUnetProgram(SinogramProgram):
+    """The operator, then the network."""
+
+    def __init__(self, fbp: nn.Module, model: nn.Module, geometry: ParallelGeometry) -> None:
+        super().__init__(geometry)
+        device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+        self.fbp, self.model = fbp.to(device), model
+
+    def forward(self, sinogram: Tensor) -> tuple[Tensor]:
+        """(B, 1, A, D) → (B, 1, N, N)."""
+        return (self.model(self.fbp(sinogram)).float(),)

@@ -19,6 +19,7 @@ from models.blocks.images import metrics
 from models.blocks.images.comparison import compare
 from models.family import Batch, Direction, Family, FamilySettings, MapDataset, Split
 from models.pictures import Picture
+from models.program import SinogramProgram
 
 
 class FbpWindowSettings(FamilySettings):
@@ -80,6 +81,10 @@ class FbpWindow(Family[FbpWindowSettings, LodopabSettings]):
         )
         return FilteredBackprojection(self.geometry, window)
 
+    def program(self, model: nn.Module) -> SinogramProgram:
+        """FBP with the learned window."""
+        return FbpProgram(model, self.geometry)
+
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The mean error per pixel, named after the loss."""
         result = model(batch["sinogram"])
@@ -98,3 +103,15 @@ class FbpWindow(Family[FbpWindowSettings, LodopabSettings]):
         given = ("Input FBP (Ram-Lak)", ram_lak)
         upright = is_upright(self.data.root)
         return compare(batch["index"], target, given, result, upright=upright)
+
+
+class FbpProgram(SinogramProgram):
+    """One operator."""
+
+    def __init__(self, model: nn.Module, geometry: ParallelGeometry) -> None:
+        super().__init__(geometry)
+        self.model = model
+
+    def forward(self, sinogram: Tensor) -> tuple[Tensor]:
+        """(B, 1, A, D) → (B, 1, N, N)."""
+        return (self.model(sinogram),)

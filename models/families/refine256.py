@@ -7,22 +7,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from data.xray_ct.coarse import FACTOR, CoarseAndFine, Coarsening
-from data.xray_ct.images import resize_xrays
 from data.xray_ct.settings import XrayCtSettings
 from models.blocks.direct.losses import VolumeLoss, VolumeLossSettings
-from models.blocks.direct.parent import Parent, load_parent
+from models.blocks.direct.parent import Parent, coarse_volumes, load_parent
 from models.blocks.direct.refiner import BlockKind, Refiner, trilinear
 from models.blocks.images.volume_metrics import psnr
 from models.blocks.images.volume_pictures import compare_volumes
-from models.blocks.images.volumes import DIRECTIONS, as_volume, scores, usual_voxel_size
+from models.blocks.images.volumes import DIRECTIONS, scores, usual_voxel_size, volume_of
 from models.blocks.recipe_keys import Weight
 from models.family import Batch, Direction, Family, MapDataset, Split, Volume
 from models.pictures import Picture
+from models.program import XraysProgram
 from protocol.errors import SettingsError
 
 COARSE_VERSION = 1  # of what a parent computes: raise it, and kept volumes are made anew
@@ -147,9 +146,8 @@ class Refine256(Family[Refine256Settings, XrayCtSettings]):
             hu_window=self.data.hu_window,
         )
 
-    @torch.no_grad()
-    def infer(self, model: nn.Module, xrays: Tensor) -> Volume:
-        """The volume of two X-rays (2, H, W) in [0, 1]: the parent's, refined.
+    def program(self, model: nn.Module) -> XraysProgram:
+        """The parent's volume, refined, in HU.
 
         Raises:
             SettingsError: this trial has no parent, or its file cannot be read or has changed.
@@ -158,11 +156,17 @@ class Refine256(Family[Refine256Settings, XrayCtSettings]):
             raise SettingsError(
                 "this trial refines downsampled volumes, so it makes none of X-rays; "
                 "expected a trial of a study with a `parent:`",
-                key="infer",
+                key="recipe.source",
             )
-        parent = self._parent
-        coarse = parent.volumes(resize_xrays(xrays, parent.data.xray_size)[None])
-        return as_volume(model(coarse), self.data.hu_window, model.get_buffer("voxel_size"))
+        return Refine256Program(model, self._parent, self.data)
+
+    def infer(self, model: nn.Module, xrays: Tensor) -> Volume:
+        """The volume of two X-rays (2, H, W) in [0, 1]: the parent's, refined.
+
+        Raises:
+            SettingsError: as from `program`.
+        """
+        return volume_of(self.program(model), xrays)
 
     @cached_property
     def _training(self) -> CoarseAndFine:
@@ -180,6 +184,24 @@ class Refine256(Family[Refine256Settings, XrayCtSettings]):
     @cached_property
     def _parent(self) -> Parent:
         return load_parent(self.settings.parent_file, self.settings.parent_sha256)
+
+
+class Refine256Program(XraysProgram):
+    """Two networks, one after the other."""
+
+    def __init__(self, model: nn.Module, parent: Parent, data: XrayCtSettings) -> None:
+        voxel_size = model.get_buffer("voxel_size")
+        super().__init__(
+            xray_size=parent.data.xray_size,
+            ct_size=FACTOR * parent.data.ct_size,
+            voxel_size=voxel_size,
+            hu_window=data.hu_window,
+        )
+        self.model, self.parent = model, parent.model.to(voxel_size.device)
+
+    def forward(self, xrays: Tensor) -> tuple[Tensor]:
+        """(B, 2, S, S) → (B, 4n, 4n, 4n)."""
+        return (self.hounsfield(self.model(coarse_volumes(self.parent, xrays))),)
 
 
 def _check_fits(parent: Parent, data: XrayCtSettings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -186,10 +186,20 @@ def export(
     study_name: StudyName,
     out: Annotated[Path, typer.Option("--out", help="The folder to make.")],
     trial: TrialOption = "best",
+    layout: Annotated[
+        Literal["folder", "monai_bundle"],
+        typer.Option("--format", help="A plain folder, or a bundle for MONAI's tools."),
+    ] = "folder",
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
-    """Copy a trial's checkpoint, settings, metrics and pictures for use elsewhere."""
+    """Make a trial's model a folder that stands alone: graphs, weights, predict.py, model card."""
     from orchestrator.commands.export import export_command
 
-    export_command(folder_of(study_name, runs_dir), trial=trial, out=out, overwrite=overwrite)
+    export_command(
+        folder_of(study_name, runs_dir),
+        trial=trial,
+        out=out,
+        overwrite=overwrite,
+        layout=layout,
+    )

@@ -1,19 +1,26 @@
-"""`export`: a trial's checkpoint, settings, metrics and pictures in a folder of their own."""
+"""`export`: a trial's model in a folder that stands alone, with all that is known of it."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
-from orchestrator.commands.export_readme import export_readme
+from orchestrator.confirmation.saved import load_confirmation
+from orchestrator.evaluation.results import read_evaluations
+from orchestrator.exporting.bundle import LICENSE, inference, metadata
+from orchestrator.exporting.card import Exported, confirmed_trial, lacking, model_card
+from orchestrator.launcher.open import open_launcher
+from orchestrator.live.console import PatientConsole
 from orchestrator.study.find import chosen_trial, read_study, with_checkpoint
 from orchestrator.study.record import TrialRecord
+from protocol.doors import Call
 from protocol.errors import CheckpointError, SettingsError, UserError
 from protocol.files import copy_verified, sync_folder, write_json, write_text
 from protocol.folders import StudyFolder, TrialFolder, parent_beside, parent_of
@@ -21,32 +28,55 @@ from protocol.messages import Plan, Validated, load_outcome, load_plan, read_eve
 
 _SETTINGS, _METRICS = "settings.yml", "metrics.json"
 
+Format = Literal["folder", "monai_bundle"]
 
-def export_command(folder: StudyFolder, *, trial: str, out: Path, overwrite: bool = False) -> None:
+
+def export_command(
+    folder: StudyFolder,
+    *,
+    trial: str,
+    out: Path,
+    overwrite: bool = False,
+    layout: Format = "folder",
+) -> None:
     """Make the folder `out`, and say so.
 
     Raises:
         UserError: there is no such trial, or `out` cannot be made.
     """
-    number = export_trial(folder, trial, out, overwrite=overwrite)
-    print(f"Trial {number} of study {folder.name} is in {out}; its README.md says how to load it.")
+    with PatientConsole().status(f"exporting the model to {out}"):
+        exported = export_trial(folder, trial, out, overwrite=overwrite, layout=layout)
+    card = "docs/README.md" if layout == "monai_bundle" else "README.md"
+    print(
+        f"Trial {exported.plan.trial} of study {folder.name} is in {out}; {card} says what it is."
+    )
+    for name, off in exported.program["differences"].items():
+        print(f"  {name} gives the model's own output, but for {off:.1g} of its range")
+    for names, reason in lacking(exported.program["missing"]):
+        print(f"  no {names}: {reason}")
 
 
-def export_trial(folder: StudyFolder, which: str, out: Path, *, overwrite: bool = False) -> int:
-    """Make the folder `out`, whole or not at all; the trial's number.
+def export_trial(
+    folder: StudyFolder,
+    which: str,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    layout: Format = "folder",
+) -> Exported:
+    """Make the folder `out`, whole or not at all.
 
     Raises:
-        UserError: there is no such trial, or `out` cannot be made.
+        UserError: there is no such trial, its model cannot be used, or `out` cannot be made.
     """
     record = chosen_trial(read_study(folder), which)
     source = with_checkpoint(folder, record)
     _check_place(out, overwrite)
     try:
         with _replacing_folder(out) as partial:
-            _fill(partial, out.name, source, record)
+            return _fill(partial, out.name, folder, source, record, layout)
     except OSError as error:
         raise UserError(f"{out} cannot be made: {error}", key="--out") from error
-    return record.number
 
 
 def _check_place(out: Path, overwrite: bool) -> None:
@@ -79,23 +109,99 @@ def _replacing_folder(out: Path) -> Iterator[Path]:
         sync_folder(out.parent)
 
 
-def _fill(target: Path, name: str, source: TrialFolder, record: TrialRecord) -> None:
+def _fill(
+    target: Path,
+    name: str,
+    study: StudyFolder,
+    source: TrialFolder,
+    record: TrialRecord,
+    layout: Format,
+) -> Exported:
     plan = load_plan(source.plan)
-    checksum = copy_verified(source.best, target / source.best.name)
+    bundle = layout == "monai_bundle"
+    models = target / "models" if bundle else target
+    models.mkdir(exist_ok=True)
+    checksum = copy_verified(source.best, models / source.best.name)
     metrics = _metrics(source, plan, record)
     write_text(target / _SETTINGS, _settings(plan))
     write_json(target / _METRICS, {**metrics, "checkpoint_sha256": checksum})
-    own_file = _copy_family(plan.family, target)
-    parent = _copy_parent(plan, source, target)
     pictures = sorted(source.pictures.glob("*.png"))
     for picture in pictures:
         (target / "pictures").mkdir(exist_ok=True)
         shutil.copyfile(picture, target / "pictures" / picture.name)
-    names = [picture.name for picture in pictures]
-    write_text(
-        target / "README.md",
-        export_readme(name, plan, metrics, pictures=names, own_file=own_file, parent=parent),
+    exported = Exported(
+        plan=plan,
+        result=metrics,
+        own_file=_copy_family(plan.family, models),
+        parent=_copy_parent(plan, source, models),
+        program=_program(plan.family, source.best, models, bundle=bundle),
+        pictures=[picture.name for picture in pictures],
+        evaluations=_of_checkpoint(read_evaluations(source), checksum),
+        confirmation=load_confirmation(study),
+        models="models/" if bundle else "",
     )
+    _write_findings(exported, target)
+    card = target / "docs" / "README.md" if bundle else target / "README.md"
+    card.parent.mkdir(exist_ok=True)
+    write_text(card, model_card(name, exported))
+    if bundle:
+        _write_bundle(exported, target)
+    return exported
+
+
+def _program(family: str, best: Path, models: Path, *, bundle: bool) -> dict[str, Any]:
+    """What `write_program` makes of the copy of `best` in `models`."""
+    copy = models / best.name
+    try:
+        return write_program(family, copy, bundle=bundle)
+    except CheckpointError as error:  # the copy goes again: it is the original that is at fault
+        raise CheckpointError(error.problem.replace(str(copy), str(best))) from None
+
+
+def write_program(family: str, checkpoint: Path, *, bundle: bool) -> dict[str, Any]:
+    """Have the half that has torch write the model's files beside its checkpoint.
+
+    Returns:
+        As the call says.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+        UserError: the model is of no use.
+    """
+    with tempfile.TemporaryDirectory(prefix="tomostudy-") as place:
+        launcher = open_launcher(Path(place) / "log", family, calls=(Call.EXPORT,), trains=False)
+        with contextlib.closing(launcher):
+            where = {"checkpoint": str(checkpoint), "folder": str(checkpoint.parent)}
+            return launcher.call(Call.EXPORT, {**where, "bundle": bundle})
+
+
+def _of_checkpoint(evaluations: dict[str, Any], checksum: str) -> dict[str, Any]:
+    """Without evaluations of a checkpoint that a later one has replaced."""
+    return {
+        split: found
+        for split, found in evaluations.items()
+        if found.get("checkpoint", {}).get("sha256") in (None, checksum)
+    }
+
+
+def _write_findings(exported: Exported, target: Path) -> None:
+    """What evaluating and confirming the trial came to, as far as that was done."""
+    if exported.evaluations:
+        write_json(target / "evaluation.json", exported.evaluations)
+    confirmation = exported.confirmation
+    confirmed = confirmed_trial(confirmation, exported.plan.trial)
+    if confirmation is not None and confirmed is not None:
+        content = json.loads(confirmed.model_dump_json())
+        about = {"metric": confirmation.metric, "level": confirmation.level}
+        write_json(target / "confirmation.json", about | content)
+
+
+def _write_bundle(exported: Exported, target: Path) -> None:
+    if exported.program["kind"] is not None:
+        (target / "configs").mkdir()
+        write_json(target / "configs" / "metadata.json", metadata(exported))
+        write_json(target / "configs" / "inference.json", inference())
+    write_text(target / "LICENSE", LICENSE)
 
 
 def _copy_family(family: str, target: Path) -> str | None:

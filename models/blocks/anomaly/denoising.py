@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from data.brain.dataset import BrainSettings, BrainSlices
 from models.blocks.anomaly.denoiser import GuidedDenoiser
 from models.blocks.anomaly.denoising_settings import DenoisingSettings
 from models.blocks.anomaly.encoder import make_encoder
-from models.blocks.anomaly.family import AnomalyFamily
+from models.blocks.anomaly.family import SEED, AnomalyFamily
 from models.blocks.anomaly.slice_picture import slice_picture
 from models.blocks.diffusion.hashing import derived
 from models.blocks.diffusion.noise import sample_noise, sample_timesteps
@@ -24,6 +24,7 @@ from models.blocks.encoder_weights import fitting_tensors, load_encoder
 from models.blocks.images import metrics
 from models.family import Batch, Direction, MapDataset, Split
 from models.pictures import Picture
+from models.program import BrainProgram
 
 P = TypeVar("P", bound=DenoisingSettings)
 
@@ -158,25 +159,34 @@ class DenoisingFamily(AnomalyFamily[P], Generic[P]):
         timesteps: Sequence[int],
     ) -> Tensor:
         """The mean of the one-step reconstructions from `timesteps`, see `AnomalyFamily`."""
+        # Another noise at each time step, or the ensemble would share its errors.
+        noises = (self.noise(image, derived(seeds, timestep)) for timestep in timesteps)
+        return self.restored_mean(model, image, noises, timesteps)
+
+    def restored_mean(
+        self, model: nn.Module, image: Tensor, noises: Iterable[Tensor], timesteps: Sequence[int]
+    ) -> Tensor:
+        """The mean over `timesteps` of slices restored from the noise of each; (B, 1, H, W)."""
         results = []
-        for timestep in timesteps:
-            same = torch.full_like(seeds, timestep)
-            # Another noise at each time step, or the ensemble would share its errors.
-            restored = self.restore(model, image, mask, derived(seeds, timestep), same)
+        for timestep, noise in zip(timesteps, noises, strict=True):
+            same = torch.full(image.shape[:1], timestep, device=image.device)
+            restored = self.restore(model, image, noise, same)
             results.append(to_unit_range(restored.float()).clamp(0, 1))
         return torch.stack(results).mean(dim=0)
 
-    def restore(
-        self, model: nn.Module, image: Tensor, mask: Tensor, seeds: Tensor, timesteps: Tensor
-    ) -> Tensor:
+    def restore(self, model: nn.Module, image: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """x̂0 of noised slices in one step, in [−1, 1] but not clamped; (B, 1, H, W).
 
         Args:
-            image, mask, seeds, timesteps: as in `training_pair`.
+            image, timesteps: as in `training_pair`.
+            noise: (B, 1, H, W).
         """
-        noise = self.noise(image, seeds)
         noisy = self.schedule.add_noise(to_model_range(image), noise, timesteps)
         return self.clean_estimate(model(noisy, timesteps, image), noisy, timesteps)
+
+    def program(self, model: nn.Module) -> BrainProgram:
+        """The reconstruction from the test's time steps, of the same noise every time."""
+        return DenoisingProgram(self, model)
 
     def clean_estimate(self, prediction: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
         """x̂0 from what the model predicts, be it x0 itself or the noise; (B, 1, H, W)."""
@@ -217,6 +227,27 @@ class DenoisingFamily(AnomalyFamily[P], Generic[P]):
             slice_picture(int(index), original, shown, inside, self.timesteps)
             for index, original, shown, inside in samples
         ]
+
+
+class DenoisingProgram(BrainProgram):
+    """A family's reconstruction of noise that is kept: one for each time step, for all slices."""
+
+    noises: Tensor  # (T, 1, H, W)
+
+    def __init__(self, family: DenoisingFamily[Any], model: nn.Module) -> None:
+        height, width = family.data.size[:2]
+        super().__init__(height, width)
+        self.model = model
+        self._family, self._timesteps = family, family.timesteps
+        device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+        image, seed = torch.empty(1, 1, height, width), torch.tensor([SEED])
+        noises = [family.noise(image, derived(seed, step)) for step in self._timesteps]
+        self.register_buffer("noises", torch.cat(noises).to(device), persistent=False)
+
+    def forward(self, slices: Tensor, mask: Tensor) -> tuple[Tensor]:
+        """Two (B, 1, H, W) → (B, 1, H, W); the mask is what other families may need."""
+        noises = (noise.expand_as(slices) for noise in self.noises.unbind())
+        return (self._family.restored_mean(self.model, slices, noises, self._timesteps),)
 
 
 def masked_l1(result: Tensor, target: Tensor, mask: Tensor) -> Tensor:

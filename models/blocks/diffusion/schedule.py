@@ -68,6 +68,10 @@ class NoiseSchedule:
         """√ᾱ_t, the share of x_0 that is left in x_t; (B,)."""
         return self._table("signal", t.device)[t]
 
+    def noise_share(self, t: Tensor) -> Tensor:
+        """√(1 − ᾱ_t), the share of noise in x_t; (B,)."""
+        return self._table("noise", t.device)[t]
+
     def nearest(self, alphas_cumprod: Tensor) -> Tensor:
         """The time steps, int64, whose signal-to-noise ratio is nearest to that of ᾱ, (B,)."""
         wanted = torch.logit(alphas_cumprod.double())

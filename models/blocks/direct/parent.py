@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.xray_ct.settings import XrayCtSettings
 from models.blocks.parent import Trained, load_trained
@@ -34,8 +34,13 @@ class Parent(Trained):
         """Its volumes on the device of `xrays`: (B, 2, S, S) → (B, 1, n, n, n) in [0, 1]."""
         self.model.to(xrays.device)
         # One at a time, so that a volume does not depend on what is computed beside it.
-        made = [self.model(one[None])[-1].float().clamp(0, 1) for one in xrays]
-        return torch.cat(made)
+        return torch.cat([coarse_volumes(self.model, one[None]) for one in xrays])
+
+
+def coarse_volumes(model: nn.Module, xrays: Tensor) -> Tensor:
+    """What a direct64 makes of X-rays: (B, 2, S, S) → (B, 1, n, n, n) in [0, 1]."""
+    volumes: Tensor = model(xrays)[-1].float().clamp(0, 1)
+    return volumes
 
 
 def load_parent(path: Path | None, sha256: str | None) -> Parent:

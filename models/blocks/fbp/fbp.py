@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from data.geometry import ParallelGeometry
 from models.blocks.fbp.backprojection import backproject, check_sinogram
 from models.blocks.fbp.ramp import filter_detector
+from models.blocks.fbp.traced import traced_backprojection
 from models.blocks.fbp.window import (
     FrequencyWindow,
     InitialWindow,
@@ -39,6 +40,8 @@ def filtered_backprojection(sinogram: Tensor, geometry: ParallelGeometry, window
     """
     check_sinogram(sinogram, geometry)
     step = min(abs(geometry.angle_step), math.pi / geometry.angles)
+    if torch.compiler.is_exporting():
+        return traced_backprojection(sinogram, geometry, window * step)
     # The step goes into the window, the smallest tensor of all.
     return backproject(filter_detector(sinogram, geometry, window * step), geometry)
 
@@ -64,8 +67,34 @@ def fixed_window_fbp(
         DataError: the sinogram does not fit the geometry.
         SettingsError: the scaling is outside (0, 1].
     """
-    values = fixed_window(window, padded_frequencies(geometry.detectors), frequency_scaling)
-    return filtered_backprojection(sinogram, geometry, torch.from_numpy(values).to(sinogram))
+    image: Tensor = FixedWindowFbp(geometry, window, frequency_scaling)(sinogram)
+    return image
+
+
+class FixedWindowFbp(nn.Module):
+    """FBP with a window that does not train, and is no part of any state."""
+
+    window: Tensor  # (bins,)
+
+    def __init__(
+        self,
+        geometry: ParallelGeometry,
+        window: InitialWindow = "ones",
+        frequency_scaling: float = 1.0,
+    ) -> None:
+        """Make the window.
+
+        Raises:
+            SettingsError: the scaling is outside (0, 1].
+        """
+        super().__init__()
+        self.geometry = geometry
+        values = fixed_window(window, padded_frequencies(geometry.detectors), frequency_scaling)
+        self.register_buffer("window", torch.from_numpy(values), persistent=False)
+
+    def forward(self, sinogram: Tensor) -> Tensor:
+        """Reconstruct (B, 1, A, D) line integrals over metres into (B, 1, N, N)."""
+        return filtered_backprojection(sinogram, self.geometry, self.window.to(sinogram))
 
 
 class FilteredBackprojection(nn.Module):

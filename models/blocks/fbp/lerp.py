@@ -81,13 +81,17 @@ def _kernels(device: torch.device) -> ModuleType | None:
     return lerp_triton
 
 
-def gather_with_torch(table: Tensor, plan: ScanPlan) -> Tensor:
-    """`gather_angles` in torch operations on the table's device."""
+def gather_with_torch(table: Tensor, plan: ScanPlan, *, at_once: int | None = None) -> Tensor:
+    """`gather_angles` in torch operations on the table's device.
+
+    Args:
+        at_once: angles, if not as many as `MAX_GATHERED` allows.
+    """
     size = plan.geometry.image_size
     columns = table.shape[-1]
     sums = table.new_zeros(plan.half_rows * size, columns)
     flat = table.view(-1, columns)
-    for cells, weights in _cells_and_weights(table, plan):
+    for cells, weights in _cells_and_weights(table, plan, at_once):
         below = (1 - weights).unsqueeze(-1) * flat[cells]
         sums += torch.addcmul(below, weights.unsqueeze(-1), flat[cells + 1]).sum(dim=0)
     return sums.view(plan.half_rows, size, columns)
@@ -125,11 +129,13 @@ def scatter_with_torch(sums: Tensor, plan: ScanPlan) -> Tensor:
     return table
 
 
-def _cells_and_weights(like: Tensor, plan: ScanPlan) -> Iterator[tuple[Tensor, Tensor]]:
+def _cells_and_weights(
+    like: Tensor, plan: ScanPlan, at_once: int | None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """(flat cell, next cell's weight), each (angles, visited pixels), a few angles at a time."""
     size = plan.geometry.image_size
     pixels = plan.half_rows * size
-    at_once = max(1, MAX_GATHERED // (pixels * like.shape[-1]))
+    at_once = at_once or max(1, MAX_GATHERED // (pixels * like.shape[-1]))
     i = torch.arange(plan.half_rows, device=like.device, dtype=torch.float64)[:, None]
     j = torch.arange(size, device=like.device, dtype=torch.float64)
     origin, row_step, column_step = (

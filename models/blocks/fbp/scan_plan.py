@@ -102,9 +102,17 @@ def scan_plan(geometry: ParallelGeometry, *, use_symmetry: bool = True) -> ScanP
     )
 
 
-@lru_cache(maxsize=16)
 def device_steps(plan: ScanPlan, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """A plan's origins, row steps and column steps on a device, kept there for the process."""
+    """A plan's origins, row steps and column steps on a device, kept there for the process.
+
+    While an export traces they are made anew: what it sees is of no use to anybody else.
+    """
+    make = _kept_steps.__wrapped__ if torch.compiler.is_exporting() else _kept_steps
+    return make(plan, device)
+
+
+@lru_cache(maxsize=16)
+def _kept_steps(plan: ScanPlan, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     origin, row_step, column_step = (
         constant(values, torch.float64, device)
         for values in (plan.origin, plan.row_step, plan.column_step)

@@ -21,7 +21,7 @@ def fold(sinogram: Tensor, plan: ScanPlan) -> Tensor:
     batch = sinogram.shape[0]
     table = _empty_table(sinogram, plan)
     columns = _detector_columns(table, plan, batch)
-    for group, angles in enumerate(_angle_groups(sinogram, plan)):
+    for group, angles in enumerate(angle_groups(sinogram, plan)):
         columns[:, :, group, 0] = angles.permute(1, 2, 0)
         columns[:, :, group, 1] = angles.permute(1, 2, 0).flip(1)
     return table
@@ -66,7 +66,8 @@ def unfold_transpose(images: Tensor, plan: ScanPlan) -> Tensor:
     return sums
 
 
-def _angle_groups(sinogram: Tensor, plan: ScanPlan) -> tuple[Tensor, ...]:
+def angle_groups(sinogram: Tensor, plan: ScanPlan) -> tuple[Tensor, ...]:
+    """Sinograms (B, A, D) as the plan's groups of base angles, each (B, base angles, D)."""
     if plan.groups == 1:
         return (sinogram,)
     first, second, third, fourth = sinogram.split(plan.base_angles, dim=1)

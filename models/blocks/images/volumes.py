@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.xray_ct.images import resize_xrays
 from models.blocks.images.volume_metrics import mae_hu, psnr, ssim
 from models.family import Direction, Volume
+from models.program import XraysProgram
 
 DIRECTIONS: Mapping[str, Direction] = {
     "psnr": "maximize",
@@ -56,13 +58,9 @@ def usual_voxel_size(volumes: SizedVolumes) -> Tensor:
     return torch.tensor(np.median(sizes, axis=0), dtype=torch.float32)
 
 
-def as_volume(result: Tensor, hu_window: HuWindow, voxel_size: Tensor) -> Volume:
-    """A result (1, 1, D, H, W) in [0, 1] as CT numbers in patient space.
-
-    Args:
-        voxel_size: (3,) in mm.
-    """
-    low, high = hu_window
-    hu = low + (high - low) * result[0, 0].float().clamp(0, 1)
-    depth, height, width = (float(size) for size in voxel_size)
-    return Volume(hu=hu.cpu().numpy(), voxel_size=(depth, height, width))
+@torch.no_grad()
+def volume_of(program: XraysProgram, xrays: Tensor) -> Volume:
+    """The CT of two X-rays (2, H, W) in [0, 1] of any size, on the program's device."""
+    seen = resize_xrays(xrays, program.xray_size)
+    (hu,) = program(seen[None])
+    return Volume(hu=hu[0].cpu().numpy(), voxel_size=program.voxel_size)

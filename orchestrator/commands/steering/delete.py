@@ -89,5 +89,5 @@ def _what_goes(folder: StudyFolder) -> str:
 
 def _keep(folder: StudyFolder, say: Callable[[str], None]) -> None:
     out = Path(f"{folder.path}.best")
-    number = export_trial(folder, "best", out, overwrite=True)
+    number = export_trial(folder, "best", out, overwrite=True).plan.trial
     say(f"Trial {number}, the best, is kept in {near(out)}")

@@ -64,7 +64,11 @@ def patch_embedding(corner: Tensor, extent: Tensor, size: tuple[int, ...], featu
         voxels = corner[:, axis, None] + torch.arange(length, device=corner.device)
         places = 2 * voxels / (extent[:, axis, None] - 1).clamp_min(1) - 1
         angles = frequencies[None, :, None] * places[:, None, :]
-        shape = [len(corner), 2 * count, *(length if other == axis else 1 for other in range(3))]
+        shape = [
+            corner.shape[0],
+            2 * count,
+            *(length if other == axis else 1 for other in range(3)),
+        ]
         waves = torch.cat([angles.sin(), angles.cos()], dim=1).reshape(shape)
         found.append(waves.expand(-1, -1, *size))
     return torch.cat(found, dim=1)

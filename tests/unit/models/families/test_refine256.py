@@ -143,7 +143,9 @@ def test_super_resolution_alone_needs_no_parent_and_makes_no_volume_of_xrays(fol
     sample = own.dataset("train")[0]
     pooled = torch.nn.functional.avg_pool3d(torch.as_tensor(sample["ct"])[None], 4)[0]
     np.testing.assert_allclose(sample["coarse"], pooled.numpy(), atol=1e-6)
-    with pytest.raises(SettingsError, match=r"^infer: this trial refines downsampled volumes"):
+    with pytest.raises(
+        SettingsError, match=r"^recipe.source: this trial refines downsampled volumes"
+    ):
         own.infer(own.build_model(), torch.rand(2, 32, 32))
 
 

@@ -8,15 +8,30 @@ import yaml
 
 from orchestrator.commands import export
 from orchestrator.commands.export import export_command, export_trial
+from orchestrator.confirmation.saved import Confirmation, Confirmed, Run, save_confirmation
 from protocol import files
-from protocol.errors import SettingsError, UserError
+from protocol.errors import CheckpointError, SettingsError, UserError
 from protocol.messages import Ending, load_plan, save_message
 from protocol.recipe import Recipe
-from tests.made_study import MadeStudy
+from tests.made_study import PLAYED_PROGRAM, MadeStudy
 
 
 @pytest.fixture
-def made(tmp_path):
+def wrote(monkeypatch):
+    """The half that has torch, played: what it was asked, and a file that it would write."""
+    asked = []
+
+    def play(family, checkpoint, *, bundle):
+        asked.append((family, bundle))
+        (checkpoint.parent / "model.pt2").write_bytes(b"a graph")
+        return PLAYED_PROGRAM
+
+    monkeypatch.setattr(export, "write_program", play)
+    return asked
+
+
+@pytest.fixture
+def made(tmp_path, wrote):
     made = MadeStudy(tmp_path / "runs")
     made.add(22.0)
     made.add(26.0)
@@ -31,7 +46,7 @@ def content(folder):
 
 def test_it_holds_the_checkpoint_the_settings_the_metrics_and_the_pictures(made, tmp_path):
     out = tmp_path / "best"
-    assert export_trial(made.folder, "best", out) == 1
+    assert export_trial(made.folder, "best", out).plan.trial == 1
     source = made.trial(1)
     assert (out / "best.pth").read_bytes() == source.best.read_bytes()
     drawn = source.pictures / "validation_0000.png"
@@ -141,7 +156,95 @@ def test_a_copy_that_differs_from_its_source_is_noticed(made, tmp_path, monkeypa
 
 def test_the_command_says_what_it_made(made, tmp_path, capsys):
     export_command(made.folder, trial="best", out=tmp_path / "out")
-    assert capsys.readouterr().out.startswith(f"Trial 1 of study made is in {tmp_path / 'out'};")
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == f"Trial 1 of study made is in {tmp_path / 'out'}; README.md says what it is."
+    assert lines == [
+        "  model.pt2 gives the model's own output, but for 1e-07 of its range",
+        "  no model.onnx: onnx not installed",
+    ]
+
+
+def test_the_card_says_what_goes_in_and_out_and_what_is_missing(made, tmp_path):
+    export_trial(made.folder, "best", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| input `sinogram` | 1 × 4 × 4 | m | a scan |" in card
+    assert "| output `image` | 1 × 4 × 4 | m; 0 to 1 | a scan |" in card
+    assert "There is no model.onnx: onnx not installed." in card
+    assert "| `model.onnx` |" not in card
+    assert "| `model.pt2` |" in card
+    assert "python predict.py sinogram.npy image.npy" in card
+    for words in ("not a medical device", "Licence: (to be filled in", "Not confirmed"):
+        assert words in card
+
+
+def test_what_evaluating_and_confirming_found_goes_along(made, tmp_path):
+    source = made.trial(1)
+    scores = {"psnr": {"mean": 27.5, "std": 1.5, "cases": 4}}
+    digest = hashlib.sha256(source.best.read_bytes()).hexdigest()
+    found = {"checkpoint": {"sha256": digest}, "groups": {"all": {"cases": 4, "scores": scores}}}
+    stale = {**found, "checkpoint": {"sha256": "of an earlier best"}}
+    source.evaluation.write_text(json.dumps({"test": found, "validation": stale}))
+    runs = [
+        Run(trial=n, repetition=n, seed=n, state="complete", value=26.0 + n, reason="")
+        for n in range(2)
+    ]
+    trial = Confirmed(
+        trial=1, params={}, search_value=26.0, asked=2, runs=runs, mean=26.5, low=25.0, high=28.0
+    )
+    confirmation = Confirmation(
+        study="made",
+        metric="psnr",
+        direction="maximize",
+        level=0.95,
+        finished=True,
+        trials=[trial],
+        verdict="",
+    )
+    save_confirmation(made.folder, confirmation)
+    out = tmp_path / "out"
+    export_trial(made.folder, "best", out)
+    assert json.loads((out / "evaluation.json").read_text()) == {"test": found}
+    kept = json.loads((out / "confirmation.json").read_text())
+    assert (kept["mean"], kept["low"], kept["high"], kept["level"]) == (26.5, 25.0, 28.0, 0.95)
+    card = (out / "README.md").read_text()
+    assert "2 fresh seeds: psnr 26.5 on average, 95% interval 25 to 28." in card
+    assert "| test, all (4 cases) | mean | standard deviation |" in card
+    assert "| psnr | 27.5 | 1.5 |" in card
+    assert "validation, all" not in card
+    export_trial(made.folder, "0", tmp_path / "other")
+    assert not (tmp_path / "other" / "confirmation.json").exists()
+
+
+def test_a_bundle_has_monais_layout_and_is_replaced_as_any_export(made, tmp_path, wrote):
+    out = tmp_path / "out"
+    export_trial(made.folder, "best", out, layout="monai_bundle")
+    assert wrote == [("fbp_window", True)]
+    for name in ("configs/metadata.json", "docs/README.md", "LICENSE", "models/best.pth"):
+        assert (out / name).is_file()
+    assert 'load_model("out/models/best.pth")' in (out / "docs" / "README.md").read_text()
+    export_trial(made.folder, "best", out, overwrite=True)
+    assert not (out / "models").exists()
+    assert (out / "best.pth").is_file()
+
+
+def test_a_damaged_checkpoint_is_named_where_it_lies(made, tmp_path, monkeypatch):
+    def refuse(family, checkpoint, *, bundle):
+        raise CheckpointError(f"{checkpoint} is damaged")
+
+    monkeypatch.setattr(export, "write_program", refuse)
+    with pytest.raises(CheckpointError, match=rf"^{re.escape(str(made.trial(1).best))} is damaged"):
+        export_trial(made.folder, "best", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_of_no_use_leaves_nothing(made, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise UserError("the model makes NaN")
+
+    monkeypatch.setattr(export, "write_program", refuse)
+    with pytest.raises(UserError, match="makes NaN"):
+        export_trial(made.folder, "best", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_users_own_family_file_goes_along(made, tmp_path):

@@ -7,13 +7,14 @@ import pytest
 import yaml
 from rich.console import Console
 
+from orchestrator.commands import export
 from orchestrator.commands.steering.delete import delete_study
 from orchestrator.study import restart
 from orchestrator.study.find import known_studies
 from orchestrator.study.holding.lock import StudyLock
 from orchestrator.study.identity import IDENTITY
 from protocol.errors import SettingsError, StudyInUse
-from tests.made_study import MadeStudy
+from tests.made_study import PLAYED_PROGRAM, MadeStudy
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ def deleted(folder, **options):
     return code, output.getvalue()
 
 
-def test_a_study_is_gone_and_its_best_trial_kept_where_that_is_wanted(made):
+def test_a_study_is_gone_and_its_best_trial_kept_where_that_is_wanted(made, monkeypatch):
+    monkeypatch.setattr(export, "write_program", lambda *_, **__: PLAYED_PROGRAM)
     code, told = deleted(made.folder, keep="best")
     assert (code, "Trial 1, the best, is kept" in told) == (0, True)
     runs = made.folder.path.parent
