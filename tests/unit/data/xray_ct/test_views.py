@@ -80,7 +80,7 @@ def test_an_hdf5_case_has_both(tmp_path, named):
         (["ap.png", "lat.png", "ap.png"], "expected two X-rays"),
         (["lat.png", "ap.png"], "found lat.png first and ap.png second.*swap them"),
         (["ap.png", "."], "expected one folder or two files"),
-        (["ap.png", "lat.jpg"], r"lat.jpg: X-rays are read from .png, .pt, .npy files"),
+        (["ap.png", "lat.jpg"], r"lat.jpg: X-rays are read from .png, .pt, .npy, .dcm files"),
         (["ap.png", "none.png"], "there is no file .*none.png"),
         (["none"], "expected two X-rays"),
     ],
