@@ -24,6 +24,8 @@ from data.scans.volume import Millimetres, StoredVolume, axial, axial_extent
 from data.scans.walk import files_below
 from protocol.errors import DataError
 
+SIDES = (VOXEL, VOXEL, VOXEL)
+
 _THICK = 4.0  # times a slice's pixels from which slices are thick
 _UNSEEN = 0.02  # share of the brain outside of what the model sees, from which it is told
 
@@ -150,7 +152,7 @@ def _with_mask(brain: GivenBrain, mask: Path) -> GivenBrain:
 
 
 def trained_voxel_size(settings: BrainSettings) -> Millimetres | None:
-    """The mm between slices, rows and columns of the first volume trained on; None if it is gone."""
+    """Millimetres, as of a volume, of the first one that was trained on; None if it is gone."""
     try:
         first = healthy_cases(settings.root, "train", settings.fold, settings.mode)[0]
         header = read_header(first.image)
@@ -175,8 +177,9 @@ def prepare_given(
         DataError: a file is damaged, is no brain by MRI, or has no brain that stands out.
     """
     stored = brain.read()
+    first, second, third = stored.values.shape
     upright = axial(stored.values, stored.affine, stored.remarks)
-    standard = standardise_upright(upright, brain.source, method, voxel_size or (VOXEL,) * 3)
+    standard = standardise_upright(upright, brain.source, method, voxel_size or SIDES)
     assert standard.affine is not None, "it was read just now"
     source = brain.source
     case = Case(
@@ -185,7 +188,7 @@ def prepare_given(
     reduced = reduce_upright(
         case,
         standard.image,
-        voxel_size or (VOXEL,) * 3,
+        voxel_size or SIDES,
         standard.mask,
         np.zeros_like(standard.mask),
         settings,
@@ -199,7 +202,7 @@ def prepare_given(
         mask=reduced.mask,
         affine=affine,
         window=(low + standard.lowest, high + standard.lowest),
-        space=Space((*stored.values.shape,), stored.affine),  # type: ignore[arg-type]
+        space=Space((first, second, third), stored.affine),
         remarks=(
             *_doubts_of_name(brain, settings),
             *_doubts_of_voxels(upright.voxel_size),

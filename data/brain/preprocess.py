@@ -93,13 +93,15 @@ def reduce_upright(
     resize = torchio.Resize(
         (slices, rows, columns), image_interpolation="bspline", label_interpolation="nearest"
     )
-    return _reduced(*(resize(part) for part in cropped), voxel_size, window)
+    reduced = [resize(part) for part in cropped]
+    return _reduced(*reduced, voxel_size=voxel_size, window=window)
 
 
 def _reduced(
     image: Any,
     mask: Any,
     segmentation: Any,
+    *,
     voxel_size: Millimetres,
     window: tuple[float, float],
 ) -> Reduced:

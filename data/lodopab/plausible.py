@@ -71,23 +71,23 @@ def foreign(sinogram: Array, geometry: ParallelGeometry) -> str | None:
             f"holds {what} (from {low:.3g} to {high:.3g}, most where nothing is in the way), "
             f"expected line integrals; take −ln(N/N₀)/{MU_MAX:g}"
         )
+    longest = 2 * float(np.sqrt(2)) * geometry.image_half_width
+    if high > _OVER * longest:
+        if high / MU_MAX <= _OVER * longest:
+            return (
+                f"has values up to {high:.3g}, as line integrals of attenuation have, expected "
+                f"them over μ_max; divide by {MU_MAX:g}"
+            )
+        return (
+            f"has values up to {high:.3g}, expected at most {longest:.2g}: line integrals in "
+            "metres of attenuation from 0 to 1; check its unit"
+        )
     if low < _LOWEST:
         return (
             f"has values down to {low:.3g}, but line integrals are 0 or more except for noise; "
             "check whether it is filtered, or a mean was taken from it"
         )
-    longest = 2 * float(np.sqrt(2)) * geometry.image_half_width
-    if high <= _OVER * longest:
-        return None
-    if high / MU_MAX <= _OVER * longest:
-        return (
-            f"has values up to {high:.3g}, as line integrals of attenuation have, expected them "
-            f"over μ_max; divide by {MU_MAX:g}"
-        )
-    return (
-        f"has values up to {high:.3g}, expected at most {longest:.2g}: line integrals in metres of "
-        "attenuation from 0 to 1; check its unit"
-    )
+    return None
 
 
 def _looks_like_photons(sinogram: Array) -> bool:

@@ -75,9 +75,7 @@ def _png(image: NDArray[np.float32]) -> bytes:
     return stream.getvalue()
 
 
-def _nifti(
-    images: Images, geometry: ParallelGeometry, *, upright: bool, compressed: bool
-) -> bytes:
+def _nifti(images: Images, geometry: ParallelGeometry, *, upright: bool, compressed: bool) -> bytes:
     """Image after image as slices, row 0 anterior and column 0 the patient's right."""
     shown = images if upright else images.transpose(0, 2, 1)
     values = np.ascontiguousarray(shown.transpose(2, 1, 0)[::-1, ::-1])

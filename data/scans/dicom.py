@@ -196,8 +196,8 @@ def _header(path: Path, modality: Modality) -> Slice | str:
             return f"{kind} files"
         if int(header.get("NumberOfFrames") or 1) > 1:
             raise DataError(
-                f"{path} holds many frames (enhanced {kind}), expected one slice a file; convert it "
-                "to NIfTI (dcm2niix does)"
+                f"{path} holds many frames (enhanced {kind}), expected one slice a file; convert "
+                "it to NIfTI (dcm2niix does)"
             )
         if "LOCALIZER" in header.get("ImageType", ()) or "ImagePositionPatient" not in header:
             return f"{kind} localizers"

@@ -1,4 +1,4 @@
-"""Results as DICOM: series derived from the images they were made of, under identifiers of their own.
+"""Results as DICOM: series derived from the images that they were made of, with UIDs of their own.
 
 Patient, study and frame of reference stay those of the source; what describes the source's pixels
 alone goes. The attributes are those that PS3.3 of the DICOM standard asks of a derived image
@@ -215,4 +215,6 @@ def _save(path: Path, header: Dataset) -> None:
     header.file_meta = meta
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of fields that were copied from the source as they are
-        pydicom.dcmwrite(path, header, enforce_file_format=True, little_endian=True, implicit_vr=False)
+        pydicom.dcmwrite(
+            path, header, enforce_file_format=True, little_endian=True, implicit_vr=False
+        )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.scans.walk import files_below
+from data.splits import some_of
 from data.xray_ct.images import SUFFIXES, read_xray
 from data.xray_ct.layouts.format import CaseFiles
 from data.xray_ct.layouts.x2ct_gan import FILE, X2ctGanFormat
@@ -81,41 +82,51 @@ class ViewsOfCase:
         return tuple(path for path in _images(first)) or (first / FILE,)
 
 
-def find_cases(inputs: Sequence[Path]) -> list[ViewsOfCase]:
+def find_cases(inputs: Sequence[Path]) -> tuple[list[ViewsOfCase], tuple[str, ...]]:
     """The cases that paths name: two X-rays, the folder of a case, or a folder of many.
 
     In a folder of many a case is a folder of its own, or two images whose names differ by the
     words for the view, such as `p1_ap.png` and `p1_lat.png`.
+
+    Returns:
+        The cases, and a sentence on folders whose images are of neither view by their names.
 
     Raises:
         DataError: there is none.
     """
     if len(inputs) != 1 or not inputs[0].is_dir():
         names = [path.stem for path in inputs]
-        return [ViewsOfCase(name=_without_view(names[0]) if names else "", inputs=(*inputs,))]
+        name = _without_view(names[0]) if names else ""
+        return [ViewsOfCase(name=name, inputs=(*inputs,))], ()
     folder = inputs[0]
     images = _images(folder)
     if (folder / FILE).is_file() or sorted(map(_view, images)) == ["front", "lateral"]:
-        return [ViewsOfCase(name=folder.absolute().name, inputs=(folder,))]
+        return [ViewsOfCase(name=folder.absolute().name, inputs=(folder,))], ()
     pairs: dict[str, list[Path]] = {}
-    for path in images:
+    for path in filter(_view, images):
         pairs.setdefault(_without_view(path.stem), []).append(path)
     found = [
         ViewsOfCase(name=name, inputs=tuple(sorted(pair, key=_view)))
         for name, pair in sorted(pairs.items())
     ]
     places = {path.parent for path in files_below(folder) if path.parent != folder}
+    silent = [folder.name] if images and not pairs else []
     for place in sorted(places):
-        if (place / FILE).is_file() or _images(place):
-            name = place.relative_to(folder).as_posix()
+        name, inside = place.relative_to(folder).as_posix(), _images(place)
+        if (place / FILE).is_file() or any(map(_view, inside)):
             found.append(ViewsOfCase(name=name, inputs=(place,)))
+        elif inside:
+            silent.append(name)
     if not found:
         raise DataError(
             f"{folder} holds no X-rays ({', '.join(SUFFIXES)} or {FILE}), nor do its folders; "
             "name another",
             key="--input",
         )
-    return found
+    if not silent:
+        return found, ()
+    words = "`ap`, `pa` or `front`, and `lat` or `side`"
+    return found, (f"the images in {some_of(silent)} are not used: no name has {words} as a word",)
 
 
 def _images(folder: Path) -> list[Path]:

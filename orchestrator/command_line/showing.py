@@ -144,8 +144,8 @@ def predict(
         typer.Option(
             "--input",
             metavar="PATH | FRONT LATERAL",
-            help="A scan, or a folder of them: sinograms (.hdf5, .npy, LoDoPaB-CT's layout), brains "
-            "(.nii.gz, .mgz, .nrrd, .mha, MR in DICOM), or pairs of X-rays.",
+            help="A scan, or a folder of them: sinograms (.hdf5, .npy, LoDoPaB-CT's layout), "
+            "brains (.nii.gz, .mgz, .nrrd, .mha, MR in DICOM), or pairs of X-rays.",
         ),
     ],
     out: Annotated[

@@ -93,7 +93,8 @@ def predict_command(study: StudyFolder, trial: str, wanted: Wanted) -> int:
     with tempfile.TemporaryDirectory(prefix="tomostudy-") as place:
         log, progress = Path(place) / "log", Path(place) / "progress"
         progress.touch()
-        launcher = open_launcher(log, plan and plan.family, calls=(Call.PREDICT,), trains=False)
+        family = None if plan is None else plan.family
+        launcher = open_launcher(log, family, calls=(Call.PREDICT,), trains=False)
         shown = _Shown(console, LineTail(progress))
         arguments = _arguments(folder, plan, wanted, progress)
         with closing(launcher), console.status("loading the model") as shown.status:
@@ -246,7 +247,7 @@ def _told(
         for key, value in answer["last"].items():
             shown = words.listed(value) if isinstance(value, list) else words.setting(value)
             yield f"  {key:<8} {shown}"
-    for name in list(left_out)[:_NAMED]:
-        yield f"  LEFT OUT {name}: {left_out[name]}"
-    if len(left_out) > _NAMED:
-        yield f"  LEFT OUT {len(left_out) - _NAMED} more: see {wanted.out / 'predictions.json'}"
+    if left_out:
+        named = ", ".join(list(left_out)[:_NAMED])
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        yield f"  LEFT OUT {named}{more}; {wanted.out / 'predictions.json'} says why each was"

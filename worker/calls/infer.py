@@ -17,8 +17,8 @@ from data.xray_ct.views import read_views
 from models.family import Volume
 from protocol.errors import UserError
 from protocol.files import replacing
-from worker.calls.prediction.xrays import stacked
 from worker.calls.opened import OpenedCheckpoint, open_checkpoint
+from worker.calls.prediction.xrays import stacked
 from worker.calls.volume_picture import inferred_picture
 from worker.ranks.seeding import mix, reseed
 from worker.training.pictures import draw

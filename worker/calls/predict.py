@@ -1,4 +1,4 @@
-"""`predict` in the process that has torch: files in, files out, by a trial's model or its folds'."""
+"""`predict` where torch is: files in, files out, by a trial's model or those of its folds."""
 
 from __future__ import annotations
 
@@ -64,28 +64,30 @@ def predict(
     if format is not None and format not in made.task.formats:
         raise SettingsError(
             f"found {format!r}, expected {', '.join(made.task.formats)}, as results of "
-            f"{made.task.things} are",
+            f"{made.task.things[1]} are",
             key="--format",
         )
     run = Run(made.task, telling, left_out=left_out)
-    models = [one.sha256 for one in opened]
     started = time.monotonic()
-    if into_file:
-        run.into_file(Path(out))
-    else:
-        depends_on = {"models": models, "family": made.family, **made.task.settings()}
-        run.into_folder(Path(out), depends_on, overwrite=overwrite)
-    return {
+    of_models = {
         "family": made.family,
-        "things": made.task.things,
         "checkpoints": [
             {"path": path, "epoch": one.epoch, "sha256": one.sha256}
             for path, one in zip(checkpoints, opened, strict=True)
         ],
+    }
+    if into_file:
+        run.into_file(Path(out))
+    else:
+        settings = {"models": [one.sha256 for one in opened], **made.task.settings()}
+        run.into_folder(Path(out), settings, of_models, overwrite=overwrite)
+    return {
+        **of_models,
+        "things": made.task.things[run.made != 1],
         "made": run.made,
         "kept": run.kept,
         "left_out": run.left_out,
-        "notes": [*made.notes, *getattr(made.task, "notes", [])],
+        "notes": [*made.notes, *made.task.notes],
         "last": dict(run.last),
         "batch": made.ensemble.batch,
         "seconds": time.monotonic() - started,

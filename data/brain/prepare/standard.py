@@ -14,7 +14,7 @@ from data.brain.prepare.masks.find import doubts, find_mask
 from data.brain.prepare.settings import MaskMethod
 from data.brain.prepare.sources import Source
 from data.brain.volume import read_labels, read_upright, touches_edge
-from data.scans.volume import UprightVolume
+from data.scans.volume import Millimetres, UprightVolume
 from protocol.errors import DataError
 
 T = TypeVar("T", bound=np.generic)

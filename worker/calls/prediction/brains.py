@@ -17,8 +17,10 @@ from data.brain.given import (
     find_brains,
     prepare_given,
 )
+from data.brain.prepare.settings import MaskMethod
 from data.brain.settings import BrainSettings
 from data.scans.dicom_writer import Derivation, write_derived
+from data.scans.files import stem_of
 from data.scans.volume import Millimetres
 from models.blocks.anomaly.evaluation.parameters import Parameters
 from models.blocks.anomaly.evaluation.postprocess import (
@@ -49,7 +51,7 @@ class Detection:
 class BrainTask(Task[GivenBrain]):
     """A case is a volume, or a series of MR in DICOM."""
 
-    things = "brains"
+    things = ("brain", "brains")
     formats = ("nii.gz", "nii", "dicom")
 
     def __init__(
@@ -74,7 +76,6 @@ class BrainTask(Task[GivenBrain]):
         self._voxel_size = voxel_size
         self._detection = detection
         self._left_out = left_out
-        self.notes: list[str] = []  # on files that are not used
 
     def cases(self) -> list[Named[GivenBrain]]:
         (source,) = self._wanted.inputs
@@ -83,7 +84,8 @@ class BrainTask(Task[GivenBrain]):
         def damaged(path: Path, error: DataError) -> None:
             self._left_out(path.name, str(error))
 
-        found, self.notes = find_brains(source, self._data, mask and Path(mask), damaged)
+        found, notes = find_brains(source, self._data, mask and Path(mask), damaged)
+        self.notes = tuple(notes)
         if self._wanted.format == "dicom":
             others = [one.source.image.name for one in found if one.series is None]
             if others:
@@ -92,10 +94,12 @@ class BrainTask(Task[GivenBrain]):
                     "patient and study; expected nii.gz or nii",
                     key="--format",
                 )
-        return distinct([Named(name=_name(one, source), files=one.files, given=one) for one in found])
+        return distinct(
+            [Named(name=_name(one, source), files=one.files, given=one) for one in found]
+        )
 
     def predict(self, case: Named[GivenBrain], stem: Path) -> Done:
-        method = self._wanted.options.get("mask_method") or "auto"
+        method: MaskMethod = self._wanted.options.get("mask_method", "auto")
         brain = prepare_given(case.given, self._data, method, self._voxel_size)
         healthy = self._reconstructed(brain)
         residual = np.abs(brain.image - healthy)
@@ -141,7 +145,9 @@ class BrainTask(Task[GivenBrain]):
         healthy[filled] = self._ensemble(slices, masks)[:, 0]
         return healthy
 
-    def _lesions(self, residual: Voxels, mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float]:
+    def _lesions(
+        self, residual: Voxels, mask: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_], float]:
         parameters, threshold = self._detection.parameters, self._detection.threshold
         anomaly = filtered_residual(residual, mask, parameters.filtering)
         if threshold is None:
@@ -192,8 +198,6 @@ def _name(brain: GivenBrain, source: Path) -> str:
     """Its place below the source, without suffix; of a series that of its folder."""
     image = brain.source.image
     if brain.series is None:
-        from data.scans.files import stem_of
-
         folder = source if source.is_dir() else source.parent
         return image.relative_to(folder).with_name(stem_of(image.name)).as_posix()
     if not source.is_dir():

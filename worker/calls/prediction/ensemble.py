@@ -90,6 +90,10 @@ class Ensemble:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         if held == 1:
+            spared = [program.spare_memory() for program in self.programs]
+            if any(spared):
+                self._say("memory ran out within a sample: going on with half as much at once")
+                return
             raise UserError(
                 f"the memory of {self._device} does not suffice for one sample at a time; use "
                 "another device, such as cpu, or allow more (--memory_gb)",

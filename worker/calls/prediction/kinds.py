@@ -12,6 +12,7 @@ from data.brain.prepare.standard import VOXEL
 from data.brain.settings import BrainSettings
 from data.lodopab.layout import is_upright
 from models.blocks.anomaly.evaluation.parameters import Parameters, published
+from models.program import BrainProgram, Kind, Program, SinogramProgram, XraysProgram
 from protocol.errors import SettingsError
 from worker.calls.opened import OpenedCheckpoint
 from worker.calls.prediction import brains, sinograms, xrays
@@ -22,12 +23,17 @@ from worker.calls.prediction.task import Say, Task, Wanted
 from worker.calls.prediction.xrays import XrayTask
 
 # The options that mean something to single kinds, by the names that they have there.
-_OPTIONS = {
+_OPTIONS: dict[Kind, set[str]] = {
     "sinogram": {"split"},
     "brain": {"mask", "mask_method", "threshold", "voxel_size"},
     "xrays": {"voxel_size", "number"},
 }
-_BATCHES = {"sinogram": sinograms.BATCH, "brain": brains.BATCH, "xrays": xrays.BATCH}
+_BATCHES: dict[Kind, int] = {
+    "sinogram": sinograms.BATCH,
+    "brain": brains.BATCH,
+    "xrays": xrays.BATCH,
+}
+_WHAT: dict[Kind, str] = {"sinogram": "sinograms", "brain": "brains", "xrays": "X-rays"}
 _TYPED = {"number": "dtype"}
 
 
@@ -59,33 +65,38 @@ def make_task(
     Raises:
         SettingsError: the family makes no predictions, or an option means nothing to its kind.
     """
-    programs = [one.family.program(one.model) for one in opened]
-    kind = programs[0].kind
-    _check_options(kind, wanted)
+    programs = [one.family.program(one.model).eval() for one in opened]
+    family, first = opened[0].family, programs[0]
+    if first.kind == "own":
+        raise SettingsError(
+            f"{type(family).__name__} takes what no file format here is known to hold; call its "
+            "`program` from Python, or derive that from a program of sinograms, brains or X-rays",
+            key="family",
+        )
+    _check_options(first.kind, wanted)
     ensemble = Ensemble(
         programs,
         opened[0].device,
-        wanted.batch or _BATCHES[kind],
+        wanted.batch or _BATCHES[first.kind],
         say,
         limited=wanted.memory_gb is not None,
     )
-    family = opened[0].family
     notes: list[str] = []
     task: Task[Any]
-    if kind == "sinogram":
-        task = SinogramTask(
-            wanted, ensemble, programs[0].geometry, upright=is_upright(family.data.root)
-        )
-    elif kind == "brain":
-        task = _brains(opened, wanted, ensemble, postprocessing, notes, left_out)
-    else:
-        task = XrayTask(
-            wanted, ensemble, family.data, family.data.xray_size, programs[0].voxel_size
-        )
+    match first:
+        case SinogramProgram():
+            upright = is_upright(family.data.root)
+            task = SinogramTask(wanted, ensemble, first.geometry, upright=upright)
+        case BrainProgram():
+            task = _brains(opened, wanted, ensemble, postprocessing, notes, left_out)
+        case XraysProgram():
+            task = XrayTask(wanted, ensemble, family.data, first.xray_size, first.voxel_size)
+        case _:
+            raise TypeError(f"{type(first).__name__} says that it is a program of {first.kind}")
     return Made(task=task, ensemble=ensemble, family=type(family).__name__, notes=notes)
 
 
-def _check_options(kind: str, wanted: Wanted) -> None:
+def _check_options(kind: Kind, wanted: Wanted) -> None:
     foreign = sorted(wanted.options.keys() - _OPTIONS[kind])
     if foreign:
         option = _TYPED.get(foreign[0], foreign[0])
@@ -96,9 +107,6 @@ def _check_options(kind: str, wanted: Wanted) -> None:
         raise SettingsError(
             f"found {len(wanted.inputs)} paths, expected one file or folder", key="--input"
         )
-
-
-_WHAT = {"sinogram": "sinograms", "brain": "brains", "xrays": "X-rays"}
 
 
 def _brains(
@@ -112,7 +120,7 @@ def _brains(
     family = opened[0].family
     data: BrainSettings = family.data
     given = wanted.options.get("voxel_size")
-    voxel_size = tuple(given[::-1]) if given else trained_voxel_size(data)
+    voxel_size = (given[2], given[1], given[0]) if given else trained_voxel_size(data)
     if voxel_size is None:
         notes.append(
             f"the training data are not in {data.root} any more: its volumes are taken to be of "
@@ -121,7 +129,17 @@ def _brains(
     default = published(getattr(family, "timesteps", (0,)), data.size[1])
     detection = _detection(opened, default, wanted.options.get("threshold"), postprocessing)
     notes.append(detection.source)
+    steps = detection.parameters.timesteps
+    if steps != default.timesteps:
+        ensemble.programs = [_at(steps, one).eval() for one in opened]
     return BrainTask(wanted, ensemble, data, voxel_size, detection, left_out.__setitem__)
+
+
+def _at(timesteps: tuple[int, ...], opened: OpenedCheckpoint) -> Program:
+    """The program that reconstructs from other time steps than the family's own."""
+    own = type(opened.family)
+    tuned = type(own.__name__, (own,), {"timesteps": timesteps})
+    return tuned(opened.family.settings, opened.family.data).program(opened.model)
 
 
 def _detection(

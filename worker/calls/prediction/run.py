@@ -48,9 +48,18 @@ class Run:
     last: Mapping[str, Any] = field(default_factory=dict)  # told of the last case
 
     def into_folder(
-        self, out: Path, depends_on: Mapping[str, Any], *, overwrite: bool
+        self,
+        out: Path,
+        depends_on: Mapping[str, Any],
+        models: Mapping[str, Any],
+        *,
+        overwrite: bool,
     ) -> None:
         """Predict all cases into a folder, beside a record of them.
+
+        Args:
+            depends_on: models and settings; what was made of others is made anew.
+            models: what they are, for the record.
 
         Raises:
             UserError: the folder holds other things, is written by another process, or cannot be.
@@ -72,7 +81,8 @@ class Run:
                     record.add(case.name, case.files, done, time.monotonic() - started)
                     self._count(case, done)
             self.telling.step(total, total, "")
-            record.end({"cases": total, "left_out": self.left_out})
+            told = {"cases": total, "made": self.made, "left_out": self.left_out}
+            record.end({**models, **told, "notes": list(self.task.notes)})
 
     def into_file(self, out: Path) -> None:
         """Predict the only case into a file.
@@ -84,7 +94,7 @@ class Run:
         cases = self.task.cases()
         if len(cases) != 1:
             raise SettingsError(
-                f"found the file {out} for {len(cases)} {self.task.things}; name a folder",
+                f"found the file {out} for {len(cases)} {self.task.things[1]}; name a folder",
                 key="--out",
             )
         self.telling.step(0, 1, cases[0].name)

@@ -20,7 +20,7 @@ _RESULT = "image"
 class SinogramTask(Task[Path]):
     """A case is a file, be it of one sinogram or of many."""
 
-    things = "files of sinograms"
+    things = ("file of sinograms", "files of sinograms")
     formats = ("hdf5", "npy", "nii.gz", "nii", "png")
 
     def __init__(
@@ -67,7 +67,9 @@ class SinogramTask(Task[Path]):
         remarks = []
         if high - low < 1e-6:
             remarks.append("the images are of one value throughout")
-        return Done(outputs=outputs, told={"images": len(images), "range": [low, high]}, remarks=remarks)
+        return Done(
+            outputs=outputs, told={"images": len(images), "range": [low, high]}, remarks=remarks
+        )
 
     def settings(self) -> dict[str, Any]:
         return {"format": self._wanted.format, "geometry": vars(self._geometry)}

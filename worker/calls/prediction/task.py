@@ -46,8 +46,9 @@ class Named(Generic[C]):
 class Task(ABC, Generic[C]):
     """One kind of prediction, with the models that make it."""
 
-    things: str  # what cases are called, for people
+    things: tuple[str, str]  # what a case is called, and several, for people
     formats: tuple[str, ...]  # that results may be written in
+    notes: tuple[str, ...] = ()  # once `cases` was called: on files that are not used
 
     @abstractmethod
     def cases(self) -> list[Named[C]]:

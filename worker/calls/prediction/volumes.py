@@ -1,4 +1,4 @@
-"""Writing volumes beside each other: NIfTI, or a folder of DICOM slices, each whole or not at all."""
+"""Volumes as NIfTI, or as folders of DICOM slices, each whole or not at all."""
 
 from __future__ import annotations
 

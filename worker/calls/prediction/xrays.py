@@ -29,7 +29,7 @@ BATCH = 1
 class XrayTask(Task[ViewsOfCase]):
     """A case is a pair of X-rays."""
 
-    things = "pairs of X-rays"
+    things = ("pair of X-rays", "pairs of X-rays")
     formats = ("nii.gz", "nii", "dicom")
 
     def __init__(
@@ -53,10 +53,10 @@ class XrayTask(Task[ViewsOfCase]):
         self._invert = bool(getattr(data, "xray_invert", False))
         self._xray_size = xray_size
         sizes = wanted.options.get("voxel_size")
-        self._voxel_size = tuple(sizes[::-1]) if sizes else voxel_size
+        self._voxel_size = (sizes[2], sizes[1], sizes[0]) if sizes else voxel_size
 
     def cases(self) -> list[Named[ViewsOfCase]]:
-        found = find_cases(self._wanted.inputs)
+        found, self.notes = find_cases(self._wanted.inputs)
         if self._wanted.format == "dicom":
             for one in found:
                 other = next((p for p in one.files if p.suffix.lower() != DICOM), None)
@@ -99,7 +99,10 @@ class XrayTask(Task[ViewsOfCase]):
         kind = self._wanted.format or "nii.gz"
         if kind != "dicom":
             packed = nifti_bytes(
-                hu, self._voxel_size, number=self._number, compressed=kind == "nii.gz"  # type: ignore[arg-type]
+                hu,
+                self._voxel_size,
+                number=self._number,
+                compressed=kind == "nii.gz",
             )
             return write_bytes(stem, kind, packed)
         what = Derivation(
@@ -109,7 +112,7 @@ class XrayTask(Task[ViewsOfCase]):
         )
         return write_dicom(
             stem,
-            lambda folder: write_ct(folder, hu, self._voxel_size, files, what),  # type: ignore[arg-type]
+            lambda folder: write_ct(folder, hu, self._voxel_size, files, what),
         )
 
 
