@@ -61,20 +61,29 @@ class PreparedBrain:
     mask_from: str  # a file's name, or the method that found it
 
     def back(self, values: NDArray[np.generic], space: Space | None = None) -> NDArray[np.float32]:
-        """Values (Z, H, W) on the volume's own grid, or on another; 0 outside of what was seen.
+        """Values (Z, H, W) on the volume's own grid, or on another; 0 outside of the brain seen.
 
         Labels, which are whole numbers, are those of the nearest voxel; others are interpolated
-        linearly.
+        linearly between voxels of the brain.
         """
+        if values.dtype.kind in "bui":
+            return self._on_grid(values, space, order=0)
+        inside = self._on_grid(self.mask, space, order=0) > 0
+        share = np.where(inside, self._on_grid(self.mask, space, order=1), 1)
+        found = self._on_grid(values * self.mask, space, order=1)
+        return np.where(inside, found / share, 0).astype(np.float32)
+
+    def _on_grid(
+        self, values: NDArray[np.generic], space: Space | None, *, order: int
+    ) -> NDArray[np.float32]:
         space = space or self.space
         to_index = np.linalg.inv(self.affine) @ space.affine
-        whole = values.dtype.kind in "bui"
         found = ndimage.affine_transform(
             values.astype(np.float32),
             to_index[:3, :3],
             to_index[:3, 3],
             output_shape=space.shape,
-            order=0 if whole else 1,
+            order=order,
             mode="grid-constant",
         )
         return np.asarray(found, dtype=np.float32)

@@ -100,7 +100,7 @@ class Sinograms:
         """
         with _stored(self.path) as stored:
             part = stored if len(self.shape) == 2 else stored[start:stop]
-            values = np.asarray(part, dtype=np.float32).reshape(-1, *self.shape[-2:])
+            values = np.array(part, dtype=np.float32).reshape(-1, *self.shape[-2:])
         for number, sinogram in enumerate(values, start):
             name = str(self.path) if len(self.shape) == 2 else f"{self.path}: sinogram {number}"
             if problem := foreign(sinogram, geometry):

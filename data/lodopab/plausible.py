@@ -66,7 +66,7 @@ def foreign(sinogram: Array, geometry: ParallelGeometry) -> str | None:
         return f"has {bad} NaN or infinite values of {sinogram.size}; export it again"
     low, high = float(sinogram.min()), float(sinogram.max())
     if _looks_like_photons(sinogram):
-        what = "numbers of photons" if high > 1 + _RIM else "shares of photons"
+        what = "numbers of photons" if high > 2 else "shares of photons"
         return (
             f"holds {what} (from {low:.3g} to {high:.3g}, most where nothing is in the way), "
             f"expected line integrals; take −ln(N/N₀)/{MU_MAX:g}"

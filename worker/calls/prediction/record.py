@@ -29,7 +29,7 @@ class Record:
     """The record of one folder of predictions."""
 
     def __init__(self, out: Path, depends_on: Mapping[str, Any]) -> None:
-        """Read what is there.
+        """Read what is there; from now on the folder is known to be one of predictions.
 
         Args:
             out: the folder.
@@ -38,6 +38,7 @@ class Record:
         self._out = out
         self._depends_on = json.dumps(depends_on, sort_keys=True)
         self._known: dict[str, dict[str, Any]] = {}
+        (out / CASES).touch()
         for line in read_lines(out / CASES, json.loads):
             if isinstance(line, dict) and isinstance(line.get("case"), str):
                 self._known[line["case"]] = line
