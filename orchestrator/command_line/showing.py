@@ -231,7 +231,7 @@ def infer(
         typer.Option(
             "--input",
             metavar="FRONT LATERAL",
-            help="Two X-rays (.png, .pt, .npy), the front view first, or one case folder.",
+            help="Two X-rays (.png, .dcm, .pt, .npy), the front view first, or one case folder.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The .nii.gz or .nii file to make.")],
