@@ -100,6 +100,7 @@ def predict_command(study: StudyFolder, trial: str, wanted: Wanted) -> int:
         with closing(launcher), console.status("loading the model") as shown.status:
             answer = launcher.call(Call.PREDICT, arguments, shown.look)
         shown.look()
+    answer["notes"] = [*doubts_of(folder, plan), *answer["notes"]]
     for line in _told(study, folder, wanted, answer):
         console.print(Text(line), soft_wrap=True)
     return LEFT_OUT if answer["left_out"] else 0
@@ -130,6 +131,16 @@ def checkpoints_of(folder: TrialFolder, plan: Plan | None) -> list[Path]:
         return [folder.best]
     found = [folder.fold(fold).best for fold in range(plan.folds)]
     return [path for path in found if path.exists()] or [folder.best]
+
+
+def doubts_of(folder: TrialFolder, plan: Plan | None) -> Iterator[str]:
+    """What is missing of the trial."""
+    if not folder.outcome.exists():
+        yield "the trial has not ended, its best checkpoint may still be replaced"
+    folds = 1 if plan is None else plan.folds
+    without = [fold for fold in range(folds) if not folder.fold(fold).best.exists()]
+    if folds > 1 and without:
+        yield f"folds without a checkpoint are left out: {', '.join(map(str, without))}"
 
 
 def postprocessing_of(folder: TrialFolder) -> list[dict[str, Any]]:

@@ -131,6 +131,8 @@ class Run:
             if is_full(error) or only:
                 raise
             self.leave_out(case.name, f"it cannot be written ({error.strerror or error})")
+        except MemoryError:
+            self.leave_out(case.name, "it needs more memory than there is; make it smaller")
         except Exception as error:
             if only:
                 raise

@@ -4,7 +4,12 @@ import json
 
 import pytest
 
-from orchestrator.commands.predict import Wanted, checkpoints_of, postprocessing_of
+from orchestrator.commands.predict import (
+    Wanted,
+    checkpoints_of,
+    doubts_of,
+    postprocessing_of,
+)
 from protocol.errors import SettingsError
 from protocol.messages import load_plan
 from tests.made_study import MadeStudy
@@ -53,6 +58,9 @@ def test_the_folds_that_have_a_checkpoint_are_taken(trial):
         trial.fold(fold).path.mkdir()
         trial.fold(fold).best.touch()
     assert checkpoints_of(trial, folded) == [trial.fold(0).best, trial.fold(2).best]
+    assert list(doubts_of(trial, folded)) == ["folds without a checkpoint are left out: 1"]
+    trial.outcome.unlink()
+    assert next(doubts_of(trial, plan)).startswith("the trial has not ended")
 
 
 @pytest.mark.parametrize(
