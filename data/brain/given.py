@@ -148,7 +148,7 @@ def _of_series(series: Series, source: Path) -> GivenBrain:
     place = Source(
         subject=first.path.parent.name if source.is_dir() else first.path.stem,
         person=first.patient,
-        image=first.path.parent,
+        image=first.path.parent if source.is_dir() else source,
         mask=None,
         segmentation=None,
     )

@@ -325,7 +325,12 @@ def test_a_series_comes_back_as_series_that_lie_where_it_does(brains, run, tmp_p
     affine = np.array([[0, -3.0, 0, 96], [-3, 0, 0, 96], [0, 0, 6, -60], [0, 0, 0, 1.0]])
     shape = (64, 64, 20)
     write_mr(tmp_path / "in" / "p7", affine, shape, head(affine, shape))
-    run(brains, tmp_path / "in", format="dicom", postprocessing=evaluated(brains))
+    spoiled = pydicom.dcmread(tmp_path / "in" / "p7" / "IM000.dcm")
+    spoiled.PixelSpacing = ["0", "0"]
+    spoiled.save_as(tmp_path / "in" / "torn.dcm")
+    answer = run(brains, tmp_path / "in", format="dicom", postprocessing=evaluated(brains))
+    assert list(answer["left_out"]) == ["torn.dcm"]
+    assert answer["said"][0].startswith("LEFT OUT torn.dcm: ")
     made = tmp_path / "out" / "p7_lesions"
     assert results(tmp_path / "out") == [
         f"p7_{n}" for n in ("lesions", "reconstruction", "residual")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, get_args
 
 from data.brain.given import trained_voxel_size
+from data.brain.prepare.settings import MaskMethod
 from data.brain.prepare.standard import VOXEL
 from data.brain.settings import BrainSettings
 from data.lodopab.layout import is_upright
+from data.scans.nifti_writer import Number
+from data.splits import SPLITS
 from models.blocks.anomaly.evaluation.parameters import Parameters, published
 from models.program import BrainProgram, Kind, Program, SinogramProgram, XraysProgram
 from protocol.errors import SettingsError
@@ -34,6 +37,11 @@ _BATCHES: dict[Kind, int] = {
     "xrays": xrays.BATCH,
 }
 _WHAT: dict[Kind, str] = {"sinogram": "sinograms", "brain": "brains", "xrays": "X-rays"}
+_CHOICES = {
+    "mask_method": get_args(MaskMethod),
+    "number": get_args(Number),
+    "split": SPLITS,
+}
 _TYPED = {"number": "dtype"}
 
 
@@ -103,6 +111,12 @@ def _check_options(kind: Kind, wanted: Wanted) -> None:
         raise SettingsError(
             f"it means nothing to a model of {_WHAT[kind]}; leave it out", key=f"--{option}"
         )
+    for name, known in _CHOICES.items():
+        found = wanted.options.get(name)
+        if found is not None and found not in known:
+            raise SettingsError(
+                f"found {found!r}, expected {', '.join(known)}", key=f"--{_TYPED.get(name, name)}"
+            )
     if kind != "xrays" and len(wanted.inputs) != 1:
         raise SettingsError(
             f"found {len(wanted.inputs)} paths, expected one file or folder", key="--input"

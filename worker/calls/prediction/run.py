@@ -66,6 +66,8 @@ class Run:
             Whatever a case raises that is the only one, or that is no case's fault.
         """
         cases = self.task.cases()
+        for name, why in list(self.left_out.items()):
+            self.leave_out(name, why)  # found while the cases were looked for
         _check_folder(out, overwrite=overwrite)
         with alone(out):
             record = Record(out, depends_on)

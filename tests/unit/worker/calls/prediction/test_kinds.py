@@ -82,6 +82,12 @@ def test_an_option_of_another_kind_is_refused_under_its_own_name(toy):
         made(toy, ["a"], [], number="int16")
 
 
+def test_an_option_with_a_word_that_is_none_of_its_own_is_refused(toy):
+    words = "^--mask_method: found 'no', expected auto, nonzero, threshold, deepbet"
+    with pytest.raises(SettingsError, match=words):
+        made(toy, ["a"], [], mask_method="no")
+
+
 def test_a_program_of_its_own_kind_has_no_files(toy, monkeypatch):
     monkeypatch.setattr(AnomalyToy, "program", lambda self, model: Program())
     with pytest.raises(SettingsError, match="family: AnomalyToy takes what no file format"):
