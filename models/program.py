@@ -43,6 +43,10 @@ class Program(nn.Module):
     forward: Callable[..., tuple[Tensor, ...]]
     """A tensor (B, …) for each of `inputs` to one for each of `outputs`, all float32."""
 
+    def spare_memory(self) -> bool:
+        """Do less at once within a sample, with the same result; False where that cannot be."""
+        return False
+
     def core(self) -> Core:
         """What an export traces: all of it, or the part that a loop runs."""
         return Core(module=self, inputs=tuple(port.name for port in self.inputs))

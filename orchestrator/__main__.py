@@ -16,7 +16,7 @@ def with_command(arguments: list[str]) -> list[str]:
     """What was typed, as typer reads it.
 
     `run` is put first where no command is given, dashes in option names become underscores, and
-    an option of `infer` or `compare` is repeated for each of its values.
+    an option of `predict`, `infer` or `compare` is repeated for each of its values.
     """
     from orchestrator.command_line import app
 
@@ -28,7 +28,7 @@ def with_command(arguments: list[str]) -> list[str]:
         near = difflib.get_close_matches(spelled[0], sorted(commands), n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(commands))}"
         raise UserError(f"there is no command {spelled[0]!r}; {hint}")
-    if spelled[:1] in (["infer"], ["compare"]):
+    if spelled[:1] in (["predict"], ["infer"], ["compare"]):
         spelled = _repeated(spelled)
     if spelled and spelled[0] not in commands and spelled[0] not in ("--help", "-h", "--version"):
         return ["run", *spelled]

@@ -31,6 +31,7 @@ class Call(StrEnum):
     CURVES = "worker.calls.curves:curves"
     EXPORT = "worker.calls.export:export"
     INFER = "worker.calls.infer:infer"
+    PREDICT = "worker.calls.predict:predict"
     DIGESTS = "worker.calls.digests:digests"
 
     @property

@@ -129,9 +129,23 @@ def check_alike(root: Path, split: Split, files: SplitFiles) -> None:
                 )
 
 
-def _numbered_files(root: Path, kind: FileKind, split: Split) -> tuple[Path, ...]:
+def observations_of(root: Path, split: Split) -> tuple[Path, ...]:
+    """A split's files of sinograms, with or without images beside them; none where there are none.
+
+    Raises:
+        DataError: one is missing among the others.
+    """
+    numbers = _numbers(root, "observation", split)
+    return _numbered_files(root, "observation", split) if numbers else ()
+
+
+def _numbers(root: Path, kind: FileKind, split: Split) -> list[int]:
     pattern = re.compile(rf"{kind}_{split}_(\d{{3,}})\.hdf5")
-    numbers = sorted(int(m[1]) for p in root.iterdir() if (m := pattern.fullmatch(p.name)))
+    return sorted(int(m[1]) for p in root.iterdir() if (m := pattern.fullmatch(p.name)))
+
+
+def _numbered_files(root: Path, kind: FileKind, split: Split) -> tuple[Path, ...]:
+    numbers = _numbers(root, kind, split)
     if not numbers:
         raise DataError(
             f"{root} has no {file_name(kind, split, 0)}, so no {split} images in LoDoPaB-CT's "

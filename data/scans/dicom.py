@@ -1,13 +1,13 @@
-"""CT volumes from a folder of DICOM files, in whatever order and depth they lie there."""
+"""CT and MR volumes from folders of DICOM files, in whatever order and depth they lie there."""
 
 from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pydicom
@@ -18,9 +18,11 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from data.reading import reading
 from data.scans.people import People
-from data.scans.stack import Stack, checked_stack
-from data.scans.volume import Scan, UprightVolume, axial
+from data.scans.stack import checked_stack
+from data.scans.volume import Scan, StoredVolume, UprightVolume, axial
 from protocol.errors import DataError
+
+Modality = Literal["CT", "MR"]
 
 _NEEDED = (
     "Modality",
@@ -42,7 +44,7 @@ _SAME_DIRECTION = 1e-3  # of unit vectors
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Slice:
+class Slice:
     """What a file's header says about where its slice lies; lengths in millimetres."""
 
     path: Path
@@ -68,6 +70,45 @@ class _Slice:
     def axial(self) -> bool:
         return abs(float(self.normal[2])) > 0.5
 
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """(4, 4): from row, column and mm along the normal to mm right, anterior and superior."""
+        return _affine(self, self.corner, self.normal)
+
+
+@dataclass(frozen=True)
+class Series:
+    """The slices of one series, or of one acquisition of it, that make up a volume."""
+
+    name: str
+    slices: tuple[Slice, ...]
+
+    def stored(self) -> StoredVolume:
+        """The volume (rows, columns, slices), on the slices' own grid.
+
+        Raises:
+            DataError: a slice is damaged, missing, or of another grid than the others.
+        """
+        first = self.slices[0]
+        for other in self.slices:
+            if not _same_grid(first, other):
+                raise DataError(
+                    f"{other.path} does not match {first.path.name} of the same series in size, "
+                    "spacing or direction; remove it, or export the series again"
+                )
+        stack = checked_stack(
+            [one.path for one in self.slices],
+            np.array([one.corner for one in self.slices]),
+            first.normal,
+            lambda number: _pixels(self.slices[number]),
+        )
+        return StoredVolume(stack.values, _affine(first, stack.corner, stack.step), stack.remarks)
+
+    def read(self) -> UprightVolume:
+        """The same turned upright; raises as `stored`."""
+        found = self.stored()
+        return axial(found.values, found.affine, found.remarks)
+
 
 @dataclass(frozen=True)
 class FoundSeries:
@@ -84,32 +125,57 @@ def dicom_series(paths: Iterable[Path], people: People) -> FoundSeries:
         DataError: a header is damaged.
         SettingsError: a file is of nobody by the pattern that people are told by.
     """
-    series: defaultdict[str, list[_Slice]] = defaultdict(list)
-    others: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in paths:
-        found = _header(path)
-        if isinstance(found, _Slice):
-            series[found.series].append(found)
-        else:
-            others[found].append(path)
+    found, others = sorted_series(paths, "CT")
     scans = []
-    for uid, slices in sorted(series.items()):
-        if len(slices) == 1 and not slices[0].axial:
-            others["CT localizers"].append(slices[0].path)
-            continue
-        patient = people.of_series(slices[0].path, uid, slices[0].patient)
-        scans += [
-            Scan(name=name, patient=patient, read=partial(_read, tuple(part)))
-            for name, part in _acquisitions(f"series {uid}", slices)
-        ]
+    for one in found:
+        first = one.slices[0]
+        patient = people.of_series(first.path, first.series, first.patient)
+        scans.append(Scan(name=one.name, patient=patient, read=one.read))
     return FoundSeries(scans, others)
 
 
-def _acquisitions(name: str, slices: list[_Slice]) -> list[tuple[str, list[_Slice]]]:
+def sorted_series(
+    paths: Iterable[Path],
+    modality: Modality,
+    damaged: Callable[[Path, DataError], None] | None = None,
+) -> tuple[list[Series], defaultdict[str, list[Path]]]:
+    """The series of one modality among files, and the other files by what they are.
+
+    Args:
+        damaged: told of a file whose header is damaged; without it that is an error.
+
+    Raises:
+        DataError: a header is damaged.
+    """
+    series: defaultdict[str, list[Slice]] = defaultdict(list)
+    others: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        try:
+            found = _header(path, modality)
+        except DataError as error:
+            if damaged is None:
+                raise
+            damaged(path, error)
+            continue
+        if isinstance(found, Slice):
+            series[found.series].append(found)
+        else:
+            others[found].append(path)
+    volumes = []
+    for uid, slices in sorted(series.items()):
+        if len(slices) == 1 and not slices[0].axial:
+            others[f"{modality} localizers"].append(slices[0].path)
+            continue
+        parts = _acquisitions(f"series {uid}", slices)
+        volumes += [Series(name, tuple(part)) for name, part in parts]
+    return volumes, others
+
+
+def _acquisitions(name: str, slices: list[Slice]) -> list[tuple[str, list[Slice]]]:
     """The series as a whole, or where positions repeat the acquisitions that it is made of."""
     if len({one.place for one in slices}) == len(slices):
         return [(name, slices)]
-    parts: defaultdict[str, list[_Slice]] = defaultdict(list)
+    parts: defaultdict[str, list[Slice]] = defaultdict(list)
     for one in slices:
         parts[one.acquisition].append(one)
     whole = all(len({one.place for one in part}) == len(part) > 1 for part in parts.values())
@@ -118,27 +184,27 @@ def _acquisitions(name: str, slices: list[_Slice]) -> list[tuple[str, list[_Slic
     return [(f"{name}, acquisition {number}", part) for number, part in sorted(parts.items())]
 
 
-def _header(path: Path) -> _Slice | str:
+def _header(path: Path, modality: Modality) -> Slice | str:
     """The slice's place, or in a word what else the file is."""
     with reading(path, "a DICOM file with a complete header"):
         try:
-            header = _opened(path, stop_before_pixels=True, specific_tags=list(_NEEDED))
+            header = opened(path, stop_before_pixels=True, specific_tags=list(_NEEDED))
         except InvalidDicomError:
             return "other files"
         kind = str(header.get("Modality", "DICOM without a modality"))
-        if kind != "CT":
+        if kind != modality:
             return f"{kind} files"
         if int(header.get("NumberOfFrames") or 1) > 1:
             raise DataError(
-                f"{path} holds many frames (enhanced CT), expected one slice a file; convert it "
-                "to NIfTI (dcm2niix does)"
+                f"{path} holds many frames (enhanced {kind}), expected one slice a file; convert "
+                "it to NIfTI (dcm2niix does)"
             )
         if "LOCALIZER" in header.get("ImageType", ()) or "ImagePositionPatient" not in header:
-            return "CT localizers"
+            return f"{kind} localizers"
         return _slice(path, header)
 
 
-def _slice(path: Path, header: pydicom.Dataset) -> _Slice:
+def _slice(path: Path, header: pydicom.Dataset) -> Slice:
     along = _numbers(header.ImageOrientationPatient, 6).reshape(2, 3)
     rows, columns = _numbers(header.PixelSpacing, 2).tolist()
     spacing = (rows, columns)
@@ -146,7 +212,7 @@ def _slice(path: Path, header: pydicom.Dataset) -> _Slice:
     if not (min(spacing) > 0 and np.all(np.abs(lengths - 1) < 0.01)):
         raise ValueError(f"PixelSpacing {spacing}, ImageOrientationPatient {along.ravel()}")
     patient = str(header.get("PatientID") or "").strip()
-    return _Slice(
+    return Slice(
         path=path,
         series=str(header.SeriesInstanceUID),
         acquisition=str(header.get("AcquisitionNumber") or ""),
@@ -172,7 +238,7 @@ def _numbers(value: object, count: int) -> NDArray[np.float64]:
     return found
 
 
-def _opened(path: Path, **options: object) -> pydicom.Dataset:
+def opened(path: Path, **options: object) -> pydicom.Dataset:
     """The file's data; also of one that was written without DICOM's preamble.
 
     Raises:
@@ -201,24 +267,7 @@ def _read_anyhow(path: Path, **options: object) -> pydicom.Dataset:
         return found
 
 
-def _read(slices: Sequence[_Slice]) -> UprightVolume:
-    first = slices[0]
-    for other in slices:
-        if not _same_grid(first, other):
-            raise DataError(
-                f"{other.path} does not match {first.path.name} of the same series in size, "
-                "spacing or direction; remove it, or export the series again"
-            )
-    stack = checked_stack(
-        [one.path for one in slices],
-        np.array([one.corner for one in slices]),
-        first.normal,
-        lambda number: _pixels(slices[number]),
-    )
-    return axial(stack.values, _affine(first, stack), stack.remarks)
-
-
-def _same_grid(one: _Slice, other: _Slice) -> bool:
+def _same_grid(one: Slice, other: Slice) -> bool:
     turned = max(
         np.abs(one.along_row - other.along_row).max(),
         np.abs(one.along_column - other.along_column).max(),
@@ -227,20 +276,22 @@ def _same_grid(one: _Slice, other: _Slice) -> bool:
     return one.shape == other.shape and bool(alike) and bool(turned < _SAME_DIRECTION)
 
 
-def _affine(first: _Slice, stack: Stack) -> NDArray[np.float64]:
+def _affine(
+    first: Slice, corner: NDArray[np.float64], step: NDArray[np.float64]
+) -> NDArray[np.float64]:
     affine = np.eye(4)
     affine[:3, 0] = first.along_column * first.spacing[0]
     affine[:3, 1] = first.along_row * first.spacing[1]
-    affine[:3, 2] = stack.step
-    affine[:3, 3] = stack.corner
+    affine[:3, 2] = step
+    affine[:3, 3] = corner
     affine[:2] *= -1  # DICOM counts to the left and posterior, NIfTI to the right and anterior
     return affine
 
 
-def _pixels(one: _Slice) -> NDArray[np.float32]:
+def _pixels(one: Slice) -> NDArray[np.float32]:
     """The slice's values after its rescaling, in HU for most scanners."""
-    with reading(one.path, "a CT slice"):
-        file = _opened(one.path)
+    with reading(one.path, "a slice in DICOM"):
+        file = opened(one.path)
         try:
             stored = file.pixel_array
         except (RuntimeError, NotImplementedError) as error:

@@ -1,4 +1,4 @@
-"""CT volumes as NIfTI files."""
+"""Volumes as NIfTI files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Number = Literal["int16", "float32"]
 
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT: the axes are those of the patient
+_SAME = 1e-3  # mm
 _LEVEL = 6  # of compression
 
 
@@ -38,10 +39,27 @@ def nifti_bytes(
     steps = np.array(voxel_size[::-1], dtype=np.float64)
     affine = np.diag([*steps, 1.0])
     affine[:3, 3] = -steps * (np.array(values.shape) - 1) / 2
+    return stored_bytes(values, affine, compressed=compressed)
+
+
+def stored_bytes(
+    values: NDArray[np.generic], affine: NDArray[np.float64], *, compressed: bool = True
+) -> bytes:
+    """A NIfTI-1 file of a volume on a given grid, its numbers as they are.
+
+    A sheared grid stands in the header's sform alone, for the qform cannot say it.
+
+    Args:
+        values: (a, b, c).
+        affine: (4, 4), from indices to mm to the right, anterior and superior.
+        compressed: for a name that ends in .nii.gz; the same volume gives the same bytes.
+    """
     image = nibabel.nifti1.Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")
-    image.set_sform(affine, code=_SCANNER)
     image.set_qform(affine, code=_SCANNER)
+    if not np.allclose(image.get_qform(), affine, rtol=0, atol=_SAME):
+        image.set_qform(None, code=0)
+    image.set_sform(affine, code=_SCANNER)
     content = image.to_bytes()
     if not compressed:
         return content

@@ -1,4 +1,4 @@
-"""X-ray images from files: PNG, torch's .pt and NumPy's .npy, all as grey values in [0, 1]."""
+"""X-ray images from PNG, DICOM, torch's .pt and NumPy's .npy, all as grey values in [0, 1]."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.reading import first_line, reading
+from data.scans.dicom import opened
 from protocol.errors import DataError
 
-SUFFIXES = (".png", ".pt", ".npy")
+DICOM = ".dcm"
+SUFFIXES = (".png", ".pt", ".npy", DICOM)
 SMALLEST = 4  # pixels of a side
+_RADIOGRAPHS = ("DX", "CR", "RF", "XA", "DR", "RG")
 _FULL = {"b1": 1, "u1": 255, "u2": 65535}  # what white is in whole numbers, by NumPy's type
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
@@ -24,7 +27,8 @@ def read_xray(path: Path) -> NDArray[np.float32]:
     """An X-ray image; bright is what absorbs, as bone does.
 
     Whole numbers of 8 and 16 bits are divided by 255 and 65535; floating-point numbers must be in
-    [0, 1]. A leading or trailing axis of one channel is dropped, and so are equal colours.
+    [0, 1]. A leading or trailing axis of one channel is dropped, and so are equal colours. DICOM is
+    taken as it is shown: through its window, if it names one, and with bright for what is bright.
 
     Returns:
         (H, W) float32 in [0, 1].
@@ -108,6 +112,8 @@ def _values(path: Path) -> NDArray[Any]:
         return np.asarray(np.load(path, allow_pickle=False))
     if kind == ".pt":
         return load_tensor(path).numpy()
+    if kind == DICOM:
+        return _shown(path)
     from PIL import Image
 
     with Image.open(path, formats=["PNG"]) as image:
@@ -115,6 +121,23 @@ def _values(path: Path) -> NDArray[Any]:
         values = np.asarray(image.convert("RGB") if coded else image)
         # Pillow gives the 16 bits that a PNG has at most as 32.
         return values.astype(np.uint16) if values.dtype.itemsize == 4 else values
+
+
+def _shown(path: Path) -> NDArray[np.float32]:
+    """A radiograph's pixels as they are shown, from black (0) to white (1)."""
+    from pydicom.pixels.processing import apply_voi_lut
+
+    file = opened(path)
+    if file.get("Modality") not in _RADIOGRAPHS:
+        raise DataError(
+            f"{path} is {file.get('Modality') or 'DICOM without a modality'}, expected a "
+            f"radiograph ({', '.join(_RADIOGRAPHS)})"
+        )
+    shown = np.asarray(apply_voi_lut(file.pixel_array, file), dtype=np.float32)
+    low = -(2 ** (int(file.BitsStored) - 1)) if int(file.PixelRepresentation) else 0
+    unit = (shown - low) / (2 ** int(file.BitsStored) - 1)
+    dark = file.get("PhotometricInterpretation") == "MONOCHROME1"
+    return np.clip(1 - unit if dark else unit, 0, 1).astype(np.float32)
 
 
 def load_tensor(path: Path) -> Tensor:

@@ -137,6 +137,93 @@ def evaluate(
 
 
 @app.command()
+def predict(
+    study_name: StudyName,
+    input_: Annotated[
+        list[Path],
+        typer.Option(
+            "--input",
+            metavar="PATH | FRONT LATERAL",
+            help="A scan, or a folder of them: sinograms (.hdf5, .npy, LoDoPaB-CT's layout), "
+            "brains (.nii.gz, .mgz, .nrrd, .mha, MR in DICOM), or pairs of X-rays.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="The folder of results, or the file of the only one.")
+    ],
+    trial: TrialOption = "best",
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="hdf5, npy, nii.gz, nii, png or dicom, as the kind allows."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Of a folder in LoDoPaB-CT's layout; else test."),
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option("--mask", help="The brain's, instead of NAME_mask beside it.")
+    ] = None,
+    mask_method: Annotated[
+        str | None,
+        typer.Option("--mask_method", help="Without a mask: auto, nonzero, threshold, deepbet."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold", min=0, help="Of lesions, on the filtered residual; else `evaluate`'s."
+        ),
+    ] = None,
+    voxel_size: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--voxel_size",
+            metavar="MM | X Y Z",
+            help="From right to left, front to back, head to feet: of the volumes that brains were "
+            "trained on, or of the CT to write; else the training's.",
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="Of CT volumes: int16 or float32.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make anew what is whole already.")
+    ] = False,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda:0, …")] = "cpu",
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch_size", min=1, help="Samples at once; fewer where memory runs out."),
+    ] = None,
+    memory_gb: Annotated[
+        float | None,
+        typer.Option("--memory_gb", min=0.01, help="That may be taken; else the study's limit."),
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Reconstruct new scans with a trial's best checkpoint: images, volumes, lesions."""
+    from orchestrator.commands.predict import Wanted, predict_command
+
+    options = {
+        "split": split,
+        "mask": mask and str(mask.absolute()),
+        "mask_method": mask_method,
+        "threshold": threshold,
+        "number": dtype,
+    }
+    wanted = Wanted(
+        inputs=input_,
+        out=out,
+        format=format_,
+        overwrite=overwrite,
+        device=device,
+        batch=batch_size,
+        memory_gb=memory_gb,
+        voxel_size=voxel_size or (),
+        options=options,
+    )
+    raise typer.Exit(predict_command(folder_of(study_name, runs_dir), trial, wanted))
+
+
+@app.command()
 def infer(
     study_name: StudyName,
     input_: Annotated[
@@ -144,7 +231,7 @@ def infer(
         typer.Option(
             "--input",
             metavar="FRONT LATERAL",
-            help="Two X-rays (.png, .pt, .npy), the front view first, or one case folder.",
+            help="Two X-rays (.png, .dcm, .pt, .npy), the front view first, or one case folder.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The .nii.gz or .nii file to make.")],

@@ -55,7 +55,7 @@ class Wanted:
         for option, path in (("--out", self.out), ("--picture", self.picture)):
             if path is not None:
                 _check_place(option, path, self.overwrite)
-        return Wanted(**{**vars(self), "voxel_size": _three(self.voxel_size)})
+        return Wanted(**{**vars(self), "voxel_size": three_sizes(self.voxel_size)})
 
 
 def infer_volume(study: StudyFolder, trial: str, wanted: Wanted) -> None:
@@ -111,7 +111,12 @@ def _check_place(option: str, path: Path, overwrite: bool) -> None:
         raise SettingsError(f"{option}: nothing may be written into {parent}; choose another place")
 
 
-def _three(sizes: Sequence[float]) -> tuple[float, ...]:
+def three_sizes(sizes: Sequence[float]) -> tuple[float, ...]:
+    """Three voxel sizes of one for all axes, or of three; none of none.
+
+    Raises:
+        SettingsError: they are others.
+    """
     if len(sizes) not in (0, 1, 3) or not all(0 < size < math.inf for size in sizes):
         found = " ".join(f"{size:g}" for size in sizes)
         raise SettingsError(

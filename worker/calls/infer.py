@@ -13,12 +13,12 @@ from torch import Tensor
 
 from data.scans.nifti_writer import nifti_bytes
 from data.xray_ct.dataset import FAINT
-from data.xray_ct.images import as_meant, resize_xrays
-from data.xray_ct.views import TwoViews, read_views
+from data.xray_ct.views import read_views
 from models.family import Volume
 from protocol.errors import UserError
 from protocol.files import replacing
 from worker.calls.opened import OpenedCheckpoint, open_checkpoint
+from worker.calls.prediction.xrays import stacked
 from worker.calls.volume_picture import inferred_picture
 from worker.ranks.seeding import mix, reseed
 from worker.training.pictures import draw
@@ -56,7 +56,7 @@ def infer(
     opened = open_checkpoint(Path(checkpoint), device)
     data = opened.family.data  # as the images of its training were
     turn, invert = int(getattr(data, "xray_turn", 0)), bool(getattr(data, "xray_invert", False))
-    xrays = _stacked(views, turn, invert)
+    xrays = stacked(views, turn, invert)
     started = time.monotonic()
     volume = _volume(opened, xrays.to(opened.device), voxel_size)
     seconds = time.monotonic() - started
@@ -81,18 +81,6 @@ def infer(
         "seconds": seconds,
         "bytes": len(packed),
     }
-
-
-def _stacked(views: TwoViews, turn: int, invert: bool) -> Tensor:
-    """Both views, upright, bright where bodies absorb, and of one size: (2, H, W)."""
-    front, lateral = (
-        torch.from_numpy(as_meant(view, turn=turn, invert=invert))
-        for view in (views.front, views.lateral)
-    )
-    if front.shape == lateral.shape:
-        return torch.stack([front, lateral])
-    side = max(*front.shape, *lateral.shape)
-    return torch.cat([resize_xrays(view[None], side) for view in (front, lateral)])
 
 
 @torch.no_grad()

@@ -95,6 +95,28 @@ def find_sources(
     )
 
 
+def find_given(source: Path, contrast: Mode) -> tuple[list[Source], list[str]]:
+    """The volumes that a path names, each with the mask beside it, whoever they show.
+
+    Of a folder those of the contrast, and those whose names tell none; a file whatever its name.
+
+    Returns:
+        The volumes, and a sentence on every other file.
+
+    Raises:
+        DataError: there is no such path, it is a file of another kind, or a volume has two masks.
+    """
+    files = volume_files(source)
+    names = {path: read_name(path) for path in _with_siblings(source, files)}
+    single = not source.is_dir()
+    chosen = [path for path in files if single or _is_wanted(names[path], contrast, insisted=True)]
+    found = [_source(path, names, contrast, names[path].person) for path in chosen]
+    used = {path for one in found for path in (one.image, one.mask, one.segmentation) if path}
+    if used.issuperset(files):
+        return found, []
+    return found, list(_notes(files, used, names, contrast, found))[:1]
+
+
 def _with_siblings(source: Path, files: Sequence[Path]) -> Sequence[Path]:
     """Where masks and segmentations may be: for a single file, in its folder."""
     if source.is_dir():

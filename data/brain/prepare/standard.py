@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
+import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +14,7 @@ from data.brain.prepare.masks.find import doubts, find_mask
 from data.brain.prepare.settings import MaskMethod
 from data.brain.prepare.sources import Source
 from data.brain.volume import read_labels, read_upright, touches_edge
-from data.scans.volume import UprightVolume
+from data.scans.volume import Millimetres, UprightVolume
 from protocol.errors import DataError
 
 T = TypeVar("T", bound=np.generic)
@@ -24,13 +25,16 @@ MARGIN = 10  # voxels around the brain, so that a variant of it still fits
 
 @dataclass(frozen=True, kw_only=True)
 class StandardBrain:
-    """All (Z, H, W) of voxels of 1 mm."""
+    """All (Z, H, W), of voxels of 1 mm if no others are asked for."""
 
     image: NDArray[np.float32]  # its own intensities from 0 on, zero outside the mask
     mask: NDArray[np.bool_]
     segmentation: NDArray[np.bool_] | None
     mask_from: str  # a file's name, or the method that found it
     remarks: tuple[str, ...] = ()  # on how it was read, and what speaks against the mask
+    # From its indices to mm right, anterior and superior; None of a variant, which is nowhere.
+    affine: NDArray[np.float64] | None = None  # (4, 4)
+    lowest: float = 0.0  # the image's own value that became 0
 
 
 def standardise(source: Source, method: MaskMethod) -> StandardBrain:
@@ -39,11 +43,20 @@ def standardise(source: Source, method: MaskMethod) -> StandardBrain:
     Raises:
         DataError: a file is missing, damaged, beside the image, or has no brain.
     """
-    upright = read_upright(source.image)
+    return standardise_upright(read_upright(source.image), source, method)
+
+
+def standardise_upright(
+    upright: UprightVolume,
+    source: Source,
+    method: MaskMethod,
+    voxel_size: Millimetres = (VOXEL, VOXEL, VOXEL),
+) -> StandardBrain:
+    """The same with what was read already, at another voxel size if that is asked for."""
     values, remarks = checked(source.image, upright.values)
-    image = _at_one_millimetre(values, upright, labels=False)
+    image, affine = _resampled(values, upright, voxel_size, labels=False)
     if source.mask is None:
-        found = find_mask(image, (VOXEL, VOXEL, VOXEL), method)
+        found = find_mask(image, voxel_size, method)
         if found is None:
             raise DataError(
                 f"{source.image}: no brain stands out from the background; put a mask beside it, "
@@ -54,11 +67,11 @@ def standardise(source: Source, method: MaskMethod) -> StandardBrain:
             native := find_mask(values, upright.voxel_size, "nonzero")
         ):
             # What is not zero ends with the scan's own voxels: resampling spreads coarse ones.
-            mask = _labels(native.mask, upright)
+            mask = _labels(native.mask, upright, voxel_size)
         mask_from = f"method {found.method}"
     else:
         drawn = read_labels(source.mask, source.image, upright)
-        mask, mask_from = _labels(drawn.labels, upright), source.mask.name
+        mask, mask_from = _labels(drawn.labels, upright, voxel_size), source.mask.name
         if not mask.any():
             raise DataError(
                 f"{source.mask} is empty, expected the brain; draw it anew, or leave it out"
@@ -71,31 +84,38 @@ def standardise(source: Source, method: MaskMethod) -> StandardBrain:
     segmentation = None
     if source.segmentation is not None:
         drawn = read_labels(source.segmentation, source.image, upright)
-        segmentation = _labels(drawn.labels, upright)
+        segmentation = _labels(drawn.labels, upright, voxel_size)
     box = _box(mask)
-    lowest = float(image[mask].min())
+    lowest = min(float(image[mask].min()), 0.0)
     return StandardBrain(
-        image=_cut((image - min(lowest, 0.0)) * mask, box),
+        image=_cut((image - lowest) * mask, box),
         mask=_cut(mask, box),
         segmentation=None if segmentation is None else _cut(segmentation & mask, box),
         mask_from=mask_from,
-        remarks=(*upright.remarks, *remarks, *doubts(image, mask, (VOXEL, VOXEL, VOXEL))),
+        affine=affine @ nibabel.affines.from_matvec(np.eye(3), [first for first, _ in box]),
+        lowest=lowest,
+        remarks=(*upright.remarks, *remarks, *doubts(image, mask, voxel_size)),
     )
 
 
-def _at_one_millimetre(
-    values: NDArray[np.float32], like: UprightVolume, *, labels: bool
-) -> NDArray[np.float32]:
+def _resampled(
+    values: NDArray[np.float32], like: UprightVolume, voxel_size: Millimetres, *, labels: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """At that voxel size, and from the new indices to mm right, anterior and superior."""
     import torchio
 
     kind = torchio.LabelMap if labels else torchio.ScalarImage
     image = kind(tensor=values[np.newaxis], affine=np.diag([*like.voxel_size, 1.0]))
-    resample = torchio.Resample(VOXEL, image_interpolation="linear", antialias=True)
-    return np.asarray(resample(image).numpy()[0], dtype=np.float32)
+    resample = torchio.Resample(voxel_size, image_interpolation="linear", antialias=True)
+    found = resample(image)
+    to_like = np.diag([*(1 / np.array(like.voxel_size)), 1.0]) @ found.affine
+    return np.asarray(found.numpy()[0], dtype=np.float32), like.affine @ to_like
 
 
-def _labels(labels: NDArray[np.bool_], like: UprightVolume) -> NDArray[np.bool_]:
-    return _at_one_millimetre(labels.astype(np.float32), like, labels=True) > 0
+def _labels(
+    labels: NDArray[np.bool_], like: UprightVolume, voxel_size: Millimetres
+) -> NDArray[np.bool_]:
+    return _resampled(labels.astype(np.float32), like, voxel_size, labels=True)[0] > 0
 
 
 def _box(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -36,6 +37,16 @@ class SampledProgram(XraysProgram):
         """(B, 2, S, S) → (B, D, H, W)."""
         sampled = [self.sampler.sample(self.model, views, SEED) for views in xrays]
         return (self.hounsfield(torch.stack(sampled)),)
+
+    def spare_memory(self) -> bool:
+        """Denoise half as many windows at once."""
+        settings = self.sampler.settings
+        fewer = settings.windows_at_once // 2
+        if fewer == 0:
+            return False
+        halved = settings.model_copy(update={"windows_at_once": fewer})
+        self.sampler = replace(self.sampler, settings=halved)
+        return True
 
     def core(self) -> Core:
         """The noise of windows at one time step; the loop over both stays outside.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.xray_ct.views import read_views
+from data.xray_ct.views import find_cases, read_views
 from protocol.errors import DataError
 
 FRONT = np.arange(64, dtype=np.uint8).reshape(8, 8)
@@ -80,7 +80,7 @@ def test_an_hdf5_case_has_both(tmp_path, named):
         (["ap.png", "lat.png", "ap.png"], "expected two X-rays"),
         (["lat.png", "ap.png"], "found lat.png first and ap.png second.*swap them"),
         (["ap.png", "."], "expected one folder or two files"),
-        (["ap.png", "lat.jpg"], r"lat.jpg: X-rays are read from .png, .pt, .npy files"),
+        (["ap.png", "lat.jpg"], r"lat.jpg: X-rays are read from .png, .pt, .npy, .dcm files"),
         (["ap.png", "none.png"], "there is no file .*none.png"),
         (["none"], "expected two X-rays"),
     ],
@@ -106,3 +106,36 @@ def test_a_folder_without_one_view_of_each_kind_is_refused(tmp_path, names, word
         write(tmp_path / name, FRONT)
     with pytest.raises(DataError, match=words):
         read_views([tmp_path])
+
+
+def found(*inputs):
+    cases, notes = find_cases(inputs)
+    return {case.name: [path.name for path in case.inputs] for case in cases}, notes
+
+
+def test_cases_in_a_folder_are_folders_and_pairs_of_names(tmp_path):
+    pair(tmp_path, "p1_ap.png", "p1_lat.png")
+    pair(tmp_path, "P2-Frontal-2.png", "P2-Lateral-2.png")
+    (tmp_path / "p3" / "late").mkdir(parents=True)
+    pair(tmp_path / "p3" / "late", "front.png", "side.png")
+    (tmp_path / "slices").mkdir()
+    write(tmp_path / "slices" / "one.png", FRONT)
+    cases, notes = found(tmp_path)
+    assert cases == {
+        "P2-2": ["P2-Frontal-2.png", "P2-Lateral-2.png"],
+        "p1": ["p1_ap.png", "p1_lat.png"],
+        "p3/late": ["late"],
+    }
+    assert notes[0].startswith("the images in slices are not used: no name has `ap`")
+    assert found(tmp_path / "p3" / "late") == ({"late": ["late"]}, ())
+    two = tmp_path / "p1_ap.png", tmp_path / "p1_lat.png"
+    assert found(*two) == ({"p1": ["p1_ap.png", "p1_lat.png"]}, ())
+
+
+def test_a_view_without_its_other_is_a_case_that_reading_refuses(tmp_path):
+    write(tmp_path / "p1_ap.png", FRONT)
+    (case,), _ = find_cases([tmp_path])
+    with pytest.raises(DataError, match="expected two X-rays"):
+        read_views(case.inputs)
+    with pytest.raises(DataError, match=r"--input: .* holds no X-rays"):
+        find_cases([(tmp_path / "none").mkdir() or tmp_path / "none"])
