@@ -2,10 +2,9 @@
 
     python -m benchmarks.trial_end [--rounds 10]
 
-The trial is that of benchmarks.launch. What it does beyond is loading the best weights once more
-and drawing: its curves, and four pictures of two panels, where its family has any. The ways take
-turns of some trials, one at a time; the figures are trials a minute, as far as processes are
-concerned.
+The trial is that of benchmarks.launch. What it does beyond is drawing: its curves, and four
+pictures of two panels, where its family has any. The ways take turns of some trials, one at a time;
+the figures are trials a minute, as far as processes are concerned.
 """
 
 from __future__ import annotations

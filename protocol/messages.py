@@ -308,7 +308,9 @@ Event = Annotated[
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
-_SMALL_LOSS = (Launched, Progressed, Used)  # what a power cut may take
+# What a power cut may take: pictures are drawn again then, and the end that they come before brings
+# them to the disk with it.
+_SMALL_LOSS = (Launched, Progressed, Used, Pictured)
 
 
 def append_event(path: Path, event: Event) -> None:

@@ -27,6 +27,8 @@ from tests.families.anomaly_toy import TINY_BRAINS
 from tests.given_scans import LESION, OBLIQUE, head, middle_of, write_mr, write_xray
 from tests.made_study import MadeStudy
 from tests.studio import ROOT
+from tests.torch_alone import run_with_torch_alone
+from worker.calls.export import export
 from worker.calls.predict import predict
 from worker.training.checkpoint import save_checkpoint
 
@@ -124,6 +126,21 @@ def results(folder):
 
 
 # ---------------------------------------------------------------------------- sinograms
+
+
+def test_an_export_predicts_elsewhere_what_is_predicted_here(scans, place, run, tmp_path):
+    run(place / "fold_1.pth", scans, format="npy")
+    here = np.load(tmp_path / "out" / "observation_test_000_image.npy")
+    away = tmp_path / "away"
+    away.mkdir()
+    export(checkpoint=str(place / "fold_1.pth"), folder=str(away))
+    np.save(away / "scans.npy", sinograms(scans))
+    code, told = run_with_torch_alone(
+        tmp_path, away / "predict.py", str(away / "scans.npy"), str(away / "images.npy")
+    )
+    assert code == 0, told
+    there = np.load(away / "images.npy")[:, 0]
+    assert np.abs(there - here).max() <= 1e-5 * np.ptp(here)
 
 
 def test_each_format_holds_the_same_images(scans, place, run, tmp_path):
