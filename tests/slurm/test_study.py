@@ -277,6 +277,7 @@ def test_whoever_cancels_a_job_stops_its_trial_alone(studio, cluster):
     assert_nothing_is_left(studio, cluster)
 
 
+@pytest.mark.long
 def test_a_controller_that_is_away_is_waited_for(studio, cluster, undisturbed):
     two_ranks(studio, n_trials=2)
     studio.change(launcher={"jobs": 1}, recipe={"step_seconds": 1.5})
