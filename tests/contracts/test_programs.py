@@ -23,7 +23,6 @@ from worker.exporting import graphs
 from worker.exporting.graphs import differs
 from worker.exporting.standalone import write_program
 
-
 SLOW = ("ddpm2d_patched", "diffx2ct", "refine256")  # to be traced
 
 
