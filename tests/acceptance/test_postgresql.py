@@ -199,6 +199,7 @@ def test_a_server_that_is_away_for_a_while_ends_nothing(shared, postgresql):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_stays_away_ends_the_study_with_a_sentence_and_it_can_go_on(
     shared, postgresql
 ):

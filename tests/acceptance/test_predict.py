@@ -128,6 +128,7 @@ def results(folder):
 # ---------------------------------------------------------------------------- sinograms
 
 
+@pytest.mark.long
 def test_an_export_predicts_elsewhere_what_is_predicted_here(scans, place, run, tmp_path):
     run(place / "fold_1.pth", scans, format="npy")
     here = np.load(tmp_path / "out" / "observation_test_000_image.npy")

@@ -320,7 +320,9 @@ def test_a_file_in_the_studys_folder_ends_the_search_as_an_interrupt_does(studio
     assert {trial.state.name for trial in studio.trials()} == {"COMPLETE"}
 
 
-@pytest.mark.parametrize(("state", "value"), [("FAIL", None), ("COMPLETE", 0.25)])
+@pytest.mark.parametrize(
+    ("state", "value"), [("FAIL", None), pytest.param("COMPLETE", 0.25, marks=pytest.mark.long)]
+)
 def test_a_trial_that_is_ended_from_the_dashboard_is_stopped_and_the_study_goes_on(
     studio, state, value
 ):

@@ -80,6 +80,7 @@ def test_cancel_ends_a_detached_search_with_all_its_jobs(studio, cluster):
     assert_nothing_is_left(studio, cluster)
 
 
+@pytest.mark.long
 def test_cancel_ends_the_jobs_of_a_search_that_was_killed(studio, cluster):
     studio.change(n_trials=2, recipe={"step_seconds": 60.0})
     run = studio.start()
@@ -114,6 +115,7 @@ def test_a_second_search_is_refused_by_naming_the_first_which_cancel_ends(studio
     assert_nothing_is_left(studio, cluster)
 
 
+@pytest.mark.long
 def test_a_holder_on_a_dead_host_is_found_dead_through_slurm(studio, cluster):
     ended = cluster.submit("exit 0")
     cluster.wait_for_state(ended, "COMPLETED")

@@ -159,6 +159,7 @@ def test_the_processes_of_a_script_meet_over_two_nodes_and_a_preemption_is_no_lo
     assert_nothing_is_left(studio, cluster)
 
 
+@pytest.mark.long
 def test_the_stages_of_a_model_may_lie_on_two_nodes(studio, cluster, tmp_path):
     studio.change(
         family=f"{ROOT}/tests/families/pipelined_toy.py:PipelinedToy",
@@ -332,6 +333,7 @@ def test_one_ctrl_c_saves_and_waits_for_the_jobs_to_leave(studio, cluster, undis
     assert_like(studio, undisturbed)
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_ends_the_jobs(studio, cluster):
     studio.change(n_trials=2, recipe={"step_seconds": 60.0})
     run = studio.start()

@@ -194,6 +194,7 @@ def test_it_ends_when_the_orchestrator_is_killed(made):
     assert next(iter(runs(made).values())).exit_code == 0
 
 
+@pytest.mark.long
 def test_a_server_that_never_answers_delays_nothing_and_what_was_told_stays_here(made, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         # The kernel takes the connections in, and nobody ever answers them.
