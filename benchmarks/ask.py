@@ -35,8 +35,8 @@ from benchmarks.filled import (
 )
 from orchestrator.proposing.ask import Asker
 from orchestrator.running.clock import Clock
+from orchestrator.running.plan import next_plan
 from orchestrator.running.runner import Runner
-from orchestrator.running.settle import make_outcome
 from orchestrator.running.slots import Slot
 from orchestrator.running.verdict import Verdict
 from orchestrator.settings.space import Space, distribution
@@ -83,7 +83,8 @@ def ours(place: Path, trials: int, pruner: str, best: int | None) -> Step:
             running = runner._queue.next()
         assert running is not None
         running.folder.path.mkdir()
-        plan = runner._plan(running, Slot(("cpu",), 1))
+        seed = source.trial_seed(running.number)
+        plan = next_plan(session, running, Slot(("cpu",), 1), seed)
         save_plan(running.folder, plan)
         running.number_of_attempt = plan.attempt
         params = running.trial.params
@@ -99,7 +100,7 @@ def ours(place: Path, trials: int, pruner: str, best: int | None) -> Step:
         with timing(times, "settle"):
             runner._report(running)
             verdict = Verdict(ending=Ending.COMPLETED, reason="all epochs were trained", event=end)
-            runner._end(running, make_outcome(running, verdict))
+            runner._ends.end(running, verdict)
 
     return step
 

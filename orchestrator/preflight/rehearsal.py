@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from orchestrator.launcher.base import Exit
 from orchestrator.running import memory_rule
+from orchestrator.running.plan import make_plan
 from orchestrator.running.session import Session
-from orchestrator.running.trial import make_plan
 from orchestrator.running.verdict import judge
 from orchestrator.settings.space import Space
 from protocol.messages import Ending, Measured, Plan, read_events, save_message

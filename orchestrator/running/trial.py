@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -16,8 +15,6 @@ from orchestrator.running import memory_rule
 from orchestrator.running.folds import step_and_value
 from orchestrator.running.slots import Slot
 from orchestrator.running.verdict import Verdict, judge
-from orchestrator.settings.schema import Settings
-from orchestrator.settings.script import script_plan
 from orchestrator.steering.trials import reason_to_stop
 from protocol.files import LineTail, write_text
 from protocol.folders import TrialFolder
@@ -36,7 +33,6 @@ from protocol.messages import (
 )
 from protocol.objective import Objective
 from protocol.recipe import Recipe
-from protocol.script import ScriptPlan
 
 _NO_END = (  # after which a trial would be tried again
     Ending.INTERRUPTED,
@@ -234,56 +230,3 @@ def trained_seconds(events: Iterable[Event]) -> float:
         first, _ = spans.get(event.attempt, (event.time, event.time))
         spans[event.attempt] = first, event.time
     return sum(max(0.0, last - first) for first, last in spans.values())
-
-
-def make_plan(settings: Settings, slot: Slot, **particulars: Any) -> Plan:
-    """The plan of an attempt in `slot`.
-
-    Args:
-        particulars: the other fields of a plan, such as `trial`, `recipe` and `seed`; they win.
-    """
-    of_settings: dict[str, Any] = {
-        "family": settings.family,
-        "data": settings.data,
-        "objective": settings.objective,
-        "folds": settings.folds,
-        "devices": list(slot.devices),
-        "stages": settings.parallel.depth,
-        "schedule": settings.parallel.schedule,
-        "threads": slot.threads,
-        "pictures": settings.pictures,
-        "checkpoint_seconds": settings.limits.checkpoint_seconds,
-        "checkpoint_epochs": settings.keep.every_epochs,
-        "history_epochs": settings.keep.history_epochs,
-        "hang_seconds": settings.limits.hang_seconds,
-        "memory_gb": settings.limits.memory_gb,
-        "deterministic": settings.deterministic,
-        "nodes": settings.launcher.nodes if settings.launcher.kind == "slurm" else None,
-        "interface": settings.launcher.interface,
-    }
-    return Plan(**(of_settings | particulars))
-
-
-def planned_script(
-    settings: Settings, study: str, running: RunningTrial, seed: int
-) -> ScriptPlan | None:
-    """The command of a trial's next attempt, whose folder is made; None where it is none.
-
-    Args:
-        settings: of the study.
-        study: its name.
-        running: the trial.
-        seed: of the trial.
-    """
-    if settings.script is None or running.recipe is None:
-        return None
-    output = running.folder.output.absolute()
-    output.mkdir(parents=True, exist_ok=True)
-    places = {
-        "folder": output,
-        "trial": running.number,
-        "seed": seed,
-        "study": study,
-        "ranks": settings.parallel.ranks,
-    }
-    return script_plan(settings.script, running.recipe, places)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.running.ending.settle import ELSEWHERE, OUTCOME_SHA256, STATES
 from orchestrator.running.folds import step_and_value
-from orchestrator.running.settle import ELSEWHERE, OUTCOME_SHA256, STATES
 from orchestrator.verifying.findings import Report
 from protocol.files import sha256_of, whole_lines
 from protocol.folders import StudyFolder, TrialFolder

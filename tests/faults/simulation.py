@@ -61,11 +61,11 @@ _WRITES = (
     "orchestrator.proposing.decisions.append_line",
     "orchestrator.running.trial.save_plan",
     "orchestrator.running.trial.write_text",
-    "orchestrator.running.settle.save_message",
-    "orchestrator.running.settle.cut_best",
-    "orchestrator.running.settle.forget_superseded",
-    "orchestrator.running.settle.annotate_trial",
-    "orchestrator.running.runner.point_to_best",
+    "orchestrator.running.ending.settle.save_message",
+    "orchestrator.running.ending.settle.cut_best",
+    "orchestrator.running.ending.settle.forget_superseded",
+    "orchestrator.running.ending.settle.annotate_trial",
+    "orchestrator.running.ending.ends.point_to_best",
     "orchestrator.running.clock.write_json",
 )
 _STORED = (

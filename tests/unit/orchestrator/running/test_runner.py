@@ -16,6 +16,7 @@ from orchestrator.launcher.base import Cause, Exit
 from orchestrator.launcher.gpus import Gpus
 from orchestrator.running import runner as module
 from orchestrator.running.clock import Clock
+from orchestrator.running.ending import elsewhere
 from orchestrator.running.room import DiskFull
 from orchestrator.running.runner import Runner
 from orchestrator.running.slots import Slot
@@ -479,7 +480,7 @@ def test_without_the_setting_nobody_is_yielded_to(search):
 
 
 def test_a_study_that_is_renamed_elsewhere_goes_on_and_says_so(search, monkeypatch):
-    monkeypatch.setattr(module, "_ELSEWHERE_SECONDS", 0.0)
+    monkeypatch.setattr(elsewhere, "_LOOK_SECONDS", 0.0)
 
     def renamed(folder, plan):
         with contextlib.closing(sqlite3.connect(search.folder.database)) as connection:

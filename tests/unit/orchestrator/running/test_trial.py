@@ -1,4 +1,4 @@
-"""A running trial: what of a study's settings reaches its plans, and how long it has trained."""
+"""A running trial: how long it has trained, and what it says of its attempt."""
 
 from types import SimpleNamespace
 
@@ -6,8 +6,9 @@ import optuna
 import pytest
 
 from orchestrator.launcher.base import Exit
+from orchestrator.running.plan import make_plan
 from orchestrator.running.slots import Slot
-from orchestrator.running.trial import RunningTrial, make_plan, trained_seconds
+from orchestrator.running.trial import RunningTrial, trained_seconds
 from protocol.folders import TrialFolder
 from protocol.messages import Progressed, Stop, append_event, save_plan
 from tests.searches import NUMBERS, make_settings
@@ -20,18 +21,6 @@ def plan(parallel, devices):
     return make_plan(settings, Slot(tuple(devices), 2), **PARTICULARS)
 
 
-def test_a_plan_says_how_many_processes_share_which_devices():
-    one = plan({}, ["cpu"])
-    assert (one.ranks, one.stages, one.mapped, one.threads) == (1, 1, False, 2)
-    mesh = plan({"kind": "ddp+model", "ranks": 2, "stages": 3, "schedule": "gpipe"}, ["cpu"] * 6)
-    assert (mesh.ranks, mesh.stages, mesh.schedule) == (6, 3, "gpipe")
-
-
-def test_a_device_map_is_one_process_with_all_devices():
-    mapped = plan({"kind": "model", "devices": ["cpu"] * 3, "schedule": "device_map"}, ["cpu"] * 3)
-    assert (mapped.ranks, mapped.mapped, mapped.devices) == (1, True, ["cpu"] * 3)
-
-
 def test_what_a_failed_rank_used_is_its_device_or_under_a_device_map_all(launched, tmp_path):
     """GPUs that are set aside when one of them fails."""
     trial, _ = launched
@@ -41,12 +30,6 @@ def test_what_a_failed_rank_used_is_its_device_or_under_a_device_map_all(launche
     mapped = {"kind": "model", "devices": devices, "schedule": "device_map"}
     save_plan(trial.folder, plan(mapped, devices))
     assert trial.devices_of(0) == devices
-
-
-def test_the_particulars_of_an_attempt_win_over_the_settings():
-    settings = make_settings(NUMBERS, {})
-    found = make_plan(settings, Slot(("cpu",), 1), **PARTICULARS, pictures=0)
-    assert (found.pictures, found.trial, found.recipe.given) == (0, 3, {"epochs": 2})
 
 
 def progressed(attempt, seconds):

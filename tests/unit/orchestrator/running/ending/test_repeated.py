@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.running.repeated import Repeated
+from orchestrator.running.ending.repeated import Repeated
 from protocol.messages import Ending, Outcome
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.reporting.note_text import trial_note
-from orchestrator.running.settle import STATES
+from orchestrator.running.ending.settle import STATES
 from protocol.folders import TrialFolder
 from protocol.messages import Ending, Outcome
 

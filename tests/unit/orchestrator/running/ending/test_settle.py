@@ -10,8 +10,8 @@ from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState
 
 from orchestrator.launcher.base import Exit
+from orchestrator.running.ending.settle import make_outcome, settle
 from orchestrator.running.folds import best_epoch, unique_epochs
-from orchestrator.running.settle import make_outcome, settle
 from orchestrator.running.trial import RunningTrial
 from orchestrator.running.verdict import Verdict, judge
 from orchestrator.study.ranking import keep_best, point_to_best

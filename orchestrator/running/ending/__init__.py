@@ -1,0 +1,1 @@
+"""Ends of trials: what follows of an attempt's, telling the study, and what others told it."""
