@@ -10,10 +10,11 @@ import pytest
 
 from orchestrator.launcher.base import Cause
 from orchestrator.launcher.settings import LauncherSettings
-from orchestrator.launcher.slurm import controller, sbatch, squeue
+from orchestrator.launcher.slurm import controller, pool, sbatch, squeue
 from orchestrator.launcher.slurm import launcher as module
 from orchestrator.launcher.slurm.ask import Away, Refused
-from orchestrator.launcher.slurm.launcher import ENDED, SlurmLauncher
+from orchestrator.launcher.slurm.launcher import SlurmLauncher
+from orchestrator.launcher.slurm.pool import ENDED
 from protocol.errors import SettingsError, UserError
 from protocol.folders import JobFolder, TrialFolder
 from protocol.letters import post, read
@@ -76,12 +77,13 @@ class Slurm:
 @pytest.fixture
 def slurm(monkeypatch):
     slurm = Slurm()
-    for place in (squeue, controller, sbatch, module):
+    for place in (squeue, controller, sbatch, pool):
         monkeypatch.setattr(place, "ask", slurm.ask)
     monkeypatch.setattr(sbatch, "script_of", slurm.script)
     monkeypatch.setattr(controller, "_LEAST_SECONDS", 0.0)
     monkeypatch.setattr(controller, "_SHARE", 0)
-    monkeypatch.setattr(module, "_STEP_SECONDS", 0.005)
+    for place in (module, pool):
+        monkeypatch.setattr(place, "STEP_SECONDS", 0.005)
     return slurm
 
 
@@ -308,7 +310,7 @@ def test_jobs_that_the_settings_do_not_ask_for_any_more_get_no_trial(opened, slu
     until(lambda: slurm.cancelled == [earlier.jobs[1].id], launcher)
     assert running.poll() is None
     again = opened(partition="old", jobs=5, idle_seconds=5.0)
-    assert [job.shape for job in again.jobs] == [again._shape] * len(again.jobs)
+    assert [job.shape for job in again.jobs] == [again._pool.shape] * len(again.jobs)
 
 
 def test_jobs_that_end_before_they_begin_end_the_run_though_another_works(opened, slurm, trial):
@@ -374,14 +376,14 @@ def test_a_folder_whose_job_was_never_submitted_is_put_away(opened, tmp_path):
     launcher = opened()
     assert launcher.jobs == []
     assert [path.name for path in (tmp_path / "jobs" / ENDED).iterdir()] == ["6"]
-    assert launcher._next_number == 7
+    assert launcher._pool.next_number == 7
 
 
 def test_what_the_jobs_do_is_written_for_those_who_look(opened, slurm, trial, tmp_path):
     launcher = opened()
     working(launcher, slurm, *trial(0))
     until(lambda: launcher.jobs[0].state.state == "RUNNING", launcher)
-    launcher._save(now=True)
+    launcher._board.show(launcher.jobs, now=True)
     (job,) = json.loads((tmp_path / "jobs" / "state.json").read_text())["jobs"]
     assert (job["id"], job["state"], job["nodes"]) == ("100", "RUNNING", "n1")
     assert (job["trial"], job["seconds_left"]) == ("trial_0", 3600.0)
