@@ -29,7 +29,7 @@ class TomostudyCallback(TrainerCallback):
         """Choose what is reported.
 
         Args:
-            metrics: names as the Trainer has them; None is all of them.
+            metrics: names as the Trainer has them; None is all but how fast the evaluation was.
         """
         self._metrics = metrics
         self._leaving = False
@@ -70,7 +70,12 @@ class TomostudyCallback(TrainerCallback):
     def _chosen(self, metrics: dict[str, Any]) -> dict[str, float]:
         found = {name: value for name, value in metrics.items() if name != "epoch"}
         if self._metrics is None:
-            return {name: value for name, value in found.items() if hasattr(value, "__float__")}
+            speeds = _speeds(found)
+            return {
+                name: value
+                for name, value in found.items()
+                if hasattr(value, "__float__") and name not in speeds
+            }
         missing = [name for name in self._metrics if name not in found]
         if missing:
             raise ValueError(
@@ -78,6 +83,14 @@ class TomostudyCallback(TrainerCallback):
                 f"which are {', '.join(sorted(found))}"
             )
         return {name: found[name] for name in self._metrics}
+
+
+def _speeds(metrics: dict[str, Any]) -> set[str]:
+    """What the Trainer adds of an evaluation's speed, under its prefix; no metric of the user's."""
+    rate, others = "_samples_per_second", ("_runtime", "_steps_per_second")
+    prefixes = [name[: -len(rate)] for name in metrics if name.endswith(rate)]
+    full = [prefix for prefix in prefixes if all(prefix + name in metrics for name in others)]
+    return {prefix + name for prefix in full for name in (rate, *others, "_model_preparation_time")}
 
 
 def _epoch(state: TrainerState) -> int:

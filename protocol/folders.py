@@ -324,6 +324,11 @@ class TrialFolder(RunFolder):
         """Of a cross-validated trial: what training on one of its folds left."""
         return RunFolder(self.path / f"fold_{fold}")
 
+    def fold_bests(self, folds: int) -> list[tuple[int, Path]]:
+        """Those of its folds that have a best checkpoint, each with that."""
+        bests = [(fold, self.fold(fold).best) for fold in range(folds)]
+        return [(fold, best) for fold, best in bests if best.exists()]
+
     def rank_log(self, rank: int) -> Path:
         return self.path / f"rank{rank}.log"
 

@@ -74,9 +74,8 @@ def runs_of(folder: TrialFolder, plan: Plan) -> list[JudgedRun]:
     if plan.folds == 1:
         return [JudgedRun(None, folder.best, folder.residuals / "whole")]
     return [
-        JudgedRun(fold, folder.fold(fold).best, folder.residuals / f"fold_{fold}")
-        for fold in range(plan.folds)
-        if folder.fold(fold).best.exists()
+        JudgedRun(fold, best, folder.residuals / f"fold_{fold}")
+        for fold, best in folder.fold_bests(plan.folds)
     ]
 
 

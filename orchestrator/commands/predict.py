@@ -129,8 +129,7 @@ def checkpoints_of(folder: TrialFolder, plan: Plan | None) -> list[Path]:
     """The best checkpoint, or of a cross-validated trial that of each fold that has one."""
     if plan is None or plan.folds == 1:
         return [folder.best]
-    found = [folder.fold(fold).best for fold in range(plan.folds)]
-    return [path for path in found if path.exists()] or [folder.best]
+    return [best for _, best in folder.fold_bests(plan.folds)] or [folder.best]
 
 
 def doubts_of(folder: TrialFolder, plan: Plan | None) -> Iterator[str]:

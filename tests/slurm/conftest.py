@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
-from tests.slurm.cluster import missing, running
+from tests.slurm.cluster import Cluster, missing, running
+from tests.studio import Studio
 
 
 def pytest_collection_modifyitems(items):
@@ -29,3 +31,15 @@ def cluster(slurm):
     assert slurm.squeue() == {}
     yield slurm
     slurm.restore()
+
+
+@pytest.fixture
+def studio(tmp_path, cluster: Cluster):
+    """A study whose trials are jobs of the cluster; nothing of it is left behind a test."""
+    studio = Studio(tmp_path, environment={key: cluster.env[key] for key in ("SLURM_CONF", "PATH")})
+    launcher = {"kind": "slurm", "jobs": 2, "mem_gb": 1.9, "signal_seconds": 10}
+    studio.change(launcher=launcher, limits={"checkpoint_seconds": 0.1})
+    yield studio
+    for process in studio.processes():
+        with contextlib.suppress(Exception):
+            process.kill()

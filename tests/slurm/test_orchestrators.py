@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 
 import pytest
 
-from tests.slurm.cluster import Cluster
-from tests.slurm.test_study import LAUNCHER, assert_nothing_is_left, attempts
+from tests.slurm.test_study import assert_nothing_is_left, attempts
 from tests.studio import Studio, finish, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def studio(tmp_path, cluster: Cluster):
-    studio = Studio(tmp_path, environment={key: cluster.env[key] for key in ("SLURM_CONF", "PATH")})
-    studio.change(launcher=LAUNCHER | {}, limits={"checkpoint_seconds": 0.1})
-    yield studio
-    for process in studio.processes():
-        with contextlib.suppress(Exception):
-            process.kill()
 
 
 def status(studio: Studio) -> dict:

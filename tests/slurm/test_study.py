@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
 import signal
@@ -17,22 +16,12 @@ from tests.slurm.cluster import Cluster
 from tests.studio import ROOT, Studio, finish, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-LAUNCHER = {"kind": "slurm", "jobs": 2, "mem_gb": 1.9, "signal_seconds": 10}
 
 
 @pytest.fixture
-def studio(tmp_path, cluster: Cluster):
-    names = ("SLURM_CONF", "PATH")
-    studio = Studio(tmp_path, environment={name: cluster.env[name] for name in names})
-    studio.change(
-        launcher=dict(LAUNCHER),
-        limits={"checkpoint_seconds": 0.1, "hang_seconds": 60.0},
-        recipe={"epochs": 4, "step_seconds": 0.1},
-    )
-    yield studio
-    for process in studio.processes():
-        with contextlib.suppress(Exception):
-            process.kill()
+def studio(studio):
+    studio.change(limits={"hang_seconds": 60.0}, recipe={"epochs": 4, "step_seconds": 0.1})
+    return studio
 
 
 @pytest.fixture(scope="module")
