@@ -92,7 +92,14 @@ class ScriptPlan(BaseModel):
     pictures: list[str] = []  # likewise
     signal: str = "SIGTERM"
     stop_seconds: float = 60.0
-    epochs: int | None = None  # where the settings say how many there will be
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, given: object) -> object:
+        """Plans on disk may say `epochs` here too, as the recipe does."""
+        if isinstance(given, dict) and "epochs" in given:
+            return {key: value for key, value in given.items() if key != "epochs"}
+        return given
 
     @field_validator("checkpoints", "pictures")
     @classmethod

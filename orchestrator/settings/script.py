@@ -112,7 +112,6 @@ def script_plan(
         pictures=script.pictures,
         signal=script.signal,
         stop_seconds=script.stop_seconds,
-        epochs=recipe.epochs,
     )
 
 

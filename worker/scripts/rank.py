@@ -99,7 +99,9 @@ class ScriptRank:
         self._life = 0
         self._next_look = 0.0
         self._stop_seen: float | None = None
-        self._validated = [e for e in read_events(folder.events) if isinstance(e, Validated)]
+        self._epochs = plan.recipe.epochs  # None where the settings do not say how many
+        told = read_events(folder.events) if rank == 0 else []  # the others tell of none
+        self._validated = [event for event in told if isinstance(event, Validated)]
         self._best = self._best_of_earlier()
         self._epoch_began = time.monotonic()
         self._more = list(resuming(script, plan.attempt))
@@ -197,8 +199,8 @@ class ScriptRank:
                 Started(
                     attempt=self._plan.attempt,
                     ranks=self._plan.ranks,
-                    epochs=self._script.epochs or 0,
-                    steps_per_epoch=1 if self._script.epochs else 0,
+                    epochs=self._epochs or 0,
+                    steps_per_epoch=1 if self._epochs else 0,
                     parameters=0,
                     resumed_step=resumed,
                 )
@@ -227,7 +229,7 @@ class ScriptRank:
             learning_rate=0.0,
             seconds=now - self._epoch_began,
             best=best,
-            last=report.epoch == self._script.epochs,
+            last=report.epoch == self._epochs,
         )
         self._epoch_began = now
         self._validated.append(event)
@@ -305,7 +307,7 @@ class ScriptRank:
                 attempt=self._plan.attempt,
                 epoch=last.epoch,
                 step=last.step,
-                early=self._script.epochs is not None and last.epoch < self._script.epochs,
+                early=self._epochs is not None and last.epoch < self._epochs,
                 best_epoch=self._best.epoch,
                 metrics=self._best.metrics,
             )

@@ -50,6 +50,11 @@ def test_a_pattern_never_leads_out_of_the_trials_own_folder(pattern):
         )
 
 
+def test_a_plan_that_repeats_the_recipes_epochs_as_earlier_ones_did_is_read():
+    told = {"command": ["x"], "workdir": "/", "folder": "/f", "launch": "plain", "report": {}}
+    assert ScriptPlan.model_validate(told | {"epochs": 9}) == ScriptPlan.model_validate(told)
+
+
 def test_files_are_found_once_and_the_latest_comes_last(tmp_path):
     for age, name in enumerate(("c.ckpt", "b.ckpt", "sub/a.ckpt")):
         path = tmp_path / name

@@ -41,7 +41,6 @@ def test_the_trials_own_places_are_filled_in_everywhere():
     assert plan.command == ["train", "7", "x-3", "2"]
     assert plan.resume == ["--resume", "/runs/x/trial_3/output/last.ckpt"]
     assert plan.report.csv == "/runs/x/trial_3/output/logs/a/metrics.csv"
-    assert plan.epochs == 9
 
 
 def test_a_regular_expression_keeps_its_braces():
