@@ -141,6 +141,11 @@ class Started(EventBase):
     parameters: int  # trainable; 0 likewise
     resumed_step: int  # 0 for a fresh start
 
+    @property
+    def of_script(self) -> bool:
+        """Whether a command of the user's has begun, whose first epoch has its start in it."""
+        return self.parameters == 0
+
 
 class Progressed(EventBase):
     """A look at training within an epoch, every few seconds."""

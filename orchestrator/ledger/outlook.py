@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from orchestrator.ledger.account import Account
@@ -23,20 +24,28 @@ class Reached:
     epoch: int = 0  # the last validated one
     epochs: int = 0  # of it; 0 before it began to train
     best: float | None = None  # its objective at its best epoch so far
+    pace: float | None = None  # seconds an epoch, of a script's epochs without its start in them
 
 
 def reached(events: Iterable[Event], objective: Objective) -> Reached:
     """How far a trial is whose events these are."""
     epoch, epochs, best = 0, 0, None
+    of_script = starts = False
+    seconds = []
     for event in events:
         if isinstance(event, Started):
             epochs = event.epochs
+            of_script = starts = event.of_script
         elif isinstance(event, Validated):
             epoch = max(epoch, event.epoch)
+            if of_script and not starts:
+                seconds.append(event.seconds)
+            starts = False
             value = event.metrics.get(objective.metric)
             if value is not None and objective.better(value, best):
                 best = value
-    return Reached(epoch=epoch, epochs=epochs, best=best)
+    pace = fmean(seconds) if seconds else None
+    return Reached(epoch=epoch, epochs=epochs, best=best, pace=pace)
 
 
 def outlook(
@@ -76,7 +85,8 @@ def outlook(
 def _present(trial: TrialRecord, account: Account, at: Reached) -> Present:
     left = None
     if at.epoch and at.epochs:
-        left = account.lasted * (at.epochs - at.epoch) / at.epoch
+        pace = account.lasted / at.epoch if at.pace is None else at.pace
+        left = pace * (at.epochs - at.epoch)
     return Present(seconds=account.lasted, left=left, params=trial.params)
 
 

@@ -60,6 +60,8 @@ class TrialProgress:
     best_epoch: int = 0
     _first: tuple[float, int] = (0.0, 0)  # when training began in this attempt, and its step
     _latest: float = 0.0  # when `step` was heard of
+    _starts: bool = False  # the next epoch has the start of a script in it
+    _with_start: bool = False  # so has the only one whose seconds are known
     _epoch_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=3))
 
     def apply(self, event: Event, objective: Objective, now: float) -> None:
@@ -70,6 +72,7 @@ class TrialProgress:
                 self.epochs, self.steps_per_epoch = event.epochs, event.steps_per_epoch
                 self.step = event.resumed_step
                 self._first = (now, event.resumed_step)
+                self._starts = event.of_script
             case Progressed():
                 self.step = event.step
             case Validated():
@@ -103,10 +106,20 @@ class TrialProgress:
 
     def _validated(self, event: Validated, objective: Objective) -> None:
         self.epoch, self.step = event.epoch, event.step
-        self._epoch_seconds.append(event.seconds)
+        self._keep_seconds(event.seconds)
         self.value = event.metrics.get(objective.metric)
         if self.value is not None and objective.better(self.value, self.best):
             self.best, self.best_epoch = self.value, event.epoch
+
+    def _keep_seconds(self, seconds: float) -> None:
+        """Those of a script's first epoch, which has its start in it, until there are others."""
+        starts, self._starts = self._starts, False
+        if starts and self._epoch_seconds:
+            return
+        if self._with_start:
+            self._epoch_seconds.clear()
+        self._epoch_seconds.append(seconds)
+        self._with_start = starts
 
     def stop_asked(self, reason: Stop) -> None:
         """The trial will end at its next step."""

@@ -1,5 +1,7 @@
 """What an earlier session's trials tell of the next ones."""
 
+import pytest
+
 from orchestrator.ledger.account import Account
 from orchestrator.ledger.outlook import Reached, outlook, past_trials, reached
 from orchestrator.ledger.study import Ledger
@@ -42,6 +44,25 @@ def test_a_trial_is_as_far_as_its_last_epoch_and_as_good_as_its_best():
     objective = Objective(metric="error", direction="minimize")
     assert reached(events, objective) == Reached(epoch=3, epochs=8, best=1.0)
     assert reached([], objective) == Reached()
+
+
+def test_a_scripts_pace_leaves_out_the_epochs_that_have_its_start_in_them():
+    start = {"ranks": 1, "epochs": 8, "steps_per_epoch": 1, "parameters": 0, "resumed_step": 0}
+    rest = {"losses": {}, "learning_rate": 0.0, "best": False, "metrics": {"error": 1.0}}
+    objective = Objective(metric="error", direction="minimize")
+    events = [Started(attempt=0, **start)]
+    paces = []
+    for epoch, seconds in enumerate((100.0, 10.0, 90.0, 12.0), start=1):
+        if epoch == 3:
+            events.append(Started(attempt=1, **start))
+        events.append(Validated(attempt=0, epoch=epoch, step=epoch, seconds=seconds, **rest))
+        paces.append(reached(events, objective).pace)
+    assert paces == [None, 10.0, 10.0, 11.0]
+    known = record(*(trial(number, "complete", 10) for number in range(4)), trial(4, "running", 0))
+    ledger = Ledger(trials={4: Account(lasted=212.0)})
+    running = {4: reached(events, objective)}
+    found = outlook(known, ledger, running, budget=5, prunes=False, epochs=8)
+    assert found.seconds == pytest.approx(44.0, rel=0.05)
 
 
 def test_the_outlook_is_of_what_runs_and_what_waits():

@@ -12,13 +12,13 @@ def launched(number=0, attempt=0, at=0.0):
     return TrialProgress(number, {}, attempt, ["cpu"], since=at)
 
 
-def started(attempt=0, step=0, epochs=10):
+def started(attempt=0, step=0, epochs=10, parameters=1):
     return Started(
         attempt=attempt,
         ranks=1,
         epochs=epochs,
         steps_per_epoch=20,
-        parameters=1,
+        parameters=parameters,
         resumed_step=step,
     )
 
@@ -74,6 +74,18 @@ def test_a_slow_first_epoch_is_forgotten_after_three_more():
     for epoch, seconds in enumerate((100.0, 10.0, 10.0, 10.0), start=1):
         trial.apply(validated(epoch, 30.0, seconds=seconds), OBJECTIVE, now=0.0)
     assert trial.seconds_left(0.0) == pytest.approx(60.0)
+
+
+def test_a_scripts_first_epoch_counts_only_until_there_is_another_for_its_start_is_in_it():
+    trial = launched()
+    trial.apply(started(parameters=0), OBJECTIVE, now=0.0)
+    trial.apply(validated(1, 30.0, seconds=100.0), OBJECTIVE, now=0.0)
+    assert trial.seconds_left(0.0) == pytest.approx(900.0)
+    trial.apply(validated(2, 30.0, seconds=10.0), OBJECTIVE, now=0.0)
+    assert trial.seconds_left(0.0) == pytest.approx(80.0)
+    trial.apply(started(parameters=0, attempt=1, step=40), OBJECTIVE, now=0.0)
+    trial.apply(validated(3, 30.0, seconds=100.0), OBJECTIVE, now=0.0)
+    assert trial.seconds_left(0.0) == pytest.approx(70.0)
 
 
 def test_within_the_first_epoch_the_pace_comes_from_its_own_steps():
