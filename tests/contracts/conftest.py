@@ -58,10 +58,7 @@ def case(request, shared, monkeypatch) -> Case:
 @pytest.fixture
 def bench(case, shared, tmp_path) -> Bench:
     """The family's tiny preset before its first step."""
-    with FileLock(shared / f"{case.name}.lock"):  # one process makes its data, the others wait
-        bench = Bench(plan_trial(case, shared, tmp_path), alone())
-        bench.family.dataset("train")
-    return bench
+    return _with_data(case, shared, tmp_path)
 
 
 @pytest.fixture
@@ -70,12 +67,21 @@ def trained(case, shared) -> Trained:
     return train(case, shared)
 
 
-def train(case: Case, shared: Path) -> Trained:
-    """Train once for all tests and processes; the others wait."""
-    place = shared / "trained" / case.name
+def _with_data(case: Case, shared: Path, folder: Path) -> Bench:
+    """A bench whose data are there: one process makes them, the others wait."""
     with FileLock(shared / f"{case.name}.lock"):
+        bench = Bench(plan_trial(case, shared, folder), alone())
+        bench.family.dataset("train")
+    return bench
+
+
+def train(case: Case, shared: Path) -> Trained:
+    """Train once for all tests and processes; only those that need it trained wait."""
+    place = shared / "trained" / case.name
+    with FileLock(shared / f"{case.name}.trained.lock"):
         ended = place / "exit_codes"
         if not ended.exists():
+            _with_data(case, shared, place / "data")
             _run(
                 plan_trial(case, shared, place, pictures=PICTURES, recipe={"loader_workers": 1}),
                 ended,
