@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from monai.bundle import ConfigParser
 
 from orchestrator.exporting.bundle import inference, metadata
 from tests.exports import exported
@@ -15,6 +14,8 @@ VOLUME = {"name": "volume", "shape": [4, 5, 6], "unit": "HU", "meaning": "a CT"}
 
 @pytest.fixture
 def parser(tmp_path):
+    from monai.bundle import ConfigParser  # takes six seconds of every process of a test run
+
     (tmp_path / "inference.json").write_text(json.dumps(inference()))
     parser = ConfigParser()
     parser.read_config(str(tmp_path / "inference.json"))

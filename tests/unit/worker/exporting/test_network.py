@@ -4,7 +4,6 @@ import json
 import shutil
 import warnings
 
-import monai.bundle
 import numpy as np
 import torch
 
@@ -25,6 +24,8 @@ class Settings:
 
 
 def test_monai_runs_every_file_of_a_folder_through_it(tmp_path, monkeypatch):
+    import monai.bundle  # takes six seconds of every process of a test run
+
     monkeypatch.setattr(graphs, "NEEDED", ("no_such_package",))
     answer = write_program(Halved(8, 6).eval(), Settings(), tmp_path / "models")
     shutil.copy(NETWORK, tmp_path / "models")
