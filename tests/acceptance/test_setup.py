@@ -143,6 +143,7 @@ class TestInterrupted:
         assert "Traceback" not in err
         assert not running_installers(project)
 
+    @pytest.mark.long
     def test_an_environment_without_a_working_python_is_made_anew(self, project):
         project.venv.mkdir()
         (project.venv / "pyvenv.cfg").touch()
@@ -268,7 +269,7 @@ class TestInstallers:
         assert said(finished)["tinydep"] == "1.0"
         assert "| the uv is broken\n  uv could not install them; trying with pip" in finished.stderr
 
-    @pytest.mark.parametrize("kind", ["file", "variables"])
+    @pytest.mark.parametrize("kind", ["file", pytest.param("variables", marks=pytest.mark.long)])
     def test_uv_follows_pips_settings(self, project, tmp_path, kind):
         """tinydep 1.0 is to be had from a page of links alone, tinydep 2.0 from a folder alone."""
         pages = tmp_path / "simple" / "tinydep"
@@ -319,6 +320,7 @@ class TestInstallers:
         project.release()
         assert process.communicate(timeout=200)[0]
 
+    @pytest.mark.long
     def test_a_terminal_sees_the_installers_own_progress(self, project):
         ours, its = os.openpty()
         process = subprocess.Popen(
@@ -358,6 +360,7 @@ class TestAnotherPlace:
         assert project.builds == 0
         assert not project.venv.exists()
 
+    @pytest.mark.long
     @pytest.mark.slow
     def test_a_place_that_does_not_exist_is_made(self, project, tmp_path):
         program = said(project.run(TOMOSTUDY_VENV="new/place", cwd=tmp_path))

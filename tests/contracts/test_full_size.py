@@ -49,7 +49,7 @@ SMALLER: dict[str, dict[str, Any]] = {
 }
 
 # Whose step takes a minute's half or more; the others are the short form.
-LONG = ("ddpm2d_patched", "refine256", "direct64", "diffx2ct", "ddpm2d")
+LONG = ("ddpm2d_patched", "refine256", "direct64", "diffx2ct", "ddpm2d", "fbp_unet")
 NAMES = [case.name for case in CASES if not case.plugged]
 
 

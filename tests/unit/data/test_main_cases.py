@@ -685,6 +685,7 @@ class TestHeads:
             volume(source / f"s{person}_t1.nii.gz", np.where(inside, values, np.nan))
         assert "voxels are NaN, and are taken for 0" in heads().said
 
+    @pytest.mark.long
     def test_files_that_are_called_by_their_contrast(self, source, heads):
         for person in range(4):
             volume(source / f"sub{person}" / "T1.nii.gz", brain(person)[0])

@@ -71,7 +71,13 @@ STUDIES = {
 }
 
 
-@pytest.mark.parametrize(("most", "lanes", "pruner", "power"), STUDIES.values(), ids=STUDIES)
+@pytest.mark.parametrize(
+    ("most", "lanes", "pruner", "power"),
+    [
+        pytest.param(*study, id=name, marks=() if "pruned" in name else pytest.mark.long)
+        for name, study in STUDIES.items()
+    ],
+)
 def test_after_a_third_of_its_trials_the_rest_is_foreseen_within_a_factor_of_one_and_a_half(
     most, lanes, pruner, power
 ):

@@ -79,7 +79,15 @@ def kill_at(search, monkeypatch, when):
     monkeypatch.setattr(module, killed(decisions.append_line))
 
 
-@pytest.mark.parametrize("kind", PRUNERS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "median",
+        "asha",
+        pytest.param("hyperband", marks=pytest.mark.long),
+        pytest.param("patient", marks=pytest.mark.long),
+    ],
+)
 def test_a_kill_between_any_two_writes_of_a_decision_changes_no_decision(
     kind, tmp_path, monkeypatch
 ):

@@ -81,8 +81,18 @@ class History:
         self.study.tell(trial, told, state=state)
 
 
-@pytest.mark.parametrize("direction", ["minimize", "maximize"])
-@pytest.mark.parametrize("kind", SEARCHES)
+@pytest.mark.parametrize(
+    ("kind", "direction"),
+    [
+        *((kind, "minimize") for kind in SEARCHES),
+        ("numbers", "maximize"),
+        *(
+            pytest.param(kind, "maximize", marks=pytest.mark.long)
+            for kind in SEARCHES
+            if kind != "numbers"
+        ),
+    ],
+)
 def test_a_suggestion_is_the_same_with_a_memory_and_without(kind, direction):
     search, sampler = SEARCHES[kind]
     objective = {"metric": "error", "direction": direction}

@@ -114,6 +114,7 @@ def slowly_placed(mask, random):
     return found
 
 
+@pytest.mark.long
 def test_published_places_are_those_of_the_public_code():
     rows, columns = np.ogrid[:96, :96]
     mask = ((rows - 47) / 44) ** 2 + ((columns - 50) / 35) ** 2 <= 1
