@@ -24,7 +24,9 @@ FAULTS = Path(__file__).parent / "faults"
 def launcher(tmp_path_factory):
     """A launcher whose server has everything imported that a study would."""
     log = tmp_path_factory.mktemp("launcher") / "forkserver.log"
-    launcher = LocalLauncher(log=log, preload=("models.families.fbp_window",))
+    launcher = LocalLauncher(
+        log=log, preload=("worker.calls.evaluation", "models.families.fbp_window")
+    )
     yield launcher
     launcher.close()
 

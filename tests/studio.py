@@ -46,9 +46,9 @@ TOY_PRESET: dict[str, Any] = {
 class Studio:
     """A folder with a preset, its runs, and every process that they start.
 
-    With a `launcher`, `run` is the same command within this process, as on a machine of one core,
-    and its trials are forked from that launcher's server: a study in a second rather than six, for
-    what a process of its own would not show better.
+    With a `launcher`, `run` and `command` are the same within this process, as on a machine of one
+    core, and trials and calls are forked from that launcher's server: a study in a second rather
+    than six, for what a process of its own would not show better.
     """
 
     path: Path
@@ -109,12 +109,13 @@ class Studio:
     def run_with(self, arguments: list[str], timeout: float = 240) -> tuple[int, str]:
         """The same with these arguments."""
         if self.launcher is not None:
-            return _run_here(arguments, self.launcher)
+            with mock.patch.dict(os.environ, self.environment):
+                return _run_here(arguments, self.launcher)
         return finish(self.start_command(arguments), timeout)
 
     def command(self, *arguments: str, timeout: float = 120) -> tuple[int, str]:
         """Another command on the study."""
-        return finish(self.start_command([arguments[0], *self.where, *arguments[1:]]), timeout)
+        return self.run_with([arguments[0], *self.where, *arguments[1:]], timeout)
 
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         own = f"sqlite:///{self.folder.database}"
@@ -165,7 +166,7 @@ def _run_here(arguments: list[str], launcher: LocalLauncher) -> tuple[int, str]:
     """The command within this process; the launcher stays open for the next."""
     lent = mock.Mock(wraps=launcher, close=lambda: None)
     with (
-        mock.patch("orchestrator.running.session.open_study_launcher", return_value=lent),
+        mock.patch("orchestrator.launcher.open.LocalLauncher", return_value=lent),
         mock.patch("orchestrator.running.session.cpu_cores", return_value=1),
         mock.patch.object(sys, "argv", ["run_study.sh", *arguments]),
         contextlib.redirect_stdout(io.StringIO()) as output,

@@ -63,9 +63,10 @@ def searched(path, pictures=0):
 
 
 @pytest.fixture(scope="module")
-def confirmed(tmp_path_factory):
+def confirmed(tmp_path_factory, launcher):
     """The best two trials of three, each trained twice again without an interruption."""
     studio = searched(tmp_path_factory.mktemp("confirmed"), pictures=1)
+    studio.launcher = launcher
     code, output = studio.command("confirm", "--top", "2", "--seeds", "2")
     assert code == 0, output
     return studio
@@ -143,7 +144,7 @@ def test_asked_for_again_nothing_is_trained_and_the_same_is_told(confirmed, caps
 
 
 def test_interrupted_and_asked_for_more_it_goes_on_and_has_the_runs_of_an_unbroken_one(
-    confirmed, tmp_path
+    confirmed, tmp_path, launcher
 ):
     studio = searched(tmp_path)
     folder = studio.folder.confirmations
@@ -157,6 +158,7 @@ def test_interrupted_and_asked_for_more_it_goes_on_and_has_the_runs_of_an_unbrok
         assert "type the same command again" in output
         assert not known(studio)["finished"]
         finished = {p: p.stat().st_mtime_ns for p in folder.path.glob("trial_[01]/events.jsonl")}
+        studio.launcher = launcher
         code, output = studio.command("confirm", "--top", "1", "--seeds", "3")
         assert code == 0, output
     finally:

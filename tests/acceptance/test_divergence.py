@@ -9,24 +9,24 @@ import pytest
 from protocol.messages import NonFinite
 
 
-def test_nan_on_one_rank_prunes_the_trial_and_says_where(studio):
-    studio.change(
+def test_nan_on_one_rank_prunes_the_trial_and_says_where(inside):
+    inside.change(
         n_trials=1,
         parallel={"kind": "ddp", "ranks": 2},
         recipe={"nan_at_step": 2, "fault_rank": 1, "epochs": 4},
         limits={"hang_seconds": 20.0},
     )
-    code, output = studio.run()
+    code, output = inside.run()
     assert code == 1
-    assert studio.states() == ["PRUNED"]
-    event = next(e for e in studio.events(0) if isinstance(e, NonFinite))
+    assert inside.states() == ["PRUNED"]
+    event = next(e for e in inside.events(0) if isinstance(e, NonFinite))
     assert event.step == 2
     assert event.ranks == [1]
-    detail = json.loads(studio.trial(0).outcome.read_text())["detail"]
+    detail = json.loads(inside.trial(0).outcome.read_text())["detail"]
     assert detail["step"] == 2
     assert detail["ranks"] == [1]
     assert set(detail["losses"]) == {"data", "bias"}
-    assert detail["parameters"] == studio.trials()[0].params
+    assert detail["parameters"] == inside.trials()[0].params
     assert "non-finite loss at step 2" in output
 
 

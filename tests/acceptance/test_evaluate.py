@@ -10,7 +10,7 @@ import pytest
 
 from protocol.messages import Validated
 from tests.families.anomaly_toy import TINY_BRAINS
-from tests.studio import ROOT, Studio
+from tests.studio import ROOT, Studio, finish
 from worker.training.checkpoint import load_checkpoint
 
 ANOMALY_TOY = f"{ROOT}/tests/families/anomaly_toy.py:AnomalyToy"
@@ -58,7 +58,8 @@ def found(studio):
 def test_every_sample_is_scored_and_the_means_are_the_trial_s_own(reconstruction):
     folder = reconstruction.trial(0)
     before = reconstruction.folder.database.read_bytes()
-    code, output = reconstruction.command("evaluate", "--split", "val")
+    arguments = ["evaluate", *reconstruction.where, "--split", "val"]
+    code, output = finish(reconstruction.start_command(arguments))
     assert code == 0, output
     evaluation = found(reconstruction)["validation"]
     (validated,) = [e for e in reconstruction.events(0) if isinstance(e, Validated)]

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.contracts.cases import ROOT, follow_page, install_page
-from tests.studio import finish
+from tests.studio import Studio, finish
 from worker.calls.show import evaluate
 
 
@@ -33,16 +33,17 @@ def command(tmp_path):
     return run
 
 
-def test_a_family_in_a_file_is_searched_resumed_drawn_and_exported(command, tmp_path):
+def test_a_family_in_a_file_is_searched_resumed_drawn_and_exported(command, tmp_path, launcher):
     mine = tmp_path / "mine"
     assert follow_page(mine).name == "denoise.yml"
     code, output = command("run", "--preset", "denoise.yml", "--set", "devices=cpu")
     assert code == 0, output
     assert "3 complete" in output
-    code, output = command("run", "--n_trials", "4")
+    studio = Studio(tmp_path, name="mine", launcher=launcher)
+    code, output = studio.command("run", "--n_trials", "4")
     assert code == 0, output
     assert "4 of 4" in output
-    code, output = command("visualize", "--samples", "1")
+    code, output = studio.command("visualize", "--samples", "1")
     assert code == 0, output
     assert list((tmp_path / "runs" / "mine" / "best" / "pictures" / "test").glob("*.png"))
     code, output = command("export", "--out", "best")

@@ -19,9 +19,9 @@ PHANTOMS = {"size": 32, "xray_size": 32, "train": 4, "validation": 2, "test": 1,
 SEARCH = {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}}
 
 
-def begin(path, family, ct_size, **changes):
+def begin(path, launcher, family, ct_size, **changes):
     """A study of the family's tiny preset, at a size where a trial takes a second."""
-    studio = Studio(path, name=family)
+    studio = Studio(path, name=family, launcher=launcher)
     studio.preset = yaml.safe_load((ROOT / "studies" / f"{family}_tiny.yml").read_text())
     data = {"root": str(path / "phantoms"), "ct_size": ct_size, "xray_size": 32}
     studio.change(
@@ -41,11 +41,11 @@ def begin(path, family, ct_size, **changes):
 
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory):
+def begun(tmp_path_factory, launcher):
     """The studies direct64 and refine256, and what the second one said."""
     path = tmp_path_factory.mktemp("parent")
-    direct, _ = begin(path, "direct64", 8)
-    refine, output = begin(path, "refine256", 32, parent={"study": "direct64"})
+    direct, _ = begin(path, launcher, "direct64", 8)
+    refine, output = begin(path, launcher, "refine256", 32, parent={"study": "direct64"})
     return direct, refine, output
 
 

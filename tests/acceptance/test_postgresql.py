@@ -65,7 +65,7 @@ def assert_one_sentence(studio, code, output, *words):
 
 
 @pytest.mark.slow
-def test_a_study_is_searched_looked_at_exported_and_shown_and_no_password_is_kept(shared):
+def test_a_study_is_searched_looked_at_exported_and_shown_and_no_password_is_kept(shared, launcher):
     code, output = shared.run("--set", "tracking.wandb=off")
     assert code == 0, output
     assert shared.states() == ["COMPLETE"] * 3
@@ -73,10 +73,12 @@ def test_a_study_is_searched_looked_at_exported_and_shown_and_no_password_is_kep
     told = [shared.command("status", "--json")]
     assert json.loads(told[0][1])["counts"]["complete"] == 3
     assert json.loads(told[0][1])["orchestrator"] is None
+    shared.launcher = launcher
     told.append(shared.command("export", "--trial", "best", "--out", str(shared.path / "out")))
     assert (shared.path / "out" / "metrics.json").exists()
     told.append(shared.command("confirm", "--top", "1", "--seeds", "1"))
     told += [shared.command("status"), shared.command("verify")]
+    shared.launcher = None
     assert [code for code, _ in told] == [0, 0, 0, 0, 0], told
     told += [(0, _dashboard_says(shared))]
     assert_kept_secret(shared, output, *(text for _, text in told))
@@ -107,22 +109,24 @@ def _dashboard_says(studio):
 
 
 @pytest.mark.slow
-def test_the_drivers_own_variable_is_a_way_to_give_the_password(studio, postgresql):
-    studio.change(storage={"url": postgresql.tcp()}, n_trials=1)
-    studio.environment["PGPASSWORD"] = PASSWORD
-    studio.database = postgresql.url()
-    code, output = studio.run()
+def test_the_drivers_own_variable_is_a_way_to_give_the_password(inside, postgresql):
+    inside.change(storage={"url": postgresql.tcp()}, n_trials=1)
+    inside.environment["PGPASSWORD"] = PASSWORD
+    inside.database = postgresql.url()
+    code, output = inside.run()
     assert code == 0, output
-    assert studio.states() == ["COMPLETE"]
-    assert_kept_secret(studio, output)
+    assert inside.states() == ["COMPLETE"]
+    assert_kept_secret(inside, output)
 
 
 @pytest.mark.slow
-def test_a_copied_folder_is_refused_while_the_study_runs_and_told_who_runs_it(shared, tmp_path):
+def test_a_copied_folder_is_refused_while_the_study_runs_and_told_who_runs_it(
+    shared, tmp_path, launcher
+):
     slow(shared)
     first = shared.start()
     shared.wait_for_event(0, "started")
-    elsewhere = Studio(tmp_path / "elsewhere", preset=shared.preset)
+    elsewhere = Studio(tmp_path / "elsewhere", preset=shared.preset, launcher=launcher)
     elsewhere.environment = shared.environment
     shutil.copytree(shared.folder.path, elsewhere.folder.path)
     elsewhere.folder.lock.unlink()
@@ -165,7 +169,7 @@ def test_a_study_is_steered_and_deleted_with_its_rows_and_nobody_elses(shared, p
 
 
 @pytest.mark.slow
-def test_a_study_that_is_killed_goes_on_at_once(shared):
+def test_a_study_that_is_killed_goes_on_at_once(shared, launcher):
     slow(shared)
     for kind, count in (("validated", 1), ("validated", 3)):
         run = shared.start()
@@ -173,6 +177,7 @@ def test_a_study_that_is_killed_goes_on_at_once(shared):
         run.kill()
         run.communicate()
         shared.wait_for_silence()
+    shared.launcher = launcher
     code, output = shared.run()
     assert code == 0, output
     assert_whole(shared)
@@ -222,7 +227,9 @@ def test_a_server_that_stays_away_ends_the_study_with_a_sentence_and_it_can_go_o
 
 
 @pytest.mark.slow
-def test_a_study_whose_lock_somebody_took_meanwhile_stops_with_a_sentence(shared, postgresql):
+def test_a_study_whose_lock_somebody_took_meanwhile_stops_with_a_sentence(
+    shared, postgresql, launcher
+):
     slow(shared)
     run = shared.start()
     shared.wait_for_event(0, "validated")
@@ -248,6 +255,7 @@ def test_a_study_whose_lock_somebody_took_meanwhile_stops_with_a_sentence(shared
     assert f"taken over by process {taker.pid} on {socket.gethostname()}" in output
     assert "Traceback" not in output
     shared.wait_for_silence()
+    shared.launcher = launcher
     code, output = shared.run()
     assert code == 0, output
     assert_whole(shared)
@@ -267,13 +275,13 @@ MISTAKES = {  # what is changed in a URL that works, the password, and what is s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_database_that_cannot_be_used_is_one_sentence_and_no_study(studio, postgresql, mistake):
+def test_a_database_that_cannot_be_used_is_one_sentence_and_no_study(inside, postgresql, mistake):
     changes, password, words = MISTAKES[mistake]
     if changes.get("username") == "plain":
         changes = {"username": postgresql.new_user(password)}
-    studio.change(storage={"url": str(make_url(postgresql.tcp()).set(**changes))})
-    studio.environment["PGPASSWORD"] = password
-    assert_one_sentence(studio, *studio.run(), "storage.url: ", "cannot be opened: ", *words)
+    inside.change(storage={"url": str(make_url(postgresql.tcp()).set(**changes))})
+    inside.environment["PGPASSWORD"] = password
+    assert_one_sentence(inside, *inside.run(), "storage.url: ", "cannot be opened: ", *words)
 
 
 def test_a_password_in_a_settings_file_is_refused_and_not_repeated(inside, postgresql):

@@ -27,11 +27,11 @@ def test_a_misspelt_family_key_names_the_file_and_the_nearest_key(studio):
     assert not studio.folder.path.exists()
 
 
-def test_a_value_out_of_range_is_refused_before_anything_is_written(studio):
-    studio.preset["search"]["batch_size"] = {"choices": [4, 0]}
-    code, output = studio.run()
-    assert_refused(studio, code, output, "search.batch_size", "0")
-    assert not studio.folder.path.exists()
+def test_a_value_out_of_range_is_refused_before_anything_is_written(inside):
+    inside.preset["search"]["batch_size"] = {"choices": [4, 0]}
+    code, output = inside.run()
+    assert_refused(inside, code, output, "search.batch_size", "0")
+    assert not inside.folder.path.exists()
 
 
 def test_a_search_with_points_that_the_family_refuses_is_refused_before_anything_is_written(inside):

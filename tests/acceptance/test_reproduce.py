@@ -8,13 +8,15 @@ from tests.acceptance.test_survival import slow
 from tests.studio import finish
 
 
-def test_a_trial_that_was_killed_and_resumed_is_reproduced_bit_for_bit(studio):
+def test_a_trial_that_was_killed_and_resumed_is_reproduced_bit_for_bit(studio, launcher):
     slow(studio, n_trials=1)
     run = studio.start()
     studio.wait_for_event(0, "validated", count=2)
     run.kill()
     finish(run)
+    studio.launcher = launcher
     assert studio.run()[0] == 0
+    studio.launcher = None
     before = studio.trial(0).events.read_bytes()
     code, output = studio.command("reproduce", "--trial", "0")
     assert code == 0, output
@@ -24,7 +26,9 @@ def test_a_trial_that_was_killed_and_resumed_is_reproduced_bit_for_bit(studio):
     studio.wait_for_silence()
 
 
-def test_a_trial_that_cannot_be_reproduced_is_told_where_by_how_much_and_what_changed(finished):
+def test_a_trial_that_cannot_be_reproduced_is_told_where_by_how_much_and_what_changed(
+    finished, launcher
+):
     events = finished.trial(1).events
     lines = []
     for line in events.read_text().splitlines():
@@ -37,6 +41,7 @@ def test_a_trial_that_cannot_be_reproduced_is_told_where_by_how_much_and_what_ch
     plan = json.loads(plans.read_text())
     plan["surroundings"]["torch"] = "1.0"
     plans.write_text(json.dumps(plan) + "\n")
+    finished.launcher = launcher
     code, output = finished.command("reproduce", "--trial", "1")
     assert code == 1, output
     assert "epoch 1 of 2: identical" in output
@@ -44,7 +49,8 @@ def test_a_trial_that_cannot_be_reproduced_is_told_where_by_how_much_and_what_ch
     assert "torch: '1.0' then" in output
 
 
-def test_what_was_never_trained_is_refused_in_a_sentence(finished):
+def test_what_was_never_trained_is_refused_in_a_sentence(finished, launcher):
+    finished.launcher = launcher
     code, output = finished.command("reproduce", "--trial", "7")
     assert code == 2
     assert "--trial: trial 7 of study 'x' has validated no epoch" in output

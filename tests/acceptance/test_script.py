@@ -86,7 +86,7 @@ def epochs_of(studio: Studio, number: int) -> list[int]:
     return [event.epoch for event in studio.events(number) if isinstance(event, Validated)]
 
 
-def test_every_end_of_a_command_is_told_for_what_it_was(scripted):
+def test_every_end_of_a_command_is_told_for_what_it_was(scripted, launcher):
     modes = ["plain", "nan", "memory", "error", "killed", "silent", "leaves"]
     choose(scripted, *modes, parallel_trials=2)
     code, output = scripted.run()
@@ -122,6 +122,7 @@ def test_every_end_of_a_command_is_told_for_what_it_was(scripted):
     note = trial_note(plain, latest_plan(plain), outcomes["plain"])
     assert f"- checkpoint: `{plain.output}/last.ckpt`" in note
     assert not scripted.processes(), "also what it left in a session of its own is gone"
+    scripted.launcher = launcher
     code, told = scripted.command("verify")
     assert code == 0, told
     code, told = scripted.command("status")
@@ -145,7 +146,7 @@ def test_three_processes_know_of_each_other_and_end_with_the_first_that_fails(sc
     assert not scripted.processes()
 
 
-def test_interrupted_and_killed_at_any_time_it_goes_on_from_its_own_checkpoint(scripted):
+def test_interrupted_and_killed_at_any_time_it_goes_on_from_its_own_checkpoint(scripted, launcher):
     scripted.preset["script"]["command"] = scripted.preset["script"]["command"].replace(
         "0.1", "0.4"
     )
@@ -164,6 +165,7 @@ def test_interrupted_and_killed_at_any_time_it_goes_on_from_its_own_checkpoint(s
     log = scripted.trial(0).rank_log(0).read_text()
     assert log.count("behind epoch 0") == 1
     assert len(scripted.trials()) == 1
+    scripted.launcher = launcher
     code, told = scripted.command("verify")
     assert code == 0, told
 

@@ -107,7 +107,7 @@ def programs(studio: Studio, project: str) -> list[psutil.Process]:
 
 
 @cheap_first
-def test_a_project_is_trained_pruned_diverges_and_runs_out_of_memory(studio, project):
+def test_a_project_is_trained_pruned_diverges_and_runs_out_of_memory(studio, project, launcher):
     search(studio, project, list(POINTS), pause=1.0, epochs=5)
     studio.change(
         pruner={"kind": "threshold", "lower": 9.6, "n_warmup_steps": 2},
@@ -136,6 +136,7 @@ def test_a_project_is_trained_pruned_diverges_and_runs_out_of_memory(studio, pro
     assert ("told to stop" in log) == (project == "hydra_app")
     assert "SIGTERM" not in log, "where a callback hears it there is no need of a signal"
     assert not studio.processes()
+    studio.launcher = launcher
     code, answer = studio.command("verify")
     assert code == 0, answer
 

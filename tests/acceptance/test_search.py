@@ -56,9 +56,10 @@ def test_status_as_json_tells_counts_and_the_best_trial(finished):
     assert status["best"]["checkpoint"] == str(finished.trial(best.number).best)
 
 
-def test_the_same_command_again_on_a_finished_study_repeats_nothing(finished):
+def test_the_same_command_again_on_a_finished_study_repeats_nothing(finished, launcher):
     before = {p: p.stat().st_mtime_ns for p in finished.folder.path.glob("trial_*/*.pth")}
     assert len(before) >= 6
+    finished.launcher = launcher
     code, _ = finished.run()
     assert code == 0
     assert len(finished.trials()) == 3
@@ -72,11 +73,12 @@ def test_a_larger_budget_adds_trials_to_the_study(finished, launcher):
     assert [trial.number for trial in finished.trials()] == [0, 1, 2, 3, 4]
 
 
-def test_a_resumed_study_asks_what_an_uninterrupted_one_asks(studio, tmp_path):
+def test_a_resumed_study_asks_what_an_uninterrupted_one_asks(studio, tmp_path, launcher):
     studio.change(n_trials=6, recipe={"epochs": 1}, sampler={"n_startup_trials": 2}, pictures=0)
     studio.run("--n_trials", "3")
+    studio.launcher = launcher
     studio.run("--n_trials", "6")
-    whole = Studio(tmp_path, name="whole", preset=studio.preset)
+    whole = Studio(tmp_path, name="whole", preset=studio.preset, launcher=launcher)
     whole.run()
     assert [t.params for t in studio.trials()] == [t.params for t in whole.trials()]
     assert [t.value for t in studio.trials()] == [t.value for t in whole.trials()]
@@ -188,12 +190,13 @@ def test_only_the_best_trials_keep_their_checkpoints(inside):
     assert "keep" in output
 
 
-def test_visualize_and_export_work_from_a_checkpoint(finished, tmp_path):
+def test_visualize_and_export_work_from_a_checkpoint(finished, tmp_path, launcher):
     code, output = finished.command("visualize", "--trial", "best", "--samples", "2")
     assert code == 0, output
     pictures = [line for line in output.splitlines() if line.endswith(".png")]
     assert len(pictures) == 2
     out = tmp_path / "best"
+    finished.launcher = launcher
     code, output = finished.command("export", "--out", str(out))
     assert code == 0, output
     best = min(finished.trials(), key=lambda trial: trial.value)

@@ -25,7 +25,7 @@ def slow(studio: Studio) -> Studio:
     return studio
 
 
-def test_one_trial_is_stopped_and_the_study_goes_on_to_its_end(slow):
+def test_one_trial_is_stopped_and_the_study_goes_on_to_its_end(slow, launcher):
     run = slow.start()
     slow.wait_for_event(0, "validated")
     code, told = slow.command("stop", "--trial", "0", "--why", "wrong data")
@@ -42,11 +42,12 @@ def test_one_trial_is_stopped_and_the_study_goes_on_to_its_end(slow):
     assert line.taken - line.request.time < 2.0
     code, told = slow.command("stop", "--trial", "0")
     assert (code, "has ended already" in told) == (2, True)
+    slow.launcher = launcher
     code, told = slow.command("verify")
     assert code == 0, told
 
 
-def test_stopping_a_study_waits_until_it_has_ended_and_it_goes_on_later(slow):
+def test_stopping_a_study_waits_until_it_has_ended_and_it_goes_on_later(slow, launcher):
     run = slow.start()
     slow.wait_for_event(0, "validated")
     code, told = slow.command("stop")
@@ -55,6 +56,7 @@ def test_stopping_a_study_waits_until_it_has_ended_and_it_goes_on_later(slow):
     assert finish(run, timeout=5)[0] == 130
     code, told = slow.command("stop", "--trial", "0", "--why", "while it is not run")
     assert code == 0, told
+    slow.launcher = launcher
     code, output = slow.run()
     assert code == 0, output
     assert slow.states() == ["PRUNED", "COMPLETE"]

@@ -23,7 +23,7 @@ from protocol.messages import Started, Stopped, Validated
 from tests.studio import ROOT, Studio, finish, wait_until
 from worker.training.checkpoint import load_checkpoint
 
-KILLS, SHORT_KILLS = 20, 5
+KILLS, SHORT_KILLS = 20, 3
 
 
 def slow(studio: Studio, **sections):
@@ -100,6 +100,7 @@ def test_an_interrupted_and_resumed_trial_computes_what_an_unbroken_one_does(
     run.kill()
     run.communicate()
     studio.wait_for_silence()
+    studio.launcher = launcher
     studio.run()
     whole = Studio(tmp_path, name="whole", preset=studio.preset, launcher=launcher)
     whole.run()
@@ -108,7 +109,7 @@ def test_an_interrupted_and_resumed_trial_computes_what_an_unbroken_one_does(
     assert broken.params == unbroken.params
 
 
-def test_one_ctrl_c_ends_at_the_next_step_with_a_checkpoint(studio):
+def test_one_ctrl_c_ends_at_the_next_step_with_a_checkpoint(studio, launcher):
     slow(studio, n_trials=2)
     studio.change(recipe={"step_seconds": 0.5}, limits={"checkpoint_seconds": 1000.0})
     run = studio.start()
@@ -124,7 +125,7 @@ def test_one_ctrl_c_ends_at_the_next_step_with_a_checkpoint(studio):
     assert load_checkpoint(studio.trial(0).last)
     assert studio.states() == ["RUNNING"]
     assert not studio.processes()
-    studio.change(recipe={"step_seconds": 0.5})
+    studio.launcher = launcher
     code, _ = studio.run("--n_trials", "1")
     assert code == 0
     assert studio.states() == ["COMPLETE"]

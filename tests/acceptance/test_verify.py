@@ -56,13 +56,14 @@ def test_a_finished_study_fits_also_as_a_copy_that_may_not_be_written(copied, ca
     assert times(copied) == before
 
 
-def test_a_study_that_was_killed_fits_when_it_is_done(studio):
+def test_a_study_that_was_killed_fits_when_it_is_done(studio, launcher):
     slow(studio, n_trials=2, pruner={"kind": "median", "n_startup_trials": 1})
     for count in (1, 3):
         run = studio.start()
         studio.wait_for_event(0, "validated", count=count)
         run.kill()
         finish(run)
+    studio.launcher = launcher
     assert studio.run()[0] == 0
     code, output = studio.command("verify")
     assert code == 0, output

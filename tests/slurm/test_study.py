@@ -63,7 +63,9 @@ def assert_like(studio: Studio, whole: Studio) -> None:
     assert [(found, expected) for found, expected in both if found != expected] == []
 
 
-def test_two_jobs_train_all_trials_of_a_study_one_after_the_other(studio, cluster, undisturbed):
+def test_two_jobs_train_all_trials_of_a_study_one_after_the_other(
+    studio, cluster, undisturbed, launcher
+):
     two_ranks(studio, n_trials=5)
     code, output = studio.run()
     assert code == 0, output
@@ -72,11 +74,14 @@ def test_two_jobs_train_all_trials_of_a_study_one_after_the_other(studio, cluste
     jobs = [path.name for path in (studio.folder.jobs / "ended").iterdir()]
     assert sorted(jobs) == ["0", "1"]
     assert_nothing_is_left(studio, cluster)
+    studio.launcher = launcher
     code, output = studio.command("verify")
     assert code == 0, output
 
 
-def test_the_ranks_of_a_trial_on_two_nodes_compute_what_they_do_on_one(studio, cluster, tmp_path):
+def test_the_ranks_of_a_trial_on_two_nodes_compute_what_they_do_on_one(
+    studio, cluster, tmp_path, launcher
+):
     studio.change(parallel={"kind": "ddp", "ranks": 4}, threads=1, n_trials=1)
     studio.change(launcher={"nodes": 2}, recipe={"step_seconds": 0.0})
     code, output = studio.run()
@@ -88,7 +93,7 @@ def test_the_ranks_of_a_trial_on_two_nodes_compute_what_they_do_on_one(studio, c
     code, output = one.run()
     assert code == 0, output
     (tmp_path / "here").mkdir()
-    here = Studio(tmp_path / "here", preset=copy.deepcopy(studio.preset))
+    here = Studio(tmp_path / "here", preset=copy.deepcopy(studio.preset), launcher=launcher)
     here.change(launcher={"kind": "local"})
     code, output = here.run()
     assert code == 0, output
@@ -206,6 +211,7 @@ def test_a_preempted_trial_saves_and_goes_on_in_another_job(studio, cluster, und
     assert_nothing_is_left(studio, cluster)
 
 
+@pytest.mark.long
 def test_a_trial_goes_on_in_another_job_when_the_time_of_one_is_up(studio, cluster, undisturbed):
     two_ranks(studio, n_trials=1, limits={"relaunches": 0})
     studio.change(recipe={"step_seconds": 0.4})
