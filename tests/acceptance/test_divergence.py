@@ -41,6 +41,7 @@ def test_a_divergence_late_in_training_is_no_promise_to_the_sampler(inside):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_search_where_a_third_diverges_learns_to_avoid_it(inside):
     inside.preset["search"] = {"learning_rate": {"low": 1e-3, "high": 10.0, "log": True}}
     inside.change(

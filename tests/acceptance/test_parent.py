@@ -12,7 +12,7 @@ from PIL import Image
 
 from orchestrator.study.peek import peek
 from protocol.messages import load_plan
-from tests.studio import ROOT, Studio
+from tests.studio import ROOT, Studio, finish
 from worker.calls.infer import infer
 
 PHANTOMS = {"size": 32, "xray_size": 32, "train": 4, "validation": 2, "test": 1, "seed": 1}
@@ -75,7 +75,8 @@ def test_two_x_rays_become_a_nifti_volume_by_both_models(begun, views, tmp_path)
     _, refine, _ = begun
     out, picture = tmp_path / "ct.nii.gz", tmp_path / "ct.png"
     options = ["--out", str(out), "--voxel_size", "1.5", "2", "2.5", "--picture", str(picture)]
-    code, output = refine.command("infer", "--trial", "best", "--input", *views, *options)
+    arguments = ["infer", *refine.where, "--trial", "best", "--input", *views, *options]
+    code, output = finish(refine.start_command(arguments))
     assert code == 0, output
     image = nibabel.loadsave.load(out)
     assert image.shape == (32, 32, 32)

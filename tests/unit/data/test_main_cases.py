@@ -679,6 +679,7 @@ class TestHeads:
             volume(source / f"s{person}_mask.nii.gz", inside, far)
         assert "lies beside" in refusal("brain")
 
+    @pytest.mark.long
     def test_a_background_of_nan(self, source, heads):
         for person in range(3):
             values, inside, _ = brain(person)

@@ -167,6 +167,7 @@ def test_values_that_no_trial_can_have_are_left_out_of_an_enqueued_point_and_nam
     assert search.problems() == []
 
 
+@pytest.mark.long
 def test_earlier_trials_spare_more_than_a_third_of_those_after_the_space_has_grown():
     seen, forgotten = compared(seeds=2)
     assert forgotten >= 1.5 * seen
