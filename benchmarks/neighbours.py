@@ -4,10 +4,11 @@
 
 OpenMP's threads spin while they wait for one another, and with more threads than cores they spin
 in the way of those that they wait for. Each row trains with other words on that in the
-environment, alone and with two processes side by side. All rows take turns, once a round, and each
-figure says how many times longer a step took than alone with an environment that says nothing: the
-median over the rounds, and in brackets that of the fastest turns, which is nearer to what a machine
-gives that does nothing else.
+environment, or gives way as workers do (worker/machine/threads.py), alone and with two processes
+side by side, all with the allocator's thresholds that workers have. All rows take turns, once a
+round, and each figure says how many times longer a step took than alone with an environment that
+says nothing: the median over the rounds, and in brackets that of the fastest turns, which is
+nearer to what a machine gives that does nothing else.
 """
 
 from __future__ import annotations
@@ -24,10 +25,14 @@ import typer
 from torch import nn
 
 from benchmarks.convnet import Net
+from orchestrator.launcher.environment import ALLOCATING
+from worker.machine.threads import give_way
 
 SAID = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+GIVES_WAY = "gives way"
 WAYS: dict[str, dict[str, str]] = {
     "nothing said": {},
+    GIVES_WAY: {},
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
     "spins 1 000 times": {"GOMP_SPINCOUNT": "1000"},
     "spins 10 000 times": {"GOMP_SPINCOUNT": "10000"},
@@ -35,17 +40,21 @@ WAYS: dict[str, dict[str, str]] = {
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
 ALONE, TWO = "alone", "two"
-LOADS = {"small": (8, 2, 4, 16), "middle": (16, 3, 32, 32)}  # width, layers, batch, pixels
+# Width, layers, batch, pixels; a tensor of the last is of 67 MB.
+LOADS = {"small": (8, 2, 4, 16), "middle": (16, 3, 32, 32), "large": (16, 3, 32, 181)}
 
 
 class Trainer:
     """A process that trains for so long when it is told to."""
 
-    def __init__(self, way: dict[str, str], load: str, threads: int) -> None:
+    def __init__(
+        self, way: dict[str, str], load: str, threads: int, *, gives_way: bool = False
+    ) -> None:
         environment = {name: value for name, value in os.environ.items() if name not in SAID}
         environment |= {"OMP_NUM_THREADS": str(threads)} | way
+        gives = ["--gives-way"] if gives_way else []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.neighbours", "--train", load],
+            [sys.executable, "-m", "benchmarks.neighbours", "--train", load, *gives],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -81,7 +90,7 @@ def train(load: str) -> None:
         loss.backward()
         optimizer.step()
 
-    for _ in range(20):
+    for _ in range(3):
         step()
     print(0.0, flush=True)
     for line in sys.stdin:
@@ -100,7 +109,12 @@ def turn(trainers: list[Trainer], seconds: float) -> float:
 
 
 def measure(load: str, threads: int, rounds: int, seconds: float) -> None:
-    pairs = {name: [Trainer(way, load, threads) for _ in range(2)] for name, way in WAYS.items()}
+    pairs = {
+        name: [
+            Trainer(ALLOCATING | way, load, threads, gives_way=name == GIVES_WAY) for _ in range(2)
+        ]
+        for name, way in WAYS.items()
+    }
     rates: dict[tuple[str, str], list[float]] = {}
     for _ in range(rounds):
         for name, pair in pairs.items():
@@ -123,15 +137,18 @@ def longer(base: list[float], rates: list[float]) -> str:
 
 def main(
     rounds: Annotated[int, typer.Option(min=1)] = 7,
-    seconds: Annotated[float, typer.Option(help="of one turn")] = 1.0,
+    seconds: Annotated[float, typer.Option(help="of one turn")] = 4.0,
     threads: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
     train_load: Annotated[str | None, typer.Option("--train", hidden=True)] = None,
+    gives: Annotated[bool, typer.Option("--gives-way", hidden=True)] = False,
 ) -> None:
     """Time steps alone and beside a neighbour, under each way to wait."""
     if train_load is not None:
+        if gives:
+            give_way()
         train(train_load)
         return
-    for load in LOADS:
+    for load in ("small", "middle"):
         measure(load, threads, rounds, seconds)
 
 

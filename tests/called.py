@@ -17,6 +17,10 @@ def echo(**arguments: Any) -> dict[str, Any]:
     return arguments
 
 
+def environment(names: list[str]) -> dict[str, str]:
+    return {name: os.environ[name] for name in names}
+
+
 def state(module: str) -> dict[str, bool]:
     """Of the process that answers."""
     return {

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.launcher.base import Attempt, Exit
+from orchestrator.launcher.environment import server_environment
 from orchestrator.launcher.processes import StandingStill, end_session, sweep
 from protocol.doors import FORK_SERVER, RANK, SCRIPT_RANK, Call
 from protocol.errors import UserError, unpacked
@@ -30,11 +31,6 @@ PATIENCE = 60.0  # seconds that a call's processes, or the server, may be stoppe
 KILL_SECONDS = 3.0  # for a group to go by itself once its lifeline is closed
 GIVE_UP_SECONDS = 10.0  # from then on nothing of it is waited for
 CALLS = 3  # times that a call is made whose server is killed before it begins
-# How long OpenMP's threads spin while they wait: libgomp, which is in torch's wheels, reads a count
-# as it is loaded, LLVM's library milliseconds. By themselves they spin for so long that two trials
-# of two threads each take five times as long side by side; see benchmarks/neighbours.py.
-WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
-ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = (Call.CHECK_SETTINGS.module,)
 # The last would bring all; one by one a call need not wait for all of them.
 PRELOADED_FOR_ATTEMPTS = (
@@ -69,6 +65,7 @@ class LocalLauncher:
         for_attempts = (SCRIPT_RANK,) if scripts else PRELOADED_FOR_ATTEMPTS
         first = () if scripts else PRELOADED
         self._preload = (*first, *preload, "--", *(for_attempts if trains else ()))
+        self._scripts = scripts
         self._server: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._attempts: weakref.WeakSet[LocalAttempt] = weakref.WeakSet()
@@ -76,14 +73,6 @@ class LocalLauncher:
     def start(self) -> None:
         """Start the server; it imports while the caller goes on."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = dict(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join(
-            part for part in (str(ROOT), environment.get("PYTHONPATH")) if part
-        )
-        # NumPy's linear algebra would start a thread in the server, which must not have any.
-        environment.setdefault("OPENBLAS_NUM_THREADS", "1")
-        if not any(name in environment for name in (*WAITING, "OMP_WAIT_POLICY")):
-            environment |= WAITING
         with theirs, self._log.open("ab") as log:
             self._server = subprocess.Popen(
                 [
@@ -99,7 +88,7 @@ class LocalLauncher:
                 stdout=log,
                 stderr=log,
                 pass_fds=[theirs.fileno()],
-                env=environment,
+                env=server_environment(scripts=self._scripts),
                 start_new_session=True,  # a ^C in the terminal is the orchestrator's business
             )
         self._requests = ours

@@ -14,6 +14,7 @@ from protocol.errors import CheckpointError, SettingsError
 from protocol.files import sha256_of
 from protocol.folders import parent_of
 from protocol.recipe import FILE_KEY, Recipe, TrainingRecipe
+from worker.machine.threads import give_way
 from worker.ranks.trial import open_family
 from worker.training.checkpoint import load_checkpoint
 from worker.training.pictures import caption_of
@@ -59,6 +60,7 @@ def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Op
     parent = parent_of(path, content["recipe"])
     moved = {} if parent is None else {FILE_KEY: str(parent)}
     recipe = Recipe.of(content["recipe"] | moved)
+    give_way()
     family = open_family(_where_it_is_now(content["family"], path), recipe.own, data)
     model = family.build_model()
     model.load_state_dict(content["model"])

@@ -12,7 +12,7 @@ from worker.calls.opened import open_checkpoint
 from worker.calls.prediction.kinds import make_task
 from worker.calls.prediction.run import Run, Telling
 from worker.calls.prediction.task import Wanted
-from worker.ranks.memory import limit_memory
+from worker.machine.memory import limit_memory
 
 
 def predict(

@@ -18,11 +18,12 @@ from models.registry import load_family
 from protocol.errors import is_full
 from protocol.folders import TrialFolder
 from protocol.messages import NO_ROOM, Failed, Launched, Plan, append_event, load_plan
+from worker.machine.memory import limit_memory
+from worker.machine.threads import give_way
 from worker.ranks.determinism import deterministic
 from worker.ranks.divergence import Divergence
 from worker.ranks.faults import failure
 from worker.ranks.group import join
-from worker.ranks.memory import limit_memory
 from worker.ranks.stopping import StopAgreed
 from worker.ranks.trial import open_trial
 from worker.training.cross_validation import train_folds
@@ -101,6 +102,7 @@ def _train(
         interface=plan.interface,
     )
     tick()
+    give_way(always=plan.memory_gb is not None)
     if plan.memory_gb is not None:
         load_family(plan.family)  # its libraries are the program's own memory
         limits.callback(limit_memory(plan.memory_gb, devices_of(plan, group)))

@@ -8,9 +8,9 @@ import torch
 
 from protocol.errors import SettingsError, UserError, chain, is_full
 from protocol.messages import Failed, Fault, Plan
+from worker.machine.memory import out_of_memory
 from worker.ranks.group import JoinError, peer_loss
 from worker.ranks.loading import LoaderKilled, loader_loss
-from worker.ranks.memory import out_of_memory
 
 MESSAGE, TRACEBACK = 4_000, 64_000  # characters of an event that are kept
 # CUDA's codes of what the program asked for, which another GPU would answer alike: an invalid

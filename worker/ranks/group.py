@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from worker.machine.networks import INTERFACES, NoMeeting
 from worker.ranks.meeting import meet
-from worker.ranks.networks import INTERFACES, NoMeeting
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from typing import Any
 from torch.distributed import DistError, Store, TCPStore  # type: ignore[attr-defined]
 
 from protocol.files import read_fresh, write_text
-from worker.ranks.networks import NoMeeting, choose, interface_of, loopback, own_addresses
+from worker.machine.networks import NoMeeting, choose, interface_of, loopback, own_addresses
 
 _LOOK_SECONDS = 0.1  # between looks for where the store listens
 _CONNECT_SECONDS = 5.0  # for one address of it

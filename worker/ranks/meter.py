@@ -10,7 +10,7 @@ import pynvml
 import torch
 
 from protocol.messages import Used, append_event
-from worker.ranks.memory import Usage
+from worker.machine.memory import Usage
 from worker.ranks.trial import Trial
 
 TELL_SECONDS = 60.0  # at least between two words of a rank, but for its last

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from models.family import Family, MapDataset, Split
 from models.registry import load_family
@@ -16,6 +13,7 @@ from protocol.folders import RunFolder, TrialFolder
 from protocol.messages import Plan
 from protocol.problems import validated
 from protocol.recipe import TrainingRecipe
+from worker.machine.threads import limit_threads
 from worker.ranks.batches import Sharing
 from worker.ranks.group import Group
 from worker.ranks.seeding import mix
@@ -103,12 +101,3 @@ def open_split(family: Family[Any, Any], split: Split) -> MapDataset:
     if len(dataset) == 0:
         raise DataError(f"the {split} split has no samples", key="data")
     return dataset
-
-
-def limit_threads(threads: int) -> None:
-    """Keep this process's numerical libraries to its share of the cores."""
-    numba = sys.modules.get("numba")  # only where the family brought it
-    if numba is not None:
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    # Last, because numba's first word sets OpenMP, which is torch's too, to every core.
-    torch.set_num_threads(threads)

@@ -35,7 +35,7 @@ from protocol.messages import (
     read_events,
 )
 from protocol.script import ScriptPlan, matching, matching_path
-from worker.ranks.networks import NoMeeting
+from worker.machine.networks import NoMeeting
 from worker.ranks.stopping import StopRequest
 from worker.scripts.child import Child, NotFound, end_descendants
 from worker.scripts.reports import Report, Reporter, source_of

@@ -14,7 +14,7 @@ from protocol.files import read_fresh, write_text
 from protocol.folders import TrialFolder
 from protocol.messages import Plan
 from protocol.script import REPORT_VARIABLE, STOP_VARIABLE, TRIAL_VARIABLE
-from worker.ranks.networks import INTERFACES, NoMeeting, loopback, own_addresses
+from worker.machine.networks import INTERFACES, NoMeeting, loopback, own_addresses
 
 _ROOT = Path(__file__).resolve().parents[2]
 _INTEGRATIONS = _ROOT / "integrations"

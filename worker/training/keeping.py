@@ -17,7 +17,7 @@ from protocol.errors import CheckpointError
 from protocol.files import copy_verified
 from protocol.folders import RunFolder
 from protocol.messages import Validated
-from worker.ranks.memory import out_of_memory
+from worker.machine.memory import out_of_memory
 from worker.ranks.trial import Trial
 from worker.training.background import Background
 from worker.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint, save_last

@@ -21,8 +21,8 @@ from torch.utils.data import default_collate
 from models.family import Family, MapDataset
 from models.panels import keep_panels
 from models.pictures import Panel, Picture
+from worker.machine.memory import out_of_memory
 from worker.ranks.loading import SeededDataset, to_device
-from worker.ranks.memory import out_of_memory
 from worker.ranks.seeding import mix, reseed
 from worker.ranks.trial import Trial, open_split
 from worker.training.chart import Scale

@@ -15,10 +15,10 @@ import time
 import torch
 
 from protocol.messages import Measured, Plan, append_event
+from worker.machine.memory import Usage
 from worker.ranks.batches import Step, epoch_steps
 from worker.ranks.divergence import Divergence
 from worker.ranks.group import Group
-from worker.ranks.memory import Usage
 from worker.ranks.trial import Trial
 from worker.training.train import Training
 

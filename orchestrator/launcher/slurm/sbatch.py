@@ -11,7 +11,7 @@ from typing import Any
 
 from submitit.slurm.slurm import SlurmExecutor
 
-from orchestrator.launcher.local import ROOT
+from orchestrator.launcher.environment import ROOT
 from orchestrator.launcher.settings import LauncherSettings
 from orchestrator.launcher.slurm.ask import Refused, ask, number_of
 from protocol.errors import SettingsError

@@ -13,7 +13,7 @@ from torch import Tensor
 from models.program import Program
 from protocol.errors import UserError
 from worker.calls.prediction.task import Say
-from worker.ranks.memory import out_of_memory
+from worker.machine.memory import out_of_memory
 
 
 class Ensemble:

@@ -13,7 +13,8 @@ import pytest
 
 from orchestrator.launcher import local
 from orchestrator.launcher.base import Exit
-from orchestrator.launcher.local import ROOT, LocalLauncher
+from orchestrator.launcher.environment import ROOT
+from orchestrator.launcher.local import LocalLauncher
 from protocol.errors import DataError, UserError
 from protocol.messages import Failed, Finished, Started, load_plan
 from tests.ranks import events, make_plan, wait_for
@@ -49,38 +50,6 @@ def endless(tmp_path, launch):
         return trial, attempt
 
     return begin
-
-
-@pytest.fixture
-def server_environment(tmp_path, monkeypatch):
-    """What the server of a launcher sees of the given words in our environment."""
-
-    def begin(**words):
-        for name in ("OMP_WAIT_POLICY", *local.WAITING):
-            monkeypatch.delenv(name, raising=False)
-        for name, word in words.items():
-            monkeypatch.setenv(name, word)
-        launcher = LocalLauncher(log=tmp_path / "log")
-        launcher.start()
-        place = Path(f"/proc/{launcher._server.pid}/environ")
-        wait_for(place.read_text)  # the kernel fills it a moment after the program has begun
-        entries = place.read_text().split("\0")
-        launcher.close()
-        return dict(entry.split("=", 1) for entry in entries if "=" in entry)
-
-    return begin
-
-
-def test_threads_of_workers_spin_but_shortly_while_they_wait(server_environment):
-    assert local.WAITING.items() <= server_environment().items()
-
-
-@pytest.mark.parametrize(
-    "own", [{"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}, {"KMP_BLOCKTIME": "0"}]
-)
-def test_a_person_s_own_word_on_waiting_is_kept_and_nothing_added(server_environment, own):
-    seen = server_environment(**own)
-    assert {name: seen[name] for name in seen if name in ("OMP_WAIT_POLICY", *local.WAITING)} == own
 
 
 def ranks_of(attempt) -> list[psutil.Process]:

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from orchestrator.launcher import processes
-from orchestrator.launcher.local import ROOT
+from orchestrator.launcher.environment import ROOT
 from orchestrator.launcher.processes import session_members, since_boot, sweep
 from protocol.errors import UserError
 from protocol.files import write_json

@@ -10,10 +10,10 @@ from collections import namedtuple
 import psutil
 import pytest
 
+from worker.machine import networks as networks_module
+from worker.machine.networks import INTERFACES, NoMeeting, choose, interface_of, own_addresses
 from worker.ranks import meeting as module
-from worker.ranks import networks as networks_module
 from worker.ranks.meeting import meet
-from worker.ranks.networks import INTERFACES, NoMeeting, choose, interface_of, own_addresses
 
 Address = namedtuple("Address", "family address")
 State = namedtuple("State", "isup")

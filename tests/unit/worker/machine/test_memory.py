@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from protocol.errors import DataError
 from tests.ranks import in_a_process
-from worker.ranks.memory import GIB, Usage, limit_memory, out_of_memory
+from worker.machine.memory import GIB, Usage, limit_memory, out_of_memory
 
 CPU = torch.device("cpu")
 MIB = 2**20

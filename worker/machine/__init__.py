@@ -1,0 +1,1 @@
+"""What a process takes of its machine: threads, memory, networks."""
