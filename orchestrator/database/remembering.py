@@ -8,6 +8,7 @@ anything; of other databases the trials that may have changed are read again at 
 
 from __future__ import annotations
 
+import bisect
 import copy
 from collections.abc import Container, Sequence
 from typing import Any
@@ -33,22 +34,31 @@ class RememberingStorage(_CachedStorage):
         super().__init__(backend)
         self._doubted = True  # a write failed half-way, or there was none to learn from yet
         self._selected: dict[tuple[int, frozenset[TrialState]], list[FrozenTrial]] = {}
+        self._attributes: dict[int, dict[str, Any]] = {}  # the users', by study
 
     # ------------------------------------------------------------------ reading
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
-        if self._backend.changed_elsewhere() or study_id not in self._studies:
-            self._doubted = True
-        if self._doubted:
+        self._look_elsewhere()
+        if self._doubted or study_id not in self._studies:
             super()._read_trials_from_remote_storage(study_id)
             self._doubted = False
+
+    def _look_elsewhere(self) -> None:
+        if self._backend.changed_elsewhere():
+            self._doubted = True
+            self._attributes.clear()
 
     def _add_trials_to_cache(self, study_id: int, trials: list[FrozenTrial]) -> None:
         known = self._studies[study_id].trials
         last = next(reversed(known), -1)
         in_order = all(trial.number > last or trial.number in known for trial in trials)
+        before = [known.get(trial.number) for trial in trials]
         super()._add_trials_to_cache(study_id, trials)
-        self._selected.clear()
+        if len(trials) == 1 and in_order:
+            self._select(study_id, before[0], trials[0])
+        else:
+            self._selected.clear()
         if not in_order:
             self._studies[study_id].trials = dict(sorted(known.items()))
 
@@ -67,7 +77,7 @@ class RememberingStorage(_CachedStorage):
         return copy.deepcopy(found) if deepcopy else found
 
     def _in_states(self, study_id: int, states: frozenset[TrialState]) -> list[FrozenTrial]:
-        """Looks are many, and trials end seldom: what was found holds until one does."""
+        """By number. Looks are many, trials thousands: what was found once is kept up to date."""
         if (study_id, states) not in self._selected:
             known = self._studies[study_id].trials.values()
             self._selected[study_id, states] = [trial for trial in known if trial.state in states]
@@ -90,11 +100,22 @@ class RememberingStorage(_CachedStorage):
         """
         return self._backend.get_study_name_from_id(study_id)
 
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """What is remembered of them; to be changed by nobody."""
+        self._look_elsewhere()
+        if study_id not in self._attributes:
+            self._attributes[study_id] = self._backend.get_study_user_attrs(study_id)
+        return self._attributes[study_id]
+
     def attributes_about(self, study_id: int, trial_id: int) -> dict[str, Any]:
         """The study's system attributes that the dashboard keeps of a trial, such as its note."""
         return self._backend.get_study_system_attrs(study_id, f"dashboard:{trial_id}:")
 
     # ------------------------------------------------------------------ writing
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._attributes.pop(study_id, None)
+        self._backend.set_study_user_attr(study_id, key, value)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """A new trial, as `template_trial` says.
@@ -133,11 +154,18 @@ class RememberingStorage(_CachedStorage):
 
     def _replace(self, place: tuple[int, int], trial: FrozenTrial) -> None:
         study, number = place
-        before = self._studies[study].trials[number].state
+        before = self._studies[study].trials[number]
         self._studies[study].trials[number] = trial
-        for of_study, states in list(self._selected):
-            if of_study == study and (before in states or trial.state in states):
-                del self._selected[of_study, states]
+        self._select(study, before, trial)
+
+    def _select(self, study: int, before: FrozenTrial | None, after: FrozenTrial) -> None:
+        """Put a trial where it belongs by its state, in place of what it was."""
+        for (of_study, states), found in self._selected.items():
+            if of_study != study:
+                continue
+            place = bisect.bisect_left(found, after.number, key=lambda trial: trial.number)
+            was = before is not None and before.state in states
+            found[place : place + was] = [after] if after.state in states else []
 
     def set_trial_param(
         self,

@@ -132,7 +132,7 @@ def _take(
         UserError: it is another's: two folders that search in one study would each take the
             other's trials for lost.
     """
-    if shared and IDENTITY not in study.user_attrs:
+    if shared and IDENTITY not in storage.get_study_user_attrs(study._study_id):
         # What an earlier version began in one folder may have one trial that has none there yet.
         _refuse_trials_of_others(folder, study, storage, most=0 if identity else 1)
     theirs = storage.claim(study._study_id, IDENTITY, identity or new_identity())

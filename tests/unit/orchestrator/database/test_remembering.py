@@ -36,6 +36,9 @@ def agree(study):
         for name, value in vars(other).items():
             assert vars(one)[name] == value, name
         assert study._storage.get_trial(one._trial_id) == other
+    for states in ((TrialState.RUNNING,), (TrialState.WAITING, TrialState.COMPLETE)):
+        of_them = [trial for trial in found if trial.state in states]
+        assert study.get_trials(deepcopy=False, states=states) == of_them
     return found
 
 
@@ -104,6 +107,15 @@ def test_what_others_write_is_seen_at_the_next_look(study, elsewhere):
     elsewhere.tell(elsewhere.ask(), 1.0)
     study.tell(study.ask(), 2.0)
     assert [trial.value for trial in agree(study)] == [3.0, 1.0, 2.0]
+
+
+def test_a_study_s_attributes_are_read_again_when_somebody_has_set_one(study, elsewhere):
+    study.set_user_attr("mine", 1)
+    assert study.user_attrs == {"mine": 1}
+    elsewhere.set_user_attr("theirs", 2)
+    assert study.user_attrs == {"mine": 1, "theirs": 2}
+    study.set_user_attr("mine", 3)
+    assert study.user_attrs == {"mine": 3, "theirs": 2}
 
 
 def test_what_others_wrote_between_two_own_writes_is_not_overlooked(study, elsewhere):
