@@ -9,6 +9,7 @@ from enum import StrEnum
 
 FORK_SERVER = "worker.processes.forkserver"  # a program, from which attempts are forked
 RANK = "worker.processes.rank"  # what all ranks import
+WARM = "worker.processes.warm"  # and what is done once for all of them as it is imported
 SCRIPT_RANK = "worker.scripts.rank"  # and those that run a command of the user's
 CUT_MODEL = ("worker.pipeline.staged", "worker.pipeline.guard")  # and those of a model in stages
 FAMILIES = "models.families"  # the package of our own families, a module each

@@ -22,7 +22,7 @@ from typing import Any
 from orchestrator.launcher.base import Attempt, Exit
 from orchestrator.launcher.environment import server_environment
 from orchestrator.launcher.processes import StandingStill, end_session, sweep
-from protocol.doors import FORK_SERVER, RANK, SCRIPT_RANK, Call
+from protocol.doors import FORK_SERVER, RANK, SCRIPT_RANK, WARM, Call
 from protocol.errors import UserError, unpacked
 from protocol.folders import TrialFolder
 from protocol.messages import Plan
@@ -32,11 +32,12 @@ KILL_SECONDS = 3.0  # for a group to go by itself once its lifeline is closed
 GIVE_UP_SECONDS = 10.0  # from then on nothing of it is waited for
 CALLS = 3  # times that a call is made whose server is killed before it begins
 PRELOADED = (Call.CHECK_SETTINGS.module,)
-# The last would bring all; one by one a call need not wait for all of them.
+# RANK would bring all; one by one a call need not wait for all of them.
 PRELOADED_FOR_ATTEMPTS = (
     "numpy.random",
     "torch._dynamo",
     RANK,
+    WARM,
 )
 
 
