@@ -83,15 +83,17 @@ class _Sleepers:
         self._over: threading.Event | None = None
 
     def begin(self) -> None:
+        """Start them; they are there when this returns."""
         if self._over is None and _may_start(self._team):
-            self._over = threading.Event()
-            team = threading.Thread(target=self._sleep, args=(self._over,), daemon=True)
-            team.start()
+            there, self._over = threading.Event(), threading.Event()
+            threading.Thread(target=self._sleep, args=(there, self._over), daemon=True).start()
+            there.wait()
 
-    def _sleep(self, over: threading.Event) -> None:
+    def _sleep(self, there: threading.Event, over: threading.Event) -> None:
         # Any function will do for each to call once; the team lives as long as this thread.
         function = ctypes.cast(self._libgomp.omp_get_thread_num, ctypes.c_void_p)
         self._libgomp.GOMP_parallel(function, None, self._team, 0)
+        there.set()
         over.wait()
 
     def end(self) -> None:

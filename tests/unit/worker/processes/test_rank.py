@@ -332,3 +332,19 @@ def test_whatever_is_raised_in_a_family_is_told(tmp_path, monkeypatch):
     trial = make_plan(tmp_path)
     assert run_rank(trial, 0, lambda: None) == 1
     assert failures(trial)[0].error == "Odd"
+
+
+@pytest.mark.parametrize(("limit", "always"), [(None, "False"), (8.0, "True")])
+def test_a_rank_gives_way_to_neighbours_and_from_the_first_where_its_memory_is_limited(
+    tmp_path, monkeypatch, limit, always
+):
+    told = tmp_path / "told"
+    monkeypatch.setattr(
+        "worker.processes.rank.give_way", lambda *, always: told.write_text(str(always))
+    )
+    trial = make_plan(tmp_path, ranks=1, memory_gb=limit)
+    fork = multiprocessing.get_context("fork")
+    rank = fork.Process(target=run_rank, args=(trial, 0, lambda: None))
+    rank.start()
+    rank.join(60)
+    assert told.read_text() == always
