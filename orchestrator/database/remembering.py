@@ -40,7 +40,8 @@ class RememberingStorage(_CachedStorage):
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         self._look_elsewhere()
-        if self._doubted or study_id not in self._studies:
+        self._doubted |= study_id not in self._studies
+        if self._doubted:
             super()._read_trials_from_remote_storage(study_id)
             self._doubted = False
 

@@ -60,7 +60,7 @@ def open_checkpoint(path: Path, device: str, data_root: str | None = None) -> Op
     parent = parent_of(path, content["recipe"])
     moved = {} if parent is None else {FILE_KEY: str(parent)}
     recipe = Recipe.of(content["recipe"] | moved)
-    give_way()
+    give_way(always=False)  # in these words, by which once is once a process
     family = open_family(_where_it_is_now(content["family"], path), recipe.own, data)
     model = family.build_model()
     model.load_state_dict(content["model"])
